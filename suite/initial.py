@@ -1,0 +1,97 @@
+"""The same start for everyone: initial weights and batch orders, made in NumPy from named Philox streams.
+
+A stream's key is the seed and the hash of its name, so every tensor and every epoch has a stream of its own: adding a
+layer or an epoch changes no other number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.layers import Initialiser, Tensor
+from suite.spec import Spec, Target
+
+FloatArray = NDArray[np.float64]
+
+
+def stream(seed: int, *name: str | int) -> np.random.Generator:
+    """The random stream of ``name``: Philox 4x64 (Salmon et al. 2011), keyed by seed and name."""
+    key = hashlib.sha256("/".join(map(str, name)).encode()).digest()[:8]
+    return np.random.Generator(np.random.Philox(key=[seed, int.from_bytes(key, "little")]))
+
+
+def weights(spec: Spec, seed: int) -> dict[str, FloatArray]:
+    """Initial weights and running statistics in float64, by canonical name."""
+    return {name: _draw(tensor, stream(seed, "weights", name)) for name, tensor in spec.tensors.items()}
+
+
+def _draw(tensor: Tensor, random: np.random.Generator) -> FloatArray:
+    fan_in, fan_out = tensor.fan_in, tensor.fan_out
+    match tensor.initialiser:
+        case Initialiser.ZEROS:
+            return np.zeros(tensor.shape)
+        case Initialiser.ONES:
+            return np.ones(tensor.shape)
+        case Initialiser.GLOROT_UNIFORM:
+            return _uniform(random, tensor, math.sqrt(6 / (fan_in + fan_out)))
+        case Initialiser.HE_UNIFORM:
+            return _uniform(random, tensor, math.sqrt(6 / fan_in))
+        case Initialiser.LECUN_UNIFORM:
+            return _uniform(random, tensor, math.sqrt(3 / fan_in))
+        case Initialiser.FAN_IN_UNIFORM:
+            return _uniform(random, tensor, math.sqrt(1 / fan_in))
+        case Initialiser.GLOROT_NORMAL:
+            return random.normal(0, math.sqrt(2 / (fan_in + fan_out)), tensor.shape)
+        case Initialiser.HE_NORMAL:
+            return random.normal(0, math.sqrt(2 / fan_in), tensor.shape)
+        case Initialiser.LECUN_NORMAL:
+            return random.normal(0, math.sqrt(1 / fan_in), tensor.shape)
+
+
+def _uniform(random: np.random.Generator, tensor: Tensor, bound: float) -> FloatArray:
+    return random.uniform(-bound, bound, tensor.shape)
+
+
+def order(seed: int, epoch: int, images: int) -> NDArray[np.int32]:
+    """The order in which epoch ``epoch`` (from 0) visits ``images`` images."""
+    return stream(seed, "order", epoch).permutation(images).astype(np.int32)
+
+
+def split(spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the images trained on, and of those held out for validation; the same for every seed."""
+    shuffled = stream(0, "validation", spec.data.digest).permutation(spec.data.train)
+    return np.sort(shuffled[spec.validation_images :]), np.sort(shuffled[: spec.validation_images])
+
+
+def images(spec: Spec, pixels: NDArray[np.uint8], dtype: Any = np.float32) -> NDArray[Any]:
+    """Pixels (n, h, w, c) mapped linearly from 0..max to the spec's input range, computed in float64, then rounded."""
+    low, high = spec.input_range
+    table = low + (high - low) * np.arange(spec.data.max_value + 1) / spec.data.max_value
+    return np.ascontiguousarray(table.astype(dtype)[pixels])
+
+
+def targets(spec: Spec, labels: NDArray[Any], inputs: NDArray[Any]) -> NDArray[Any]:
+    """What outputs are compared with: int32 labels (n,), or floats of the outputs' shape, in the inputs' precision."""
+    match spec.target:
+        case Target.LABELS:
+            return labels.astype(np.int32)
+        case Target.ONE_HOT:
+            return np.eye(spec.data.classes, dtype=inputs.dtype)[labels]
+        case Target.INPUT:
+            return inputs.reshape(len(inputs), *spec.graph[-1].output)
+
+
+def fingerprint(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """``sha256:...`` over names, shapes, types and bytes of ``arrays``, sorted by name."""
+    hashed = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        hashed.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        hashed.update(array.data)
+    return f"sha256:{hashed.hexdigest()}"

@@ -1,0 +1,144 @@
+"""What a framework must offer to be measured and proven: a Runner that builds Programs.
+
+A runner is a module ``suite/runners/<token>.py`` with a class ``Runner``.  Arrays cross the boundary in canonical form
+only: NHWC images, dense kernels (in, out), convolution kernels (kh, kw, in, out), tensors by their canonical names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.errors import MachineError
+from suite.layers import Frozen
+from suite.spec import Spec
+
+Array = NDArray[Any]
+Weights = dict[str, Array]
+Precision = Literal["float64", "float32"]
+Device = Literal["cpu", "cuda"]
+Variant = Literal["adam_epsilon_before_correction", "biased_running_variance", "rmsprop_epsilon_inside_root"]
+"""A native semantics that truly differs from the canonical one; the reference implements it as well."""
+
+SLOTS: Mapping[str, tuple[str, ...]] = {"sgd": ("velocity",), "adam": ("m", "v"), "rmsprop": ("square",)}
+"""What each optimizer remembers per trainable tensor; sgd keeps a velocity only where it has a momentum."""
+
+
+class Threads(Frozen):
+    """``intra``: threads inside one operation; ``inter``: operations at once."""
+
+    intra: int
+    inter: int
+
+
+@dataclass(frozen=True)
+class State:
+    """All that training changes: weights with running statistics, optimizer slots by slot name, steps taken."""
+
+    weights: Weights
+    slots: dict[str, Weights] = field(default_factory=dict)
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One forward and backward pass over a batch, nothing updated: what the gate compares.
+
+    ``loss`` is the mean data loss without the L2 penalty; ``gradients`` are those of the objective, penalty included;
+    ``statistics`` are the running ones as they would be after this batch; ``outputs`` are those of evaluation.
+    """
+
+    training_outputs: Array
+    outputs: Array
+    loss: float
+    gradients: Weights
+    statistics: Weights
+
+
+class Program(Protocol):
+    """A spec built in one mode and precision.  Every call ends behind the device's barrier.
+
+    Images are (n, h, w, c) in the program's precision, already scaled; targets are int32 labels (n,), or floats of the
+    outputs' shape.  Building, compiling and layout changes belong to construction or to the first call of a shape.
+    """
+
+    def load(self, state: State) -> None:
+        """Take weights, slots and step; slots left out are zero.  Restarts the dropout stream."""
+        ...
+
+    def state(self) -> State:
+        """Copies of what the program holds, in canonical form."""
+        ...
+
+    def stage(self, split: str, images: Array, targets: Array) -> None:
+        """Make a split resident on the device; ``train`` is what training draws from."""
+        ...
+
+    def train(self, order: NDArray[np.int32]) -> float:
+        """One optimizer step per ``batch_size`` indices of ``order`` into ``train``, the last batch ragged.
+
+        Returns the mean data loss per image over the call, as seen before each step.
+        """
+        ...
+
+    def predict(self, split: str, batch_size: int) -> Array:
+        """Evaluation outputs of a whole staged split, batch by batch, with the pipeline kept full."""
+        ...
+
+    def infer(self, images: Array) -> Array:
+        """One query: a batch in host memory to outputs in host memory."""
+        ...
+
+    def probe(self, images: Array, targets: Array) -> Probe:
+        """Look inside one batch through the same model, loss and differentiation that ``train`` uses."""
+        ...
+
+
+class Runner(Protocol):
+    """One framework in one process.  Constructing it sets threads, denormals and the device, once."""
+
+    modes: ClassVar[tuple[str, ...]]
+    variants: ClassVar[frozenset[Variant]]
+    warmup: ClassVar[Mapping[str, int]]
+    """Calls of each kind before measuring, by mode: tracing, compiling and caches settle within them."""
+
+    def __init__(self, device: Device, threads: Threads, seed: int) -> None: ...
+
+    def missing(self, mode: str) -> str | None:
+        """Why this machine cannot offer ``mode``, or None."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """The framework and the libraries under it that decide its numbers."""
+        ...
+
+    def devices(self) -> dict[str, str]:
+        """What the framework sees: ``{"cpu": "...", "cuda": "name" or "why not"}``."""
+        ...
+
+    def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
+        """Raises Unsupported where the runner lacks a layer, a mode or a precision."""
+        ...
+
+
+def tokens() -> tuple[str, ...]:
+    """The runners there are, found by file name."""
+    here = Path(__file__).parent
+    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "base")))
+
+
+def find(token: str) -> type[Runner]:
+    """The runner class of ``token``; raises MachineError if it, or its framework, is not there."""
+    if token not in tokens():
+        raise MachineError(f"there is no runner {token!r}", way_out=f"There are: {', '.join(tokens())}.")
+    try:
+        module = importlib.import_module(f"suite.runners.{token}")
+    except ImportError as error:
+        raise MachineError(f"runner {token!r} cannot be imported: {error}", way_out="`make envs` makes its environment.") from None
+    return cast(type[Runner], module.Runner)
