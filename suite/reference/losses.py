@@ -1,0 +1,50 @@
+"""Each loss and its gradient with respect to the outputs; a loss is a scalar in the outputs' type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from suite.reference.layers import logistic
+from suite.runners.base import Array
+from suite.spec import Loss
+
+
+def loss(kind: Loss, outputs: Array, targets: Array) -> tuple[Any, Array]:
+    """Value and gradient of ``kind``; outputs (n, ...), targets int labels (n,) or floats of the outputs' shape."""
+    match kind:
+        case Loss.SOFTMAX_CROSS_ENTROPY:
+            return softmax_cross_entropy(outputs, targets)
+        case Loss.SIGMOID_CROSS_ENTROPY:
+            return sigmoid_cross_entropy(outputs, targets)
+        case Loss.MEAN_SQUARED_ERROR:
+            return mean_squared_error(outputs, targets)
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Any, Array]:
+    """``-log softmax(z)[label]``, mean over the batch; the gradient is ``(softmax(z) - one_hot(label)) / n``.
+
+    The logarithm is ``z - max - log(sum(exp(z - max)))``, which neither overflows nor takes the log of 0.
+    """
+    rows = np.arange(len(logits))
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    gradient = np.exp(log_probability)
+    gradient[rows, labels] -= 1
+    return -log_probability[rows, labels].mean(), gradient / len(logits)
+
+
+def sigmoid_cross_entropy(logits: Array, targets: Array) -> tuple[Any, Array]:
+    """``max(z, 0) - z * t + log(1 + exp(-|z|))``, mean over batch and outputs; gradient ``(sigmoid(z) - t) / size``.
+
+    It equals ``-t * log(sigmoid(z)) - (1 - t) * log(1 - sigmoid(z))`` (as TensorFlow documents it), and is stable.
+    """
+    values = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+    return values.mean(), (logistic(logits) - targets) / logits.size
+
+
+def mean_squared_error(outputs: Array, targets: Array) -> tuple[Any, Array]:
+    """``(y - t)^2``, mean over batch and outputs; the gradient is ``2 (y - t) / size``."""
+    difference = outputs - targets
+    return np.square(difference).mean(), 2 * difference / outputs.size

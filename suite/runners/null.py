@@ -1,0 +1,97 @@
+"""The runner that computes nothing: what a measurement of it shows is what the instrument itself costs."""
+
+from __future__ import annotations
+
+import copy
+import platform
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.errors import Unsupported
+from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant
+from suite.spec import Spec
+
+
+class Program:
+    """Answers in the right shapes, with zeros that are made once per shape."""
+
+    def __init__(self, spec: Spec, precision: Precision) -> None:
+        self._spec, self._dtype = spec, np.dtype(precision)
+        self._state = State({})
+        self._images: dict[str, int] = {}
+        self._zeros: dict[int, Array] = {}
+
+    def load(self, state: State) -> None:
+        """Keep a copy of the state."""
+        self._state = copy.deepcopy(state)
+
+    def state(self) -> State:
+        """A copy of what was loaded: nothing ever changes it."""
+        return copy.deepcopy(self._state)
+
+    def stage(self, split: str, images: Array, targets: Array) -> None:  # noqa: ARG002 - nothing is compared
+        """Remember how many images the split holds, and make the outputs of the whole."""
+        self._images[split] = len(images)
+        self._outputs(len(images))
+
+    def train(self, order: NDArray[np.int32]) -> float:
+        """The loop over batches that every runner has, around an empty step; the loss is 0."""
+        for start in range(0, len(order), self._spec.batch_size):
+            self._train_batch(order[start : start + self._spec.batch_size])
+        return 0.0
+
+    def _train_batch(self, batch: NDArray[np.int32]) -> None:
+        """Nothing."""
+
+    def predict(self, split: str, batch_size: int) -> Array:  # noqa: ARG002 - there is no work to divide
+        """Zeros (n, *output) for the whole split."""
+        return self._outputs(self._images[split])
+
+    def infer(self, images: Array) -> Array:
+        """Zeros (n, *output)."""
+        return self._outputs(len(images))
+
+    def probe(self, images: Array, targets: Array) -> Probe:  # noqa: ARG002 - nothing is compared
+        """Zeros for outputs, loss and gradients; the statistics as loaded."""
+        outputs = self._outputs(len(images))
+        tensors = self._spec.tensors.items()
+        gradients = {name: np.zeros(t.shape, self._dtype) for name, t in tensors if t.role.trainable}
+        statistics = {name: self._state.weights[name].copy() for name, t in tensors if not t.role.trainable}
+        return Probe(outputs, outputs, 0.0, gradients, statistics)
+
+    def _outputs(self, images: int) -> Array:
+        if images not in self._zeros:
+            self._zeros[images] = np.zeros((images, *self._spec.graph[-1].output), self._dtype)
+        return self._zeros[images]
+
+
+class Runner:
+    """No framework at all; threads, device and seed change nothing."""
+
+    modes: ClassVar[tuple[str, ...]] = ("null",)
+    variants: ClassVar[frozenset[Variant]] = frozenset()
+    warmup: ClassVar[Mapping[str, int]] = {"null": 1}
+
+    def __init__(self, device: Device, threads: Threads, seed: int) -> None:
+        pass
+
+    def missing(self, mode: str) -> str | None:
+        """Why this machine cannot offer ``mode``, or None."""
+        return None if mode in self.modes else f"the null runner has no mode {mode!r}"
+
+    def versions(self) -> dict[str, str]:
+        """NumPy, which holds the zeros, and Python, which runs the loop."""
+        return {"numpy": np.__version__, "python": platform.python_version()}
+
+    def devices(self) -> dict[str, str]:
+        """None is used."""
+        return {"cpu": "not used", "cuda": "not used"}
+
+    def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
+        """Raises Unsupported for another mode."""
+        if reason := self.missing(mode):
+            raise Unsupported(reason)
+        return Program(spec, precision)
