@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from suite.layers import Initialiser, Tensor
 from suite.spec import Spec, Target
@@ -69,11 +69,12 @@ def split(spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.sort(shuffled[spec.validation_images :]), np.sort(shuffled[: spec.validation_images])
 
 
-def images(spec: Spec, pixels: NDArray[np.uint8], dtype: Any = np.float32) -> NDArray[Any]:
+def images(spec: Spec, pixels: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Pixels (n, h, w, c) mapped linearly from 0..max to the spec's input range, computed in float64, then rounded."""
     low, high = spec.input_range
-    table = low + (high - low) * np.arange(spec.data.max_value + 1) / spec.data.max_value
-    return np.ascontiguousarray(table.astype(dtype)[pixels])
+    share = np.arange(spec.data.max_value + 1) / spec.data.max_value
+    table = low * (1 - share) + high * share  # in this form both ends are exact
+    return table.astype(dtype)[pixels]
 
 
 def targets(spec: Spec, labels: NDArray[Any], inputs: NDArray[Any]) -> NDArray[Any]:
@@ -82,7 +83,8 @@ def targets(spec: Spec, labels: NDArray[Any], inputs: NDArray[Any]) -> NDArray[A
         case Target.LABELS:
             return labels.astype(np.int32)
         case Target.ONE_HOT:
-            return np.eye(spec.data.classes, dtype=inputs.dtype)[labels]
+            hot: NDArray[Any] = np.eye(spec.data.classes, dtype=inputs.dtype)[labels]
+            return hot
         case Target.INPUT:
             return inputs.reshape(len(inputs), *spec.graph[-1].output)
 
@@ -91,7 +93,7 @@ def fingerprint(arrays: Mapping[str, NDArray[Any]]) -> str:
     """``sha256:...`` over names, shapes, types and bytes of ``arrays``, sorted by name."""
     hashed = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         hashed.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        hashed.update(array.data)
+        hashed.update(array.tobytes())
     return f"sha256:{hashed.hexdigest()}"

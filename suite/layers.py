@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from typing_extensions import override
 
 Shape = tuple[int, ...]
 LARGEST_TENSOR = 2**31
 """Elements; a shape beyond this is a slip of the pen in a spec, not a model."""
+
+
+class MisfitError(ValueError):
+    """A value of the right type in the wrong place: ``what`` is wrong with which ``field``, and the ``way_out``."""
+
+    def __init__(self, what: str, field: str = "", way_out: str = "") -> None:
+        self.what, self.field, self.way_out = what, field, way_out
+        super().__init__(f"{field}: {what}" if field else what)
 
 
 class Frozen(BaseModel):
@@ -84,15 +93,17 @@ class Padding(StrEnum):
 
 
 def _pair(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value, value
-    return tuple(value) if isinstance(value, list) else value
+    both = value if isinstance(value, list | tuple) else (value, value)
+    if len(both) != 2 or not all(type(size) is int and size > 0 for size in both):
+        raise MisfitError("must be one whole number above 0, or two: [height, width]")
+    return tuple(both)
 
 
 Pair = Annotated[
     tuple[PositiveInt, PositiveInt],
     BeforeValidator(_pair, json_schema_input_type=PositiveInt | tuple[PositiveInt, PositiveInt]),
 ]
+"""Height and width; in a file a single number stands for both."""
 
 
 def window(size: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int, int]:
@@ -106,7 +117,7 @@ def window(size: int, kernel: int, stride: int, padding: Padding) -> tuple[int, 
 
 class _Layer(Frozen):
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for an input of ``shape``; raises ValueError where there is none."""
+        """Shape of the output for an input of ``shape``; raises MisfitError where there is none."""
         return shape
 
     def tensors(self, shape: Shape) -> tuple[Tensor, ...]:  # noqa: ARG002 - most layers hold none
@@ -123,6 +134,7 @@ class Flatten(_Layer):
 
     layer: Literal["flatten"]
 
+    @override
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
 
@@ -136,32 +148,47 @@ class Dense(_Layer):
     kernel_init: Initialiser = Initialiser.GLOROT_UNIFORM
     bias_init: Initialiser = Initialiser.ZEROS
 
+    @override
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
-            raise ValueError(f"dense takes (features,), but is given {shape}: put a flatten before it")
+            raise MisfitError(f"dense takes (features,), but is given {shape}", way_out="Put a flatten before it.")
         return (self.units,)
 
+    @override
     def tensors(self, shape: Shape) -> tuple[Tensor, ...]:
         fan_in = shape[0]
         kernel = Tensor(Role.KERNEL, (fan_in, self.units), self.kernel_init, fan_in, self.units)
         bias = Tensor(Role.BIAS, (self.units,), self.bias_init, fan_in, self.units)
         return (kernel, bias) if self.use_bias else (kernel,)
 
+    @override
     def macs(self, shape: Shape) -> int:
         return shape[0] * self.units
+
+
+def _image(layer: _Layer, shape: Shape) -> tuple[int, int, int]:
+    match shape:
+        case height, width, channels:
+            return height, width, channels
+        case _:
+            name = getattr(layer, "layer", "it")
+            raise MisfitError(f"{name} takes (height, width, channels), but is given {shape}")
 
 
 class _Windowed(_Layer):
     padding: Padding = Padding.VALID
 
     def _windows(self, shape: Shape, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
-        name = getattr(self, "layer")  # noqa: B009 - declared by each subclass with its own literal
-        if len(shape) != 3:
-            raise ValueError(f"{name} takes (height, width, channels), but is given {shape}")
-        if self.padding is Padding.VALID and (kernel[0] > shape[0] or kernel[1] > shape[1]):
-            raise ValueError(f"{name}'s window {kernel} is larger than its input {shape[:2]}: use padding same")
-        rows, columns = (window(shape[i], kernel[i], stride[i], self.padding)[0] for i in (0, 1))
-        return rows, columns
+        height, width = _image(self, shape)[:2]
+        if self.padding is Padding.VALID and (kernel[0] > height or kernel[1] > width):
+            raise MisfitError(
+                f"a window of {kernel} does not fit into {(height, width)}",
+                way_out="Use a smaller window, or `padding: same`.",
+            )
+        return (
+            window(height, kernel[0], stride[0], self.padding)[0],
+            window(width, kernel[1], stride[1], self.padding)[0],
+        )
 
 
 class Conv2D(_Windowed):
@@ -175,9 +202,11 @@ class Conv2D(_Windowed):
     kernel_init: Initialiser = Initialiser.GLOROT_UNIFORM
     bias_init: Initialiser = Initialiser.ZEROS
 
+    @override
     def output_shape(self, shape: Shape) -> Shape:
         return (*self._windows(shape, self.kernel, self.stride), self.filters)
 
+    @override
     def tensors(self, shape: Shape) -> tuple[Tensor, ...]:
         area = math.prod(self.kernel)
         fans = (area * shape[2], area * self.filters)
@@ -185,6 +214,7 @@ class Conv2D(_Windowed):
         bias = Tensor(Role.BIAS, (self.filters,), self.bias_init, *fans)
         return (kernel, bias) if self.use_bias else (kernel,)
 
+    @override
     def macs(self, shape: Shape) -> int:
         return math.prod(self.output_shape(shape)) * math.prod(self.kernel) * shape[2]
 
@@ -198,6 +228,7 @@ class _Pool(_Windowed):
         """The stride, which is the window where none is stated."""
         return self.stride or self.window
 
+    @override
     def output_shape(self, shape: Shape) -> Shape:
         return (*self._windows(shape, self.window, self.strides), shape[2])
 
@@ -219,10 +250,9 @@ class GlobalAveragePool(_Layer):
 
     layer: Literal["global_average_pool"]
 
+    @override
     def output_shape(self, shape: Shape) -> Shape:
-        if len(shape) != 3:
-            raise ValueError(f"global_average_pool takes (height, width, channels), but is given {shape}")
-        return (shape[2],)
+        return (_image(self, shape)[2],)
 
 
 class BatchNorm(_Layer):
@@ -236,6 +266,7 @@ class BatchNorm(_Layer):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     epsilon: Annotated[float, Field(gt=0)] = 1e-5
 
+    @override
     def tensors(self, shape: Shape) -> tuple[Tensor, ...]:
         channels = (shape[-1],)
         return (
@@ -266,10 +297,19 @@ class Residual(_Layer):
     body: Annotated[tuple[Layer, ...], Field(min_length=1)]
     shortcut: tuple[Layer, ...] = ()
 
+    @override
     def output_shape(self, shape: Shape) -> Shape:
-        ends = [graph(branch, shape)[-1].output if branch else shape for branch in (self.body, self.shortcut)]
+        return self.join(graph(self.body, shape, "", "body"), graph(self.shortcut, shape, "", "shortcut"), shape)
+
+    @staticmethod
+    def join(body: tuple[Node, ...], shortcut: tuple[Node, ...], shape: Shape) -> Shape:
+        """Shape of the sum of two branches from an input of ``shape``; raises MisfitError unless they end alike."""
+        ends = [branch[-1].output if branch else shape for branch in (body, shortcut)]
         if ends[0] != ends[1]:
-            raise ValueError(f"residual's body ends in {ends[0]}, its shortcut in {ends[1]}: they must be equal")
+            raise MisfitError(
+                f"the body ends in {ends[0]}, the shortcut in {ends[1]}",
+                way_out="Make them equal; a 1x1 conv2d in the shortcut changes stride and channels.",
+            )
         return ends[0]
 
 
@@ -301,37 +341,38 @@ class Node:
     shortcut: tuple[Node, ...] = ()
 
 
-def graph(layers: tuple[Layer, ...], shape: Shape, prefix: str = "") -> tuple[Node, ...]:
+def graph(layers: tuple[Layer, ...], shape: Shape, prefix: str = "", field: str = "model") -> tuple[Node, ...]:
     """Place ``layers`` one after another from an input of ``shape``.
 
-    Names count within their branch: ``conv2d_2``, or ``residual_1/body/conv2d_2``.  Raises ValueError, with the
-    position as ``model[i]``, where a layer cannot take what the one before leaves.
+    Names count within their branch: ``conv2d_2``, or ``residual_1/body/conv2d_2``.  Raises MisfitError, with its
+    place as ``field[i]``, where a layer cannot take what the one before leaves or makes an array that is too large.
     """
     nodes: list[Node] = []
     counts: dict[str, int] = {}
     for i, layer in enumerate(layers):
         counts[layer.layer] = counts.get(layer.layer, 0) + 1
-        name = f"{prefix}{layer.layer}_{counts[layer.layer]}"
-        branches: tuple[tuple[Node, ...], ...] = ((), ())
-        try:
-            if isinstance(layer, Residual):
-                branches = (
-                    graph(layer.body, shape, f"{name}/body/"),
-                    graph(layer.shortcut, shape, f"{name}/shortcut/"),
-                )
-            output = layer.output_shape(shape)
-        except ValueError as error:
-            raise ValueError(f"[{i}] ({name}): {error}" if not prefix else str(error)) from None
-        tensors = tuple(
-            Tensor(t.role, t.shape, t.initialiser, t.fan_in, t.fan_out, f"{name}/{t.role}")
-            for t in layer.tensors(shape)
-        )
-        for extent in (output, *(t.shape for t in tensors)):
+        here = f"{field}[{i}]"
+        node = _place(layer, shape, f"{prefix}{layer.layer}_{counts[layer.layer]}", here)
+        for extent in (node.output, *(tensor.shape for tensor in node.tensors)):
             if math.prod(extent) > LARGEST_TENSOR:
-                raise ValueError(f"[{i}] ({name}): {extent} has {math.prod(extent):,} elements: too large")
-        nodes.append(Node(name, layer, shape, output, tensors, layer.macs(shape), *branches))
-        shape = output
+                raise MisfitError(f"{extent} has {math.prod(extent):,} elements, over {LARGEST_TENSOR:,}", here)
+        nodes.append(node)
+        shape = node.output
     return tuple(nodes)
+
+
+def _place(layer: Layer, shape: Shape, name: str, field: str) -> Node:
+    body: tuple[Node, ...] = ()
+    shortcut: tuple[Node, ...] = ()
+    if isinstance(layer, Residual):
+        body = graph(layer.body, shape, f"{name}/body/", f"{field}.body")
+        shortcut = graph(layer.shortcut, shape, f"{name}/shortcut/", f"{field}.shortcut")
+    try:
+        output = layer.join(body, shortcut, shape) if isinstance(layer, Residual) else layer.output_shape(shape)
+    except MisfitError as error:
+        raise MisfitError(error.what, field, error.way_out) from None
+    tensors = tuple(replace(tensor, name=f"{name}/{tensor.role}") for tensor in layer.tensors(shape))
+    return Node(name, layer, shape, output, tensors, layer.macs(shape), body, shortcut)
 
 
 def walk(nodes: tuple[Node, ...]) -> Iterator[Node]:

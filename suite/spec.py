@@ -1,7 +1,7 @@
 """One benchmark, framework-neutral: read from YAML 1.2, frozen, with a digest.
 
-A file holds a ``Recipe`` (what its author writes) or several, as ``cases``.  Joined with the facts of its data set a
-recipe becomes a ``Spec``: every default filled in, every shape known, nothing left to a framework.
+A file holds a Recipe (what its author writes) or several, as ``cases``.  Joined with the facts of its data set a
+recipe becomes a Spec: every default filled in, every shape known, nothing left to a framework.
 """
 
 from __future__ import annotations
@@ -11,23 +11,54 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Any
 
-from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from pydantic import PositiveInt, ValidationError, model_validator
 
-from suite.errors import SpecError
-from suite.layers import KINDS, Activation, BatchNorm, Dense, Dropout, Flatten, Frozen, Layer, Node, Residual, Shape, Tensor, graph, walk
+from suite.errors import DataError, SpecError
+from suite.layers import BatchNorm, Dropout, Frozen, Layer, MisfitError, Node, Residual, Shape, Tensor, graph, walk
+from suite.reading import read_yaml, refuse, validated
+from suite.recipe import (
+    NAME,
+    Adam,
+    Assumption,
+    Claim,
+    EarlyStopping,
+    Identifier,
+    Layers,
+    Loss,
+    MlpForm,
+    Optimizer,
+    Recipe,
+    RmsProp,
+    Sgd,
+    Source,
+    Target,
+)
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=64)]
-MAX_FILE_BYTES = 1 << 20
-MAX_DEPTH = 24
+__all__ = [
+    "PROSE",
+    "Adam",
+    "Assumption",
+    "Claim",
+    "DatasetFacts",
+    "EarlyStopping",
+    "Identifier",
+    "Loss",
+    "Optimizer",
+    "Recipe",
+    "RmsProp",
+    "Sgd",
+    "Source",
+    "Spec",
+    "Target",
+    "digest",
+    "json_schema",
+    "load",
+    "read_yaml",
+]
 
 
 class DatasetFacts(Frozen):
@@ -45,160 +76,6 @@ class DatasetFacts(Frozen):
     digest: str
 
 
-class Loss(StrEnum):
-    """What training minimises; both cross-entropies take logits."""
-
-    SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
-    SIGMOID_CROSS_ENTROPY = "sigmoid_cross_entropy"
-    MEAN_SQUARED_ERROR = "mean_squared_error"
-
-
-class Target(StrEnum):
-    """What outputs are compared with: the class, the class one-hot encoded, or the input itself."""
-
-    LABELS = "labels"
-    ONE_HOT = "one_hot"
-    INPUT = "input"
-
-
-class Sgd(Frozen):
-    """``v = momentum * v + g; w -= rate * v``, or ``w -= rate * (g + momentum * v)`` with Nesterov's momentum.
-
-    Source: PyTorch's documentation of ``torch.optim.SGD`` (dampening 0); Sutskever et al. 2013.
-    """
-
-    name: Literal["sgd"]
-    learning_rate: PositiveFloat
-    momentum: Fraction = 0.0
-    nesterov: bool = False
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Sgd:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-class Adam(Frozen):
-    """Kingma & Ba 2014, algorithm 1: ``epsilon`` is added to the root after bias correction."""
-
-    name: Literal["adam"]
-    learning_rate: PositiveFloat = 0.001
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: PositiveFloat = 1e-8
-
-
-class RmsProp(Frozen):
-    """``s = rho * s + (1 - rho) * g**2; w -= rate * g / (sqrt(s) + epsilon)`` (Hinton 2012, as PyTorch has it)."""
-
-    name: Literal["rmsprop"]
-    learning_rate: PositiveFloat = 0.001
-    rho: Fraction = 0.9
-    epsilon: PositiveFloat = 1e-8
-
-
-Optimizer = Annotated[Sgd | Adam | RmsProp, Field(discriminator="name")]
-
-
-class EarlyStopping(Frozen):
-    """Stop when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs."""
-
-    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
-    patience: PositiveInt
-    min_delta: NonNegativeFloat = 0.0
-    restore_best: bool = False
-
-
-class Source(Frozen):
-    """Where a benchmark was published."""
-
-    title: str
-    year: int | None = None
-    note: str = ""
-
-
-class Claim(Frozen):
-    """A number that the source states.  An accuracy is a fraction; a time is context and is never judged."""
-
-    metric: Literal["test_accuracy", "test_loss", "train_accuracy", "train_loss", "validation_accuracy",
-                    "validation_loss", "seconds_per_epoch"]
-    value: float
-    framework: str = ""
-    note: str = ""
-
-
-class Assumption(Frozen):
-    """A choice that the source leaves open, and the case, if any, that makes the other choice."""
-
-    about: str
-    chosen: str
-    alternative: Identifier | None = None
-
-
-class Mlp(Frozen):
-    """Short form of a perceptron: per hidden layer dense, batch norm, activation, dropout; then a dense head."""
-
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    classes: PositiveInt = 10
-    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
-    dropout: Fraction = 0.0
-    batch_norm: bool = False
-
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers it stands for."""
-        model: list[Layer] = [Flatten(layer="flatten")]
-        for units in self.hidden:
-            model.append(Dense(layer="dense", units=units))
-            model += [BatchNorm(layer="batch_norm")] if self.batch_norm else []
-            model.append(Activation(layer=self.activation))
-            model += [Dropout(layer="dropout", rate=self.dropout)] if self.dropout else []
-        return (*model, Dense(layer="dense", units=self.classes))
-
-
-class MlpForm(Frozen):
-    """``model: {mlp: {hidden: [512, 512], dropout: 0.2}}``."""
-
-    mlp: Mlp
-
-
-class Recipe(Frozen):
-    """What the author of a benchmark writes."""
-
-    name: Identifier
-    title: str = ""
-    description: str = ""
-    source: Source | None = None
-    dataset: str
-    input_range: tuple[float, float] = Field(
-        (0.0, 1.0), description="pixel values are mapped from 0..max linearly onto this range"
-    )
-    target: Target = Target.LABELS
-    model: Annotated[
-        Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000), Tag("<layers>")] | Annotated[MlpForm, Tag("<mlp>")],
-        Discriminator(lambda value: "<layers>" if isinstance(value, list | tuple) else "<mlp>"),
-    ]
-    loss: Loss = Loss.SOFTMAX_CROSS_ENTROPY
-    optimizer: Optimizer
-    l2: NonNegativeFloat = Field(0.0, description="the objective gains l2 * sum(kernel ** 2): a weight decay of 2 * l2")
-    batch_size: PositiveInt
-    epochs: PositiveInt
-    validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    early_stopping: EarlyStopping | None = None
-    claims: tuple[Claim, ...] = ()
-    assumptions: tuple[Assumption, ...] = ()
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Recipe:
-        if self.input_range[0] >= self.input_range[1]:
-            raise ValueError("input_range must rise: [low, high]")
-        if self.early_stopping and not self.validation_fraction:
-            raise ValueError("early_stopping watches a validation split: set validation_fraction above 0")
-        if (self.target is Target.LABELS) != (self.loss is Loss.SOFTMAX_CROSS_ENTROPY):
-            raise ValueError("softmax_cross_entropy takes target labels; the other losses take one_hot or input")
-        return self
-
-
 PROSE = frozenset({"name", "case", "title", "description", "source", "claims", "assumptions"})
 """Fields that say what a benchmark is about, not what is computed: no part of its digest."""
 
@@ -208,7 +85,7 @@ class Spec(Recipe):
 
     case: Identifier | None = None
     data: DatasetFacts
-    model: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    model: Layers
 
     @model_validator(mode="after")
     def _fits_its_data(self) -> Spec:
@@ -217,16 +94,23 @@ class Spec(Recipe):
         if self.target is Target.INPUT:
             wanted = self.data.image_shape if len(out) == 3 else (math.prod(self.data.image_shape),)
         if out != wanted:
-            raise ValueError(f"model ends in {out}, but {self.loss} against {self.target} of {self.dataset} needs {wanted}")
+            raise MisfitError(
+                f"ends in {out}, but {self.loss} against the {self.target} of {self.dataset} needs {wanted}",
+                "model",
+                f"Let its last dense layer have {wanted[0]} units." if len(wanted) == len(out) == 1 else "",
+            )
         last = self.model[-1].layer
         if (last, self.loss) in {("softmax", Loss.SOFTMAX_CROSS_ENTROPY), ("sigmoid", Loss.SIGMOID_CROSS_ENTROPY)}:
-            raise ValueError(f"{self.loss} takes logits and applies {last} itself: drop the last layer")
+            raise MisfitError(f"ends in {last}, but {self.loss} takes logits", "model", f"Drop the last layer, {last}.")
         if self.validation_images >= self.data.train:
-            raise ValueError("validation_fraction leaves no image to train on")
-        if any(isinstance(n.layer, BatchNorm) for n in walk(self.graph)) and 1 in self.batches:
-            raise ValueError(
-                f"batch_norm has no variance over one image, but batch_size {self.batch_size} leaves a batch of 1 "
-                f"of {self.train_images} images: choose another"
+            raise MisfitError("leaves no image to train on", "validation_fraction")
+        lone = [n for n in walk(self.graph) if isinstance(n.layer, BatchNorm) and math.prod(n.input[:-1]) == 1]
+        if lone and 1 in self.batches:
+            raise MisfitError(
+                f"{self.batch_size} leaves a batch of one of {self.train_images:,} images, over which {lone[0].name} "
+                "has no variance",
+                "batch_size",
+                "Choose another.",
             )
         return self
 
@@ -238,10 +122,7 @@ class Spec(Recipe):
     @cached_property
     def graph(self) -> tuple[Node, ...]:
         """The layers in their places, from the data's image shape."""
-        try:
-            return graph(self.model, self.data.image_shape)
-        except ValueError as error:
-            raise ValueError(f"model{error}") from None
+        return graph(self.model, self.data.image_shape)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -304,139 +185,87 @@ def digest(value: object) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML 1.2 mapping; refuses aliases, tags, duplicate keys, deep nesting and files over 1 MiB."""
-    where = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise SpecError(f"cannot be read ({error.strerror})", where=where, way_out="`suite list` shows the specs there are.") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise SpecError("is over 1 MiB: that is no spec", where=where)
-    yaml = YAML(typ="safe", pure=True)
-    try:
-        text = raw.decode("utf-8")
-        depth = 0
-        for event in yaml.parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            line = event.start_mark.line + 1
-            if depth > MAX_DEPTH:
-                raise SpecError(f"line {line}: nested over {MAX_DEPTH} deep", where=where)
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
-                raise SpecError(f"line {line}: YAML aliases are not taken", where=where, way_out="Write the value out; `cases` share every other field.")
-            if isinstance(event, NodeEvent) and getattr(event, "tag", None) is not None:
-                raise SpecError(f"line {line}: YAML tags are not taken", where=where, way_out="Write a plain value.")
-        value = yaml.load(text)
-    except UnicodeDecodeError:
-        raise SpecError("is not UTF-8 text", where=where) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"is not valid YAML: {_first_lines(error)}", where=where) from None
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise SpecError("must hold one mapping of field names", where=where)
-    return value
-
-
-def _first_lines(error: Exception) -> str:
-    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-    text = problem or str(error).splitlines()[0]
-    return f"line {mark.line + 1}: {text}" if mark else text
-
-
 def load(path: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Spec, ...]:
     """Read a spec file: one Spec, or one per case.
 
-    ``describe`` tells the facts of a data set by name and raises DataError for an unknown one.
+    ``describe`` tells the facts of a data set by name and raises DataError for one that it does not know.
     Raises SpecError with the file, the field and the way out.
     """
     shared = read_yaml(path)
-    cases = shared.pop("cases", None)
-    if cases is None:
+    if "cases" not in shared:
         return (_resolve(path, shared, None, {}, describe),)
+    cases = shared.pop("cases")
     if not isinstance(cases, dict) or not cases:
-        raise SpecError("must map the name of each case to the fields it replaces", where=f"{path}: cases")
+        raise SpecError("must map the name of each case to the fields that it replaces", where=f"{path}: cases")
     specs = []
     for case, fields in cases.items():
-        if not isinstance(case, str) or not isinstance(fields, dict):
-            raise SpecError("must map field names to values", where=f"{path}: cases.{case}")
-        if "name" in fields or "case" in fields:
-            raise SpecError("a case cannot rename its spec", where=f"{path}: cases.{case}.name")
+        where = f"{path}: cases.{case}"
+        if not re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", case) or len(case) > 64:
+            raise SpecError(f"a case's name must be {NAME}", where=where)
+        if not isinstance(fields, dict):
+            raise SpecError("must map fields to the values that replace the shared ones", where=where)
+        if "name" in fields:
+            raise SpecError("a case cannot rename its spec", where=f"{where}.name", way_out="Drop it.")
         specs.append(_resolve(path, {**shared, **fields}, case, fields, describe))
-    _check_alternatives(path, specs)
+        for i, assumption in enumerate(specs[-1].assumptions):
+            if assumption.alternative not in (None, *cases):
+                raise SpecError(
+                    f"there is no case {assumption.alternative}",
+                    where=f"{f'{where}.' if 'assumptions' in fields else f'{path}: '}assumptions[{i}].alternative",
+                    way_out=f"There are: {', '.join(cases)}.",
+                )
     return tuple(specs)
 
 
-def _check_alternatives(path: Path, specs: list[Spec]) -> None:
-    known = {spec.case for spec in specs}
-    for spec in specs:
-        for i, assumption in enumerate(spec.assumptions):
-            if assumption.alternative and assumption.alternative not in known:
-                raise SpecError(f"there is no case {assumption.alternative!r}", where=f"{path}: assumptions[{i}].alternative")
-
-
 def _resolve(
-    path: Path, fields: dict[str, Any], case: str | None, own: Mapping[str, Any], describe: Callable[[str], DatasetFacts]
+    path: Path,
+    fields: Mapping[str, Any],
+    case: str | None,
+    own: Mapping[str, Any],
+    describe: Callable[[str], DatasetFacts],
 ) -> Spec:
+    """Join what a file says (``own``: in this case alone) with the facts of its data."""
+
+    def place(field: str) -> str:
+        if isinstance(fields.get("model"), dict) and field.startswith("model["):
+            field = "model.mlp"
+        return f"cases.{case}.{field}" if case and re.split(r"[.\[]", field)[0] in own else field
+
+    recipe = validated(path, Recipe, fields, place)
     try:
-        recipe = _validate(Recipe, fields)
-        layers = recipe.model.mlp.layers() if isinstance(recipe.model, MlpForm) else recipe.model
         facts = describe(recipe.dataset)
+    except DataError as error:
+        raise SpecError(
+            ": ".join(filter(None, (error.where, error.what))),
+            where=f"{path}: {place('dataset')}",
+            way_out=error.way_out,
+        ) from None
+    layers = recipe.model.mlp.layers() if isinstance(recipe.model, MlpForm) else recipe.model
+    try:
         return Spec.model_validate({**dict(recipe), "model": layers, "case": case, "data": facts})
     except ValidationError as error:
-        _refuse(path, error, case, own)
-
-
-def _validate(model: type[Recipe], fields: Mapping[str, Any]) -> Recipe:
-    try:
-        text = json.dumps(fields)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"holds a value that is no number, text, list or mapping ({error})") from None
-    return model.model_validate_json(text)
-
-
-def _refuse(path: Path, error: ValidationError, case: str | None, own: Mapping[str, Any]) -> NoReturn:
-    """Name the first few fields that are wrong, in the author's terms."""
-    problems = []
-    for item in error.errors(include_url=False, include_context=False)[:3]:
-        location = [part for part in item["loc"] if not _is_tag(part)]
-        field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-        message = item["msg"].removeprefix("Value error, ")
-        if not field and (named := re.match(r"(model|early_stopping|validation_fraction|input_range|\w+)", message)):
-            field = named[1] if named[1] in Recipe.model_fields else ""
-        if case and (not field or re.split(r"[.\[]", field)[0] in own):
-            field = f"cases.{case}.{field}".rstrip(".")
-        problems.append(f"{field}: {message}" if field else message)
-    raise SpecError("; ".join(problems), where=str(path), way_out=_way_out(error)) from None
-
-
-def _is_tag(part: int | str) -> bool:
-    """Whether a step of an error's location is the name of a union's branch, which the author never wrote."""
-    return isinstance(part, str) and (part in _BRANCHES or part.startswith("<"))
-
-
-_BRANCHES = KINDS | {"sgd", "adam", "rmsprop"}
-
-
-def _way_out(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    if first["type"] == "extra_forbidden":
-        return "No such field; the JSON Schema (`suite schema`) and README list those there are."
-    if first["type"] == "missing":
-        return "Add the field."
-    return ""
+        refuse(path, Spec, error, place)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a spec file, for editors."""
-    schema = Recipe.model_json_schema(by_alias=True)
-    fields = dict(schema["properties"])
-    case = {"type": "object", "additionalProperties": False, "properties": {k: v for k, v in fields.items() if k != "name"}}
-    schema["properties"]["cases"] = {
+    schema = Recipe.model_json_schema()
+    fields, required = schema["properties"], schema.pop("required")
+    case = {
         "type": "object",
-        "description": "each case replaces whole top-level fields",
+        "additionalProperties": False,
+        "properties": {name: field for name, field in fields.items() if name != "name"},
+    }
+    cases = {
+        "type": "object",
+        "minProperties": 1,
+        "description": "each case replaces whole fields of the spec",
         "additionalProperties": case,
     }
-    schema["required"] = ["name"]
-    schema["title"] = "Parity Suite benchmark spec"
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Parity Suite benchmark spec",
+        "properties": {**fields, "cases": cases},
+        "anyOf": [{"required": required}, {"required": ["name", "cases"]}],
+    }
