@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
@@ -266,6 +266,7 @@ class Failed(_Record):
 
 
 Result = Annotated[Measured | Proof | Failed, Field(discriminator="outcome")]
+T = TypeVar("T")
 _ADAPTER: TypeAdapter[Measured | Proof | Failed] = TypeAdapter(Result)
 
 
@@ -303,8 +304,13 @@ def read(path: Path) -> Measured | Proof | Failed:
     version = raw.get("schema_version")
     if version != SCHEMA:
         raise ResultError(f"has schema version {str(version)[:20]!r}; this suite reads {SCHEMA}", where=str(path))
+    return validate(path, raw, _ADAPTER)
+
+
+def validate(path: Path, raw: dict[str, Any], adapter: TypeAdapter[T]) -> T:
+    """``raw``, read from ``path``, as what ``adapter`` describes.  Raises ResultError with the place of what is wrong."""
     try:
-        return _ADAPTER.validate_json(json.dumps(raw))
+        return adapter.validate_json(json.dumps(raw))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -6,6 +6,7 @@ only: NHWC images, dense kernels (in, out), convolution kernels (kh, kw, in, out
 
 from __future__ import annotations
 
+import ast
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -130,7 +131,16 @@ class Runner(Protocol):
 def tokens() -> tuple[str, ...]:
     """The runners there are, found by file name."""
     here = Path(__file__).parent
-    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "base")))
+    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem != "base" and not p.stem.startswith("_")))
+
+
+def modes(token: str) -> tuple[str, ...]:
+    """The modes that a runner states, read from its file: its framework may live in another environment."""
+    tree = ast.parse((Path(__file__).parent / f"{token}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "modes" and node.value:
+            return tuple(ast.literal_eval(node.value))
+    raise MachineError(f"runner {token!r} states no modes", way_out="Give its class a literal `modes: ClassVar[...] = (...)`.")
 
 
 def find(token: str) -> type[Runner]:

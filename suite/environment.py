@@ -1,0 +1,131 @@
+"""On what a cell ran: processor, memory, system, packages, locks and the suite's own source, as far as they tell."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from suite import __version__
+from suite.result import Environment, Gpu, Processor
+from suite.spec import digest
+
+ROOT = Path(__file__).parent.parent
+CPU = Path("/sys/devices/system/cpu")
+
+
+def lock_digest(token: str) -> str | None:
+    """Digest of the lock file that a runner's environment is installed from; null if there is none."""
+    path = ROOT / "docker" / "locks" / f"{token}.txt"
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else None
+
+
+@functools.cache
+def source_digest() -> str:
+    """Digest over the suite's own Python files, by path."""
+    hashed = hashlib.sha256()
+    for path in sorted((ROOT / "suite").rglob("*.py")):
+        hashed.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
+        hashed.update(path.read_bytes())
+    return f"sha256:{hashed.hexdigest()}"
+
+
+@functools.cache
+def commit() -> str | None:
+    """The checkout's git commit, with ``+`` if it holds changes; null outside a checkout."""
+    if stated := os.environ.get("PARITY_COMMIT"):
+        return stated
+    try:
+        git = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=True, timeout=10)
+        head = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor's name as the system tells it."""
+    info = _text(Path("/proc/cpuinfo"))
+    names = [line.split(":", 1)[1].strip() for line in (info or "").splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine(gpus: tuple[Gpu, ...] = ()) -> str:
+    """Fingerprint of what decides speed: results whose fingerprint differs are never ranked."""
+    total = psutil.virtual_memory().total
+    return digest([cpu_model(), cores(), round(total / 2**30), platform.machine(), [gpu.uuid for gpu in gpus]])
+
+
+def processor() -> Processor:
+    """Clock, temperature and load at this moment."""
+    frequency = psutil.cpu_freq()
+    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
+    temperatures = [reading.current for group in sensors.values() for reading in group]
+    return Processor(
+        mhz=float(frequency.current) if frequency else None,
+        celsius=max(temperatures) if temperatures else None,
+        load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def turbo() -> bool | None:
+    """Whether the processor may exceed its base clock; null where the system does not tell."""
+    if (off := _text(CPU / "intel_pstate" / "no_turbo")) is not None:
+        return off == "0"
+    boost = _text(CPU / "cpufreq" / "boost")
+    return None if boost is None else boost == "1"
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """Every installed distribution and its version."""
+    return dict(sorted((d.metadata["Name"].lower(), d.version) for d in importlib.metadata.distributions()))
+
+
+def describe(token: str) -> Environment:
+    """The environment of this process, which runs ``token``; the trial adds what its runner tells."""
+    return Environment(
+        machine=machine(),
+        cpu=cpu_model(),
+        cores=cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        kernel=platform.release(),
+        system=_system(),
+        python=platform.python_version(),
+        suite=__version__,
+        source=source_digest(),
+        commit=commit(),
+        lock=lock_digest(token) or lock_digest("core"),
+        image=os.environ.get("PARITY_IMAGE") or None,
+        packages=packages(),
+        governor=_text(CPU / "cpu0" / "cpufreq" / "scaling_governor"),
+        turbo=turbo(),
+        before=processor(),
+    )
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.platform()
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

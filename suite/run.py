@@ -1,0 +1,148 @@
+"""A run from its question to its answers: the plan, a worker per framework, and what it looks like meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite import data, environment, estimate, launch, plan, result
+from suite.environment import ROOT
+from suite.errors import MachineError, RunError
+from suite.launch import unfinished
+from suite.plan import Entry, Plan, Profile
+from suite.reading import read_model
+from suite.result import Cause
+
+BENCHMARKS = ROOT / "benchmarks"
+REPORTS = ROOT / "reports"
+ENVIRONMENTS = ROOT / ".envs"
+POLL_SECONDS = 1.0
+
+
+def profile(name: str) -> Profile:
+    """A profile of benchmarks/profiles, or the caller's own YAML file.  Raises SpecError."""
+    path = Path(name)
+    return read_model(path if path.suffix in (".yaml", ".yml") else BENCHMARKS / "profiles" / f"{name}.yaml", Profile)
+
+
+def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], None]) -> tuple[Path, Plan]:
+    """Fetch the data, make the plan and its folder; the same question finds its old folder.
+
+    Benchmarks whose data cannot be had are left out, with a note.  Raises SpecError, DataError or RunError.
+    """
+    specs = plan.choose(wanted.benchmarks, BENCHMARKS / "specs", data.describe)
+    specs, notes = plan.without_missing_data(specs, lambda name: data.fetch(name, say))
+    if not specs:
+        raise RunError("no benchmark is left to run", way_out=" ".join(notes))
+    made = plan.make(
+        wanted,
+        specs,
+        cores=environment.cores(),
+        machine=environment.machine(),
+        source=environment.source_digest(),
+        locks={token: environment.lock_digest(token) for token in wanted.runners},
+        notes=notes,
+        command=command,
+    )
+    folder = reports / made.id
+    if not (folder / "plan.json").exists():
+        result.write_bytes(folder / "plan.json", made.model_dump_json(indent=1).encode() + b"\n")
+    return folder, plan.read(folder)
+
+
+def pythons(tokens: tuple[str, ...]) -> dict[str, Path]:
+    """The interpreter of each runner's environment; a runner without one runs in the core's.
+
+    Raises MachineError where a framework's environment is missing.
+    """
+    found = {}
+    for token in tokens:
+        own = ENVIRONMENTS / token / "bin" / "python"
+        if environment.lock_digest(token) and not own.exists():
+            raise MachineError(f"the environment of {token} is missing", where=str(own), way_out="`make envs` makes it.")
+        found[token] = own if own.exists() else Path(sys.executable)
+    return found
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is running, what is done, and the seconds that the rest will take, as far as anyone can tell."""
+
+    running: Entry | None
+    done: int
+    total: int
+    seconds_left: float
+
+
+def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Iterator[Progress]:
+    """Start a worker per runner and tell, now and then, how far they are, until nothing is left to do.
+
+    Closing the iterator, or an exception in it, stops the workers and their trials.  Raises RunError where a worker
+    could not go on, a full disk for one.
+    """
+    logs = folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    workers: dict[str, subprocess.Popen[bytes]] = {}
+    began = time.monotonic()
+    todo = unfinished(folder, made)
+    try:
+        for token in dict.fromkeys(entry.runner for entry in todo):
+            with (logs / f"worker-{token}.log").open("wb") as log:
+                workers[token] = subprocess.Popen(
+                    [str(interpreters[token]), "-m", "suite.launch", str(folder), token],
+                    cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                )  # fmt: skip
+        while any(worker.poll() is None for worker in workers.values()):
+            left = unfinished(folder, made)
+            seconds = estimate.remaining(made, todo, left, time.monotonic() - began)
+            yield Progress(left[0] if left else None, len(made.entries) - len(left), len(made.entries), seconds)
+            _refuse_stopped(workers, logs)
+            time.sleep(POLL_SECONDS)
+        _refuse_stopped(workers, logs)
+    finally:
+        for worker in workers.values():
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        for worker in workers.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(launch.GRACE_SECONDS * 2)
+    for entry in unfinished(folder, made):
+        launch.record_failure(folder, made, entry, Cause.WORKER_DIED, f"the worker for {entry.runner} died")
+
+
+def _refuse_stopped(workers: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    """A worker that ends with status 1 says why in its log, and nobody can go on without it."""
+    for token, worker in workers.items():
+        if worker.poll() == 1:
+            said = (logs / f"worker-{token}.log").read_text(errors="replace").strip()[-2000:]
+            raise RunError(f"the worker for {token} stopped: {said}", way_out="Run again to go on: what is finished is kept.")
+
+
+def devices(tokens: tuple[str, ...], device: str) -> dict[str, str]:
+    """What each framework sees on this machine, or why not, in a sentence; asked in its own environment."""
+    asked: dict[str, subprocess.Popen[str] | str] = {}
+    for token in tokens:
+        if not environment.lock_digest(token):
+            continue
+        try:
+            python = pythons((token,))[token]
+        except MachineError as error:
+            asked[token] = f"nothing: {error.what}; {error.way_out}"
+            continue
+        asked[token] = subprocess.Popen(
+            [str(python), "-m", "suite.runners", token, device],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )  # fmt: skip
+    return {
+        token: found if isinstance(found, str) else found.communicate()[0].strip() or "nothing: it could not be asked"
+        for token, found in asked.items()
+    }

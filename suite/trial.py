@@ -1,0 +1,117 @@
+"""One trial: a fresh process that proves, or measures, the cells of one runner in one round.
+
+    python -m suite.trial RUN_FOLDER ENTRY
+
+Every cell ends as a result file, also one that fails: the others go on.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+import traceback
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from suite import environment, identity, measure, plan, result
+from suite.errors import SuiteError, Unsupported
+from suite.measure import Measurement
+from suite.meters.clock import timed
+from suite.meters.memory import Phases
+from suite.plan import STOPPED, Entry, Plan
+from suite.result import Cause, Cell, Environment, Failed, Identity, Measured, Proof
+from suite.runners import base
+from suite.runners.base import Runner, Variant
+from suite.runners.reference import Runner as Reference
+
+def main(folder: Path, entry_id: str) -> None:
+    """Run one entry of the plan in ``folder`` and leave a result for each of its cells."""
+    made = plan.read(folder)
+    entry = made.entry(entry_id)
+    Trial(folder, made, entry).run()
+
+
+class Trial:
+    """What the cells of an entry have in common."""
+
+    def __init__(self, folder: Path, made: Plan, entry: Entry) -> None:
+        self._folder, self._plan, self._entry = folder, made, entry
+        self._here = environment.describe(entry.runner)
+        phases = Phases()
+        self._import_ns, self._runner = timed(self._start)
+        self._import_bytes = phases.end()
+
+    def _start(self) -> Runner:
+        first = self._entry.cells[0]
+        return base.find(self._entry.runner)(first.device, self._plan.threads, first.seed)
+
+    def run(self) -> None:
+        """Every cell in turn."""
+        for cell in self._entry.cells:
+            clock = time.monotonic()
+            outcome = self._outcome(cell, datetime.datetime.now(datetime.UTC))
+            record = outcome.model_copy(update={"seconds": time.monotonic() - clock})
+            result.write(self._folder / "results" / self._entry.file(cell), record)
+
+    def _outcome(self, cell: Cell, began: datetime.datetime) -> Measured | Proof | Failed:
+        common = self._plan.record(self._entry, cell, began)
+        try:
+            if reason := self._runner.missing(cell.mode):
+                raise Unsupported(reason)
+            taken = self._prove(cell) if self._entry.kind == "prove" else self._measure(cell)
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
+            traceback.print_exc()
+            return Failed(**common, cause=cause(error), reason=reason_of(error), environment=self._environment())
+        common |= {"environment": self._environment(), "digests": measure.digests(common["spec"], cell.seed)}
+        if isinstance(taken, Identity):
+            return Proof(**common, identity=taken)
+        return Measured(**common, import_ns=self._import_ns, **{f.name: getattr(taken, f.name) for f in fields(taken)})
+
+    def _prove(self, cell: Cell) -> Identity:
+        def reference(variants: frozenset[Variant]) -> Reference:
+            return Reference("cpu", self._plan.threads, cell.seed, variants=variants)
+
+        return identity.examine(self._plan.spec(cell.spec), self._runner, reference, cell.mode, "float32")
+
+    def _measure(self, cell: Cell) -> Measurement:
+        spec = self._plan.spec(cell.spec)
+        return measure.measure(self._runner, spec, cell.mode, cell.seed, self._plan.profile, self._import_bytes)
+
+    def _environment(self) -> Environment:
+        """The environment, with what the runner tells and the processor as it is by now."""
+        return self._here.model_copy(
+            update={
+                "libraries": self._runner.versions(),
+                "devices": self._runner.devices(),
+                "threads_intra": self._plan.threads.intra,
+                "threads_inter": self._plan.threads.inter,
+                "denormals": "flushed",
+                "after": environment.processor(),
+            }
+        )
+
+
+def cause(error: Exception) -> Cause:
+    """Which kind of failure an exception is; frameworks have memory errors of their own names."""
+    if isinstance(error, Unsupported):
+        return Cause.UNSUPPORTED
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or "OutOfMemory" in name or "ResourceExhausted" in name:
+        return Cause.OUT_OF_MEMORY
+    return Cause.CRASHED
+
+
+def reason_of(error: Exception) -> str:
+    """An error in its own words, at most a screenful."""
+    text = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
+    return text[:2000]
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), sys.argv[2])
+    except SuiteError as problem:
+        print(problem, file=sys.stderr)  # noqa: T201 - into the trial's log
+        sys.exit(STOPPED)
