@@ -14,7 +14,8 @@ from suite.layers import Activation, BatchNorm, Dense, Dropout, Flatten, Frozen,
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NAME = "lower-case letters and digits, joined by single dashes or dots"
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=64, description=NAME)]
+NAME_PATTERN = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
+Identifier = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64, description=NAME)]
 
 
 class Loss(StrEnum):

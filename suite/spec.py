@@ -22,6 +22,7 @@ from suite.layers import BatchNorm, Dropout, Frozen, Layer, MisfitError, Node, R
 from suite.reading import read_yaml, refuse, validated
 from suite.recipe import (
     NAME,
+    NAME_PATTERN,
     Adam,
     Assumption,
     Claim,
@@ -192,54 +193,50 @@ def load(path: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Spec, ...
     Raises SpecError with the file, the field and the way out.
     """
     shared = read_yaml(path)
-    if "cases" not in shared:
-        return (_resolve(path, shared, None, {}, describe),)
-    cases = shared.pop("cases")
+    cases = _cases(path, shared.pop("cases")) if "cases" in shared else {None: {}}
+    return tuple(_resolve(path, shared, case, cases, describe) for case in cases)
+
+
+def _cases(path: Path, cases: object) -> dict[str | None, dict[str, Any]]:
+    where = f"{path}: cases"
     if not isinstance(cases, dict) or not cases:
-        raise SpecError("must map the name of each case to the fields that it replaces", where=f"{path}: cases")
-    specs = []
+        raise SpecError("must map the name of each case to the fields that it replaces", where=where)
     for case, fields in cases.items():
-        where = f"{path}: cases.{case}"
-        if not re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", case) or len(case) > 64:
-            raise SpecError(f"a case's name must be {NAME}", where=where)
+        if not re.fullmatch(NAME_PATTERN, case):
+            raise SpecError(f"a case's name must be {NAME}", where=f"{where}.{case}")
         if not isinstance(fields, dict):
-            raise SpecError("must map fields to the values that replace the shared ones", where=where)
+            raise SpecError("must map fields to the values that replace the shared ones", where=f"{where}.{case}")
         if "name" in fields:
-            raise SpecError("a case cannot rename its spec", where=f"{where}.name", way_out="Drop it.")
-        specs.append(_resolve(path, {**shared, **fields}, case, fields, describe))
-        for i, assumption in enumerate(specs[-1].assumptions):
-            if assumption.alternative not in (None, *cases):
-                raise SpecError(
-                    f"there is no case {assumption.alternative}",
-                    where=f"{f'{where}.' if 'assumptions' in fields else f'{path}: '}assumptions[{i}].alternative",
-                    way_out=f"There are: {', '.join(cases)}.",
-                )
-    return tuple(specs)
+            raise SpecError("a case cannot rename its spec", where=f"{where}.{case}.name", way_out="Drop it.")
+    return cases
 
 
 def _resolve(
     path: Path,
-    fields: Mapping[str, Any],
+    shared: Mapping[str, Any],
     case: str | None,
-    own: Mapping[str, Any],
+    cases: Mapping[str | None, Mapping[str, Any]],
     describe: Callable[[str], DatasetFacts],
 ) -> Spec:
-    """Join what a file says (``own``: in this case alone) with the facts of its data."""
+    """Join what a file says with the facts of its data."""
+    fields = {**shared, **cases[case]}
 
     def place(field: str) -> str:
         if isinstance(fields.get("model"), dict) and field.startswith("model["):
             field = "model.mlp"
-        return f"cases.{case}.{field}" if case and re.split(r"[.\[]", field)[0] in own else field
+        return f"cases.{case}.{field}" if re.split(r"[.\[]", field)[0] in cases[case] else field
 
     recipe = validated(path, Recipe, fields, place)
+    for i, assumption in enumerate(recipe.assumptions):
+        if assumption.alternative not in (None, *cases):
+            where = f"{path}: {place(f'assumptions[{i}].alternative')}"
+            known = ", ".join(name for name in cases if name) or "none"
+            raise SpecError(f"there is no case {assumption.alternative}", where=where, way_out=f"There are: {known}.")
     try:
         facts = describe(recipe.dataset)
     except DataError as error:
-        raise SpecError(
-            ": ".join(filter(None, (error.where, error.what))),
-            where=f"{path}: {place('dataset')}",
-            way_out=error.way_out,
-        ) from None
+        what = ": ".join(filter(None, (error.where, error.what)))
+        raise SpecError(what, where=f"{path}: {place('dataset')}", way_out=error.way_out) from None
     layers = recipe.model.mlp.layers() if isinstance(recipe.model, MlpForm) else recipe.model
     try:
         return Spec.model_validate({**dict(recipe), "model": layers, "case": case, "data": facts})

@@ -1,0 +1,32 @@
+"""What several tests start from: a spec that is valid, small and made without any file."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from suite.spec import DatasetFacts, Recipe, Spec
+
+FACTS = DatasetFacts(
+    name="digits", image_shape=(8, 8, 1), classes=10, train=1437, test=360, max_value=16, digest="sha256:0"
+)
+FIELDS: dict[str, Any] = {
+    "name": "small",
+    "dataset": "digits",
+    "model": [{"layer": "flatten"}, {"layer": "dense", "units": 10}],
+    "optimizer": {"name": "adam"},
+    "batch_size": 32,
+    "epochs": 1,
+}
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., Spec]:
+    """Make a Spec from fields as they stand in a file, with facts of the data as ``data``."""
+
+    def make(data: DatasetFacts = FACTS, **fields: Any) -> Spec:
+        recipe = Recipe.model_validate_json(json.dumps({**FIELDS, **fields}))
+        return Spec.model_validate({**dict(recipe), "data": data})
+
+    return make
