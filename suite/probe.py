@@ -1,0 +1,192 @@
+"""The fixed probe of the gate: what a runner and the reference are both given.
+
+All of it comes from named Philox streams, the same on every machine.  Every value is representable in float32, so that
+a program in single precision starts from exactly the numbers that the reference in double precision starts from.
+Nothing in it is special: biases, betas and running means are not 0, gammas and running variances not 1, inputs are
+uniform over the spec's range, labels hold every class where there are enough images, so neither the kink of a relu nor
+a tie in a max pool is ever met by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from suite.initial import stream, targets, weights
+from suite.layers import Dense, Dropout, Flatten, Layer, Node, Residual, Role, walk
+from suite.recipe import Adam, Loss, Optimizer, Sgd, Target
+from suite.runners.base import SLOTS, Array, State, Weights
+from suite.spec import Spec
+
+SEED = 0
+SPREAD: Mapping[Role, tuple[float, float]] = {
+    Role.BIAS: (-0.2, 0.2),
+    Role.GAMMA: (-0.3, 0.5),
+    Role.BETA: (-0.2, 0.2),
+    Role.MOVING_MEAN: (-0.3, 0.3),
+    Role.MOVING_VARIANCE: (-0.5, 1.0),
+}
+"""Uniform noise added to initial values, by role; a kernel's is within a half over the root of its fan-in."""
+
+
+def representable(values: Array) -> Array:
+    """Rounded to what float32 can hold, in float64."""
+    return values.astype(np.float32).astype(np.float64)
+
+
+def start(spec: Spec) -> Weights:
+    """The spec's initial weights, moved off every special value."""
+    moved = {}
+    for name, value in weights(spec, SEED).items():
+        tensor = spec.tensors[name]
+        half = 0.5 / math.sqrt(tensor.fan_in)
+        low, high = SPREAD.get(tensor.role, (-half, half))
+        moved[name] = representable(value + stream(SEED, "probe", "weights", name).uniform(low, high, value.shape))
+    return moved
+
+
+def batch(spec: Spec, count: int, *name: str | int) -> tuple[Array, Array]:
+    """``count`` images (n, h, w, c) and their targets in float64, from the stream of ``name``."""
+    random = stream(SEED, "probe", *name)
+    images = representable(random.uniform(*spec.input_range, (count, *spec.data.image_shape)))
+    labels = random.permutation(np.arange(count) % spec.data.classes)
+    return images, targets(spec, labels, images)
+
+
+def midway(optimizer: Optimizer, gradients: Weights, step: int) -> dict[str, Weights]:
+    """Slots as after ``step`` steps along gradients of this size, random within it.
+
+    From zero slots an adaptive optimizer divides a gradient by itself: where a gradient is only rounding noise, the
+    step would be of full size in a random direction.  From these, noise stays noise.  A gradient that vanishes (a bias
+    under batch normalisation) counts as the largest of all.
+    """
+    largest = max(float(np.abs(g).max()) for g in gradients.values())
+    made: dict[str, Weights] = {}
+    for slot in () if isinstance(optimizer, Sgd) and not optimizer.momentum else SLOTS[optimizer.name]:
+        made[slot] = {}
+        for name, gradient in gradients.items():
+            random = stream(SEED, "probe", "slots", slot, name)
+            size = float(np.abs(gradient).max())
+            size = max(size, 1e-3 * largest) if size > 1e-9 * largest else largest
+            values = size * random.uniform(-0.5, 0.5, gradient.shape)
+            if slot in ("v", "square"):
+                share = 1 - optimizer.beta_2**step if isinstance(optimizer, Adam) else 1.0
+                values = share * size**2 * random.uniform(0.5, 1.5, gradient.shape)
+            made[slot][name] = representable(values)
+    return made
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A spec cut off behind the layer ``name``: its outputs are that layer's, flattened.
+
+    A layer within a residual is reached through its own branch alone.  ``original`` tells, by the chain's names of
+    tensors, those of the whole spec.
+    """
+
+    node: Node
+    spec: Spec
+    original: Mapping[str, str]
+
+    def weights(self, whole: Weights) -> Weights:
+        """The chain's share of the whole spec's weights."""
+        return {mine: whole[name] for mine, name in self.original.items()}
+
+
+def cut(spec: Spec, layers: tuple[Layer, ...], nodes: tuple[Node, ...]) -> Chain:
+    """The chain of ``layers``, which stand in the whole spec as ``nodes``."""
+    outputs = nodes[-1].output
+    model = layers if len(outputs) == 1 else (*layers, Flatten(layer="flatten"))
+    chain = spec.replace(
+        model=model,
+        data=spec.data.model_copy(update={"classes": math.prod(outputs)}),
+        target=Target.ONE_HOT,
+        loss=Loss.MEAN_SQUARED_ERROR,
+    )
+    names = [t.name for node in walk(nodes) for t in node.tensors]
+    return Chain(nodes[-1], chain, dict(zip(chain.tensors, names, strict=True)))
+
+
+def locate(spec: Spec, diverges: Callable[[Chain], bool]) -> Chain | None:
+    """The chain that ends in the first layer to diverge, by bisection; None if even the last layer agrees."""
+    return _first(spec, spec.model, spec.graph, (), (), diverges)
+
+
+def _first(
+    spec: Spec,
+    layers: tuple[Layer, ...],
+    nodes: tuple[Node, ...],
+    layers_before: tuple[Layer, ...],
+    nodes_before: tuple[Node, ...],
+    diverges: Callable[[Chain], bool],
+) -> Chain | None:
+    def chain(length: int) -> Chain:
+        return cut(spec, (*layers_before, *layers[:length]), (*nodes_before, *nodes[:length]))
+
+    if not layers or not diverges(chain(len(layers))):
+        return None
+    agrees, differs = 0, len(layers)
+    while differs - agrees > 1:
+        middle = (agrees + differs) // 2
+        agrees, differs = (agrees, middle) if diverges(chain(middle)) else (middle, differs)
+    layer, node = layers[agrees], nodes[agrees]
+    before = ((*layers_before, *layers[:agrees]), (*nodes_before, *nodes[:agrees]))
+    if isinstance(layer, Residual):
+        for branch, inner in ((layer.body, node.body), (layer.shortcut, node.shortcut)):
+            if found := _first(spec, branch, inner, *before, diverges):
+                return found
+    return chain(differs)
+
+
+def neutral(chain: Chain, held: Weights) -> Iterator[tuple[str, Weights]]:
+    """For each tensor of the chain's last layer, its name and the weights with that tensor made neutral.
+
+    Neutral is what hides how the tensor is laid out or whether it takes part: one value throughout for a kernel, 0 for
+    a bias, beta or mean, 1 for a gamma or variance.  If a divergence goes away, it lies in that tensor.
+    """
+    for tensor in chain.node.tensors:
+        mine = next(name for name, whole in chain.original.items() if whole == tensor.name)
+        size = float(np.abs(held[mine]).mean()) if tensor.role is Role.KERNEL else None
+        fill = size if size is not None else float(tensor.role in (Role.GAMMA, Role.MOVING_VARIANCE))
+        yield tensor.name, {**held, mine: np.full_like(held[mine], fill)}
+
+
+def dropout_rates(spec: Spec) -> tuple[float, ...]:
+    """The distinct rates above 0 of a spec's dropout layers."""
+    rates = {node.layer.rate for node in walk(spec.graph) if isinstance(node.layer, Dropout)}
+    return tuple(sorted(rates - {0.0}))
+
+
+def dropout_alone(spec: Spec, rate: float, images: int, units: int) -> Spec:
+    """A spec of ``units`` inputs that only copies and drops them: flatten, dense without bias, dropout."""
+    return spec.replace(
+        model=(
+            Flatten(layer="flatten"),
+            Dense(layer="dense", units=units, use_bias=False),
+            Dropout(layer="dropout", rate=rate),
+        ),
+        data=spec.data.model_copy(update={"image_shape": (1, 1, units), "train": images}),
+        target=Target.INPUT,
+        loss=Loss.MEAN_SQUARED_ERROR,
+        l2=0.0,
+        batch_size=images,
+        validation_fraction=0.0,
+        early_stopping=None,
+    )
+
+
+def ulp(precision: str) -> float:
+    """The relative distance of 1 to the next number, in ``precision``."""
+    return float(np.finfo(precision).eps)
+
+
+def at(state: State, precision: str) -> State:
+    """A state in ``precision``."""
+
+    def cast(held: Weights) -> Weights:
+        return {name: value.astype(precision) for name, value in held.items()}
+
+    return State(cast(state.weights), {slot: cast(held) for slot, held in state.slots.items()}, state.step)
