@@ -60,7 +60,7 @@ def canonical(images: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[np.ui
 
 def content_of(array: NDArray[Any]) -> Content:
     """Hash one canonical array."""
-    return Content(array.shape, hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest())
+    return Content(array.shape, hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest())
 
 
 def digest(contents: Mapping[str, Content]) -> str:

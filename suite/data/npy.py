@@ -54,7 +54,7 @@ def read_header(stream: IO[bytes], where: str) -> Header:
 def read_values(stream: IO[bytes], header: Header, where: str) -> NDArray[Any]:
     """Exactly the values the header announces, and then the end.  Check ``header.bytes`` first.  Raises DataError."""
     flat = np.empty(header.bytes, np.uint8)
-    view, filled = memoryview(flat), 0
+    view, filled = flat.data, 0
     while filled < len(view) and (block := stream.read(min(len(view) - filled, 1 << 20))):
         view[filled : filled + len(block)] = block
         filled += len(block)
