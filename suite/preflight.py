@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Cost(NamedTuple):
-    """Of installing one environment; the seconds are those of unpacking and compiling to bytecode on two cores."""
+    """Of installing one environment (the core with uv); the seconds are unpacking and compiling on two cores."""
 
     download_mb: int
     installed_mb: int
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
 
 
 # Measured 2026-11-21 on Linux x86-64 with Python 3.11 and uv 0.13.9.
-COSTS = {"core": Cost(125, 520, 12), "torch": Cost(2890, 5550, 27), "tf": Cost(590, 2080, 13)}
+COSTS = {"core": Cost(155, 600, 20), "torch": Cost(3020, 5820, 27), "tf": Cost(620, 2240, 13)}
 SPARE_MB = 1500  # data, compiler caches and results of a run
 BENCH_MINUTES = 10  # the profile quick on two cores
 LINE_MBIT = 100  # the line that the expected minutes assume

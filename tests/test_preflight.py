@@ -103,7 +103,7 @@ def test_the_running_interpreter_is_asked_first() -> None:
 
 def test_the_summary_says_what_it_will_cost_and_what_will_be_missing() -> None:
     lines = summary(replace(LINUX, compiler=None, clients=()), GOOD, "tested", ["core", "torch", "jax"])
-    assert lines["install"] == "core, torch, jax: 3.0 GB to download, 6.1 GB on disk, jax of unknown size"
+    assert lines["install"] == "core, torch, jax: 3.2 GB to download, 6.4 GB on disk, jax of unknown size"
     assert "torch.compile will be unsupported" in lines["compiler"]
     assert "skipped" in lines["clients"]
     assert "python3.12-dev" in summary(LINUX, replace(GOOD, headers=False), "tested", ["core"])["compiler"]
