@@ -1,0 +1,58 @@
+"""The report: results in, Markdown and charts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import ResultError, RunError
+from suite.report.document import Document, build
+from suite.report.merge import read_sources
+from suite.result import read_json, write_bytes
+
+__all__ = ["Document", "Outcome", "build", "write"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the report lies; the answer as rows of plain text, header first; whether something failed."""
+
+    path: Path
+    answer: tuple[tuple[str, ...], ...]
+    failed: bool
+
+
+def write(folder: Path, *sources: Path) -> Outcome:
+    """Write ``report.md`` and ``charts/`` into ``folder`` from its results, or from ``sources`` if there are any.
+
+    A source is a run's folder, a folder of results or a single file; the first plan found among them is told.
+    Raises RunError where there is nothing to read or the report cannot be written.
+    """
+    places = sources or (folder,)
+    for place in places:
+        if not place.exists():
+            raise RunError("does not exist", where=str(place), way_out="`suite run` makes a run's folder.")
+    refused: list[ResultError] = []
+    results = read_sources(places, refused.append)
+    document = build(results, _plan(places, refused), refused)
+    for name, svg in document.charts.items():
+        write_bytes(folder / "charts" / name, svg)
+    for stale in (folder / "charts").glob("*.svg"):
+        if stale.name not in document.charts:
+            stale.unlink()
+    path = folder / "report.md"
+    write_bytes(path, document.markdown.encode())
+    return Outcome(path, document.answer, document.failed)
+
+
+def _plan(places: tuple[Path, ...], refused: list[ResultError]) -> Mapping[str, Any]:
+    for place in places:
+        path = place / "plan.json"
+        if path.is_file():
+            try:
+                return read_json(path)
+            except ResultError as error:
+                refused.append(error)
+    return {}

@@ -1,0 +1,246 @@
+"""The answer: each framework's best proven mode against the others', per benchmark and question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from statistics import median
+
+from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven
+from suite.result import Measured
+from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
+
+
+class Kind(StrEnum):
+    """What is asked."""
+
+    TRAINING = "training"
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, order=True)
+class Question:
+    """A kind of work, at a batch size where that is the meter's to choose."""
+
+    kind: Kind
+    batch_size: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}, batch {self.batch_size:,}" if self.batch_size else str(self.kind)
+
+    def costs(self, result: Measured) -> tuple[float, ...]:
+        """Samples of one cell: ns per query for latency, else ns per image; empty if it was not asked."""
+        match self.kind:
+            case Kind.TRAINING:
+                epochs = result.training.epochs if result.training else ()
+                return tuple(e.seconds_ns / e.images for e in epochs if e.images)
+            case Kind.LATENCY:
+                return tuple(float(s) for m in result.latency if m.batch_size == self.batch_size for s in m.samples_ns)
+            case Kind.THROUGHPUT:
+                passes = [m for m in result.throughput if m.batch_size == self.batch_size and m.images]
+                return tuple(s / m.images for m in passes for s in m.samples_ns)
+
+
+def questions(results: Sequence[Measured]) -> list[Question]:
+    """What was asked of these cells."""
+    asked = {Question(Kind.TRAINING) for r in results if r.training}
+    asked |= {Question(Kind.LATENCY, m.batch_size) for r in results for m in r.latency}
+    asked |= {Question(Kind.THROUGHPUT, m.batch_size) for r in results for m in r.throughput}
+    return sorted(q for q in asked if any(q.costs(r) for r in results))
+
+
+def headline(asked: Sequence[Question]) -> list[Question]:
+    """What the answer is about: training, latency at the smallest batch, throughput at the largest."""
+    latency = [q for q in asked if q.kind is Kind.LATENCY][:1]
+    throughput = [q for q in asked if q.kind is Kind.THROUGHPUT][-1:]
+    return [*(q for q in asked if q.kind is Kind.TRAINING), *latency, *throughput]
+
+
+@dataclass(frozen=True)
+class Best:
+    """A framework's best proven mode: its median cost over rounds, and the costs that enter comparisons.
+
+    ``fitted`` holds, per round, the cost of the mode that is best over the *other* rounds, so that no round helps to
+    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly alike.
+    """
+
+    contender: Contender
+    cost: float
+    fitted: Mapping[int, float]
+    chosen: tuple[str, ...]
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NotRanked:
+    """Why there is nothing to rank.  ``failure``: the suite was asked to and could not."""
+
+    reason: str
+    failure: bool = True
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two frameworks under one question."""
+
+    first: str
+    second: str
+    outcome: Ratio | TooFew | NotRanked
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the answer."""
+
+    arena: Arena
+    question: Question
+    bests: Mapping[str, Best | NotRanked]
+    pairings: tuple[Pairing, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that should have been compared was not."""
+        return any(isinstance(p.outcome, NotRanked) and p.outcome.failure for p in self.pairings)
+
+
+def by_round(results: Sequence[Measured], question: Question) -> dict[int, float]:
+    """Median cost per round; where a round has several cells (seeds), the median of their medians."""
+    medians: dict[int, list[float]] = {}
+    for result in results:
+        if costs := question.costs(result):
+            medians.setdefault(result.cell.round, []).append(median(costs))
+    return {number: median(found) for number, found in sorted(medians.items())}
+
+
+def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Question) -> NotRanked | tuple[str, ...]:
+    """Why a framework's mode is not ranked under a question, or else its variants."""
+    results = [r for r in evidence.arenas[arena].get(contender, ()) if question.costs(r)]
+    variants: tuple[str, ...] = ()
+    for result in results:
+        standing = evidence.standing(result)
+        if isinstance(standing, NotProven):
+            return NotRanked(standing.reason)
+        variants = standing.variants
+    share = null_share(evidence, arena, results, question)
+    if share is not None and share > NULL_LIMIT:
+        return NotRanked(f"the instrument costs {100 * share:.2g} % of the shortest sample: over 1 %", failure=False)
+    return variants
+
+
+def null_share(evidence: Evidence, arena: Arena, results: Sequence[Measured], question: Question) -> float | None:
+    """The null runner's median over the shortest sample; None where the null runner was not asked."""
+    null = [
+        cost for c, rs in evidence.arenas[arena].items() if c.runner == "null" for r in rs for cost in question.costs(r)
+    ]
+    samples = [cost for result in results for cost in question.costs(result)]
+    return instrument_share(null, samples) if null and samples else None
+
+
+def best(evidence: Evidence, arena: Arena, runner: str, question: Question) -> Best | NotRanked:
+    """The mode with the lowest median cost over rounds, among proven modes that lack no round another has."""
+    series: dict[Contender, dict[int, float]] = {}
+    variants: dict[Contender, tuple[str, ...]] = {}
+    reasons: list[NotRanked] = []
+    for contender, results in evidence.arenas[arena].items():
+        costs = by_round(results, question) if contender.runner == runner else {}
+        if not costs or min(costs.values()) <= 0:
+            continue
+        standing = unranked(evidence, arena, contender, question)
+        if isinstance(standing, NotRanked):
+            reasons.append(NotRanked(f"{contender.mode}: {standing.reason}", standing.failure))
+        else:
+            series[contender], variants[contender] = costs, standing
+    if not series:
+        if not reasons:
+            return NotRanked(absent(evidence, arena, runner))
+        return NotRanked("; ".join(r.reason for r in reasons), any(r.failure for r in reasons))
+    most = max(len(costs) for costs in series.values())
+    series = {c: costs for c, costs in series.items() if len(costs) == most}
+    first = min(series, key=lambda c: (median(series[c].values()), c))
+    rounds = sorted(set.intersection(*(set(costs) for costs in series.values())))
+    picks = {r: min(series, key=lambda c, r=r: (_without(series[c], r), c)) for r in rounds}  # type: ignore[misc]
+    return Best(
+        first,
+        median(series[first].values()),
+        {r: series[pick][r] for r, pick in picks.items()},
+        tuple(sorted({pick.mode for pick in picks.values()})),
+        variants[first],
+    )
+
+
+def _without(costs: Mapping[int, float], left_out: int) -> float:
+    return median([cost for number, cost in costs.items() if number != left_out] or [0.0])
+
+
+def absent(evidence: Evidence, arena: Arena, runner: str) -> str:
+    """Why a framework has no number in an arena."""
+    failures = [f for f in evidence.failed if f.cell.spec == arena.spec and f.cell.runner == runner]
+    failures = [f for f in failures if f.cell.device == arena.device and f.cell.precision == arena.precision]
+    if failures:
+        return "; ".join(sorted({f"{f.cell.mode} {f.cause}: {f.reason}" for f in failures})[:3])
+    return f"no result of {runner} in this run, on this machine and device"
+
+
+def answer(evidence: Evidence) -> tuple[Row, ...]:
+    """Every row, each pair of frameworks compared once; intervals hold together over all of them."""
+    drafts: list[tuple[Arena, Question, dict[str, Best | NotRanked]]] = []
+    for arena, contenders in evidence.arenas.items():
+        ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
+        drafts += [
+            (arena, question, {f: best(evidence, arena, f, question) for f in evidence.frameworks})
+            for question in headline(questions(ranked))
+        ]
+    pairs = [
+        [(one, other, _pair(evidence, arena, bests, one, other)) for one, other in combinations(evidence.frameworks, 2)]
+        for arena, _, bests in drafts
+    ]
+    count = sum(isinstance(costs, tuple) and len(costs[0]) >= LEAST_ROUNDS for row in pairs for *_, costs in row)
+    return tuple(
+        Row(arena, question, bests, tuple(Pairing(one, other, _ratio(costs, count)) for one, other, costs in row))
+        for (arena, question, bests), row in zip(drafts, pairs, strict=True)
+    )
+
+
+Costs = tuple[list[float], list[float]]
+
+
+def _ratio(costs: Costs | NotRanked, comparisons: int) -> Ratio | TooFew | NotRanked:
+    return costs if isinstance(costs, NotRanked) else speed_ratio(*costs, max(comparisons, 1))
+
+
+def _pair(
+    evidence: Evidence, arena: Arena, bests: Mapping[str, Best | NotRanked], one: str, other: str
+) -> Costs | NotRanked:
+    first, second = bests[one], bests[other]
+    for name, found in ((one, first), (other, second)):
+        if isinstance(found, NotRanked):
+            return NotRanked(f"{name}: {found.reason}", found.failure)
+    assert isinstance(first, Best)
+    assert isinstance(second, Best)
+    if differs := _unlike(evidence, arena, one, other):
+        return NotRanked(differs)
+    rounds = sorted(set(first.fitted) & set(second.fitted))
+    return [first.fitted[r] for r in rounds], [second.fitted[r] for r in rounds]
+
+
+def _unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
+    """What two frameworks' cells of one seed did not share, or nothing."""
+    cells = evidence.arenas[arena]
+    digests: dict[int, set[tuple[str, str, str, str]]] = {}
+    for contender, results in cells.items():
+        for r in results if contender.runner in (one, other) else ():
+            d = r.digests
+            digests.setdefault(r.cell.seed, set()).add((d.spec, d.dataset, d.weights, d.order))
+    for seed, found in sorted(digests.items()):
+        if len(found) > 1:
+            parts = zip(("spec", "data set", "initial weights", "batch order"), zip(*found, strict=True), strict=True)
+            return f"under seed {seed} not the same {' and '.join(n for n, values in parts if len(set(values)) > 1)}"
+    return ""
+
+
+def comparisons(rows: Sequence[Row]) -> int:
+    """How many intervals the answer holds."""
+    return sum(isinstance(p.outcome, Ratio) for row in rows for p in row.pairings)

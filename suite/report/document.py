@@ -1,0 +1,112 @@
+"""The report as a pure function of results: the same results give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from suite.errors import ResultError
+from suite.report import answers, performance, setting, trust
+from suite.report.charts import charts
+from suite.report.claims import accuracies, claims
+from suite.report.compare import Row, answer
+from suite.report.markdown import Markdown, bullets, md
+from suite.report.merge import Arena, Evidence, Record, merge
+from suite.result import Cause
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report: its Markdown, its charts by file name, the answer as plain rows (header first), and the verdict.
+
+    ``failed``: a cell failed that is not merely unsupported, or a benchmark could not be compared.
+    """
+
+    markdown: str
+    charts: Mapping[str, bytes]
+    answer: tuple[tuple[str, ...], ...]
+    failed: bool
+
+
+def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Document:
+    """Make the report of ``results``; ``plan`` may be empty, ``refused`` are files that were no results."""
+    evidence = merge(results, plan, refused)
+    rows = answer(evidence)
+    labels = names(evidence)
+    drawn = charts(evidence, rows, labels)
+
+    def images(kind: str, words: str) -> list[Markdown]:
+        found = [n for n in drawn if n.startswith(kind)]
+        return [Markdown(f"![{words}](charts/{n})") for n in found]
+
+    sections: dict[str, list[Markdown]] = {
+        "The answer": answers.answers(evidence, rows, labels, "ratios.svg" if "ratios.svg" in drawn else None),
+        "Identity": trust.identity(evidence),
+        "Not comparable": trust.not_comparable(evidence, labels),
+        "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),
+        "Published numbers": trust.published(evidence, labels, claims(evidence, rows)),
+        "Latency": performance.latency(evidence, labels) + images("latency", "Median latency by batch size"),
+        "Throughput": performance.throughput(evidence, labels),
+        "Training": performance.training(evidence, labels) + images("training", "Training loss and accuracy by epoch"),
+        "Memory": performance.memory(evidence, labels),
+        "Repeatability": trust.repeatability(evidence, labels),
+        "The instrument": performance.instrument(evidence, labels),
+        "Where the time went": performance.time_spent(evidence),
+        "Failed and unsupported": setting.failures(evidence),
+        "Refused files": setting.refused(evidence.refused, evidence.doubles),
+        "Environment": setting.environment(evidence),
+        "Repeat it": setting.command(evidence),
+    }
+    blocks = [Markdown("# Parity Suite report"), *_head(evidence)]
+    for title, body in sections.items():
+        blocks += [Markdown(f"## {title}"), *body] if body else []
+    return Document(
+        "\n\n".join(blocks) + "\n",
+        drawn,
+        tuple(answers.answer_rows(rows, evidence.frameworks, labels)),
+        not rows or _failed(evidence, rows),
+    )
+
+
+def _failed(evidence: Evidence, rows: Iterable[Row]) -> bool:
+    real = [f for f in evidence.failed if f.cause is not Cause.UNSUPPORTED]
+    return bool(real) or any(row.failed for row in rows) or bool(setting.missing(evidence))
+
+
+def _head(evidence: Evidence) -> list[Markdown]:
+    """What must be known before the first number: the plan's notes, and what is missing."""
+    notes = evidence.plan.get("notes")
+    lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
+    lines += setting.missing(evidence)
+    if evidence.refused:
+        lines.append(f"{len(evidence.refused):,} files were refused; they are listed below.")
+    blocks = [bullets([md("**{}**", line) for line in lines])] if lines else []
+    profile = evidence.plan.get("profile")
+    told = []
+    if isinstance(profile, Mapping) and isinstance(profile.get("name"), str):
+        told.append(md("profile {}", profile["name"]))
+    if evidence.results:
+        first, last = (f(r.started for r in evidence.results) for f in (min, max))
+        told.append(
+            Markdown(f"{len(evidence.results):,} results, begun {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
+        )
+        told += [md("run {}", run) for run in sorted({r.run for r in evidence.results})[:5]]
+    return [*blocks, Markdown(", ".join(told) + ".")] if told else blocks
+
+
+def names(evidence: Evidence) -> dict[Arena, str]:
+    """What to call each arena: the benchmark, and whatever else tells it from the others."""
+    arenas = list(evidence.arenas)
+    runs, machines = sorted({a.run for a in arenas}), sorted({a.machine for a in arenas})
+    devices, precisions = {a.device for a in arenas}, {a.precision for a in arenas}
+    found = {}
+    for a in arenas:
+        parts = [a.spec]
+        parts += [a.spec_digest[7:13]] if len({b.spec_digest for b in arenas if b.spec == a.spec}) > 1 else []
+        parts += [a.device] if len(devices) > 1 else []
+        parts += [a.precision] if len(precisions) > 1 else []
+        parts += [f"run {runs.index(a.run) + 1}"] if len(runs) > 1 else []
+        parts += [f"machine {machines.index(a.machine) + 1}"] if len(machines) > 1 else []
+        found[a] = ", ".join(parts)
+    return found

@@ -1,0 +1,205 @@
+"""Results from anywhere become evidence: doubles taken once, proofs joined, what may be ranked put together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from suite.errors import ResultError
+from suite.result import Cell, Failed, Identity, Measured, Proof, Verdict, read, read_all
+
+UNRANKED = frozenset({"null", "reference"})
+FIRST = ("torch", "tf")
+Record = Measured | Proof | Failed
+
+
+def in_order(runners: Iterable[str]) -> list[str]:
+    """Frameworks in the order in which every table and sentence names them."""
+    return sorted(set(runners), key=lambda r: (FIRST.index(r) if r in FIRST else len(FIRST), r))
+
+
+@dataclass(frozen=True, order=True)
+class Arena:
+    """What must be equal before two numbers are ranked: one run on one machine, one spec, precision and device."""
+
+    spec: str
+    spec_digest: str
+    device: str
+    precision: str
+    run: str
+    machine: str
+
+
+@dataclass(frozen=True, order=True)
+class Contender:
+    """A framework in one of its modes."""
+
+    runner: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Proven:
+    """The gate found this very computation equal to the reference, under ``variants`` if any."""
+
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NotProven:
+    """Why a number stands without proof."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All results, each cell once, in one order whatever order they were read in."""
+
+    results: tuple[Record, ...]
+    doubles: tuple[str, ...]
+    plan: Mapping[str, Any]
+    refused: tuple[ResultError, ...] = ()
+
+    @cached_property
+    def measured(self) -> tuple[Measured, ...]:
+        """Cells with numbers."""
+        return tuple(r for r in self.results if isinstance(r, Measured))
+
+    @cached_property
+    def proofs(self) -> tuple[Proof, ...]:
+        """Outcomes of the gate."""
+        return tuple(r for r in self.results if isinstance(r, Proof))
+
+    @cached_property
+    def failed(self) -> tuple[Failed, ...]:
+        """Cells without numbers."""
+        return tuple(r for r in self.results if isinstance(r, Failed))
+
+    @cached_property
+    def arenas(self) -> dict[Arena, dict[Contender, tuple[Measured, ...]]]:
+        """Measured cells by what may be ranked together, then by framework and mode, in order of rounds and seeds."""
+        found: dict[Arena, dict[Contender, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+        for result in self.measured:
+            found[arena(result)][contender(result)].append(result)
+        return {a: {c: tuple(rs) for c, rs in sorted(found[a].items())} for a in sorted(found)}
+
+    @cached_property
+    def frameworks(self) -> tuple[str, ...]:
+        """The frameworks that results or plan name, without null and reference."""
+        named = {r.cell.runner for r in self.results} | {cell.runner for cell in self.planned}
+        return tuple(in_order(named - UNRANKED))
+
+    @cached_property
+    def planned(self) -> tuple[Cell, ...]:
+        """The cells of the plan, as far as it names any."""
+        cells = []
+        for entry in self.plan.get("entries") or ():
+            for cell in (entry.get("cells") or ()) if isinstance(entry, Mapping) else ():
+                try:
+                    cells.append(Cell.model_validate(cell))
+                except ValueError:
+                    continue
+        return tuple(cells)
+
+    def standing(self, result: Measured) -> Proven | NotProven:
+        """Whether a proof covers a measured cell: same cell but for seed and round, digests, source, lock, machine."""
+        near = [p for p in self.proofs if _place(p.cell) == _place(result.cell)]
+        if not near:
+            gate = [f for f in self.failed if f.cell.round == 0 and _place(f.cell) == _place(result.cell)]
+            return NotProven(f"the gate {gate[0].cause}: {gate[0].reason}" if gate else "the gate has not run")
+        reasons = []
+        for proof in near:
+            if difference := _difference(proof, result):
+                reasons.append(f"the proof is of another {difference}")
+            elif proof.identity.verdict is Verdict.UNPROVEN:
+                return NotProven(f"unproven: {divergence(proof.identity)}")
+            else:
+                return Proven(proof.identity.variants)
+        return NotProven(min(reasons))
+
+
+def divergence(identity: Identity) -> str:
+    """The first divergence in words."""
+    worst = identity.divergence
+    if worst is None:
+        return "no divergence was named"
+    error = "is not finite" if worst.error is None else f"is off by {worst.error:.1e}, bound {worst.bound:.1e}"
+    return f"{worst.section}: {worst.tensor} {error}"
+
+
+def _place(cell: Cell) -> tuple[str, ...]:
+    return cell.spec, cell.runner, cell.mode, cell.precision, cell.device
+
+
+def _difference(proof: Proof, result: Measured) -> str:
+    """What keeps a proof from covering a result, or nothing.  Weights and order depend on the seed."""
+    named = {"spec": "spec", "dataset": "data set"}
+    if proof.cell.seed == result.cell.seed:
+        named |= {"weights": "set of initial weights", "order": "batch order"}
+    for name, words in named.items():
+        if getattr(proof.digests, name) != getattr(result.digests, name):
+            return words
+    if proof.spec.digest != result.spec.digest:
+        return "spec"
+    for name, words in {"source": "version of the suite", "lock": "set of packages", "machine": "machine"}.items():
+        if getattr(proof.environment, name) != getattr(result.environment, name):
+            return words
+    return ""
+
+
+def arena(result: Measured | Proof) -> Arena:
+    """Where a result may be ranked."""
+    cell = result.cell
+    return Arena(cell.spec, result.spec.digest, cell.device, cell.precision, result.run, result.environment.machine)
+
+
+def contender(result: Record) -> Contender:
+    """Whose result it is."""
+    return Contender(result.cell.runner, result.cell.mode)
+
+
+def _key(result: Record) -> tuple[Any, ...]:
+    cell = result.cell
+    return cell.spec, cell.runner, cell.mode, cell.precision, cell.device, cell.round, cell.seed, result.run
+
+
+_BETTER = {"measured": 0, "proof": 0, "failed": 1}
+
+
+def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Evidence:
+    """Take each cell once: numbers before a failure, then the later start, then the order of their text."""
+    cells: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for result in results:
+        cells[_key(result)].append(result)
+    kept, doubles = [], []
+    for key in sorted(cells):
+        found = cells[key]
+        if len(found) > 1:
+            found.sort(key=lambda r: r.model_dump_json())
+            found.sort(key=lambda r: (_BETTER[r.outcome], -r.started.timestamp()))
+            cell = found[0].cell
+            same = "alike" if all(r == found[0] for r in found) else "not alike: the one that started last is taken"
+            doubles.append(f"{cell.slug} round {cell.round}: {len(found)} files, {same}")
+        kept.append(found[0])
+    ordered = sorted(refused, key=lambda e: (e.where, e.what))
+    return Evidence(tuple(kept), tuple(doubles), plan, tuple(ordered))
+
+
+def read_sources(sources: Iterable[Path], refused: Callable[[ResultError], None]) -> list[Record]:
+    """Read run folders, folders of results, and single files; what is no result goes to ``refused``."""
+    results: list[Record] = []
+    for source in sources:
+        folder = source / "results" if (source / "results").is_dir() else source
+        if folder.is_dir():
+            results += read_all(folder, refused)
+            continue
+        try:
+            results.append(read(source))
+        except ResultError as error:
+            refused(error)
+    return results

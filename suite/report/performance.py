@@ -1,0 +1,246 @@
+"""Latency, throughput, training, memory, the instrument, and where the time of the run went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
+
+from suite.report.answers import asked
+from suite.report.compare import Kind, Question, by_round, null_share, questions, unranked
+from suite.report.compare import NotRanked as Unranked
+from suite.report.markdown import DASH, Markdown, Notes, table
+from suite.report.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.units import digits, duration, mebibytes, percent, rate
+from suite.result import Latency, Measured, Memory, Proof, Throughput
+from suite.stats import BOUND_CONFIDENCE, NULL_LIMIT, NoSpread, TooFew, autocorrelation, percentile, warm_up
+
+Labels = Mapping[Arena, str]
+
+
+def _cells(evidence: Evidence, labels: Labels) -> Iterator[tuple[Arena, str, Contender, tuple[Measured, ...]]]:
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            if contender.runner not in UNRANKED:
+                yield arena, labels[arena], contender, results
+
+
+def _shown(evidence: Evidence, labels: Labels, kind: Kind) -> Iterator[tuple[str, Contender, Question, list[Measured]]]:
+    """What is printed as comparable: proven, and not drowned by the instrument."""
+    for arena, label, contender, results in _cells(evidence, labels):
+        for question in questions(results):
+            if question.kind is kind and not isinstance(unranked(evidence, arena, contender, question), Unranked):
+                yield label, contender, question, [r for r in results if question.costs(r)]
+
+
+def _spread(values: Sequence[float], show: Callable[[float], str]) -> str:
+    return f"{show(min(values))} to {show(max(values))}" if len(values) > 1 else DASH
+
+
+def _settled(results: Sequence[Measured], question: Question) -> str:
+    outcomes = [warm_up(question.costs(r)) for r in results]
+    tested = [o for o in outcomes if not isinstance(o, TooFew)]
+    short = sum(not o.enough for o in tested)
+    if not tested:
+        return "too few samples to tell"
+    return f"**not in {short} of {len(tested)} cells**" if short else "yes"
+
+
+def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Per batch size: median, percentiles with bounds, autocorrelation, whether warm-up was enough."""
+    notes = Notes()
+    rows: list[list[str]] = []
+    for label, contender, question, results in _shown(evidence, labels, Kind.LATENCY):
+        samples = [s for r in results for s in question.costs(r)]
+        line = [label, contender.runner, contender.mode, f"{question.batch_size:,}"]
+        line += [duration(median(samples)), _spread(list(by_round(results, question).values()), duration)]
+        for share in (0.9, 0.99, 0.999):
+            outcome = percentile(samples, share)
+            if isinstance(outcome, TooFew):
+                line.append(notes.dash(f"a percentile of {percent(share, 1)} takes {outcome.need:,} samples"))
+            else:
+                line.append(f"{duration(outcome.value)} (< {duration(outcome.bound)})")
+        line += [_correlation(results, question, notes), Markdown(_settled(results, question))]
+        rows.append(line)
+    if not rows:
+        return [Markdown("No proven cell was asked for latency.")]
+    heads = [
+        "benchmark",
+        "framework",
+        "mode",
+        "batch",
+        "median",
+        "medians of rounds",
+        "p90",
+        "p99",
+        "p99.9",
+        "lag 1",
+        "warm",
+    ]
+    return [
+        table(heads, rows, "lllrrlrrrrl"),
+        *notes.lines(),
+        Markdown(
+            "A query is a batch of images in host memory to outputs in host memory. Percentiles are over the samples of "
+            f"all rounds, in brackets their upper bound at {percent(BOUND_CONFIDENCE, 0)} by order statistics, and printed "
+            "from 64 samples (p90), 662 (p99) and 6,636 (p99.9) on, as MLPerf's LoadGen does; correlated samples make "
+            "the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of neighbouring samples. "
+            "*Warm* is no where the first quarter of a cell's samples is over 3 % slower than the rest and a one-sided "
+            "Mann-Whitney test agrees at 1 %."
+        ),
+    ]
+
+
+def _correlation(results: Sequence[Measured], question: Question, notes: Notes) -> str:
+    outcomes = [autocorrelation(question.costs(r)) for r in results]
+    numbers = [o for o in outcomes if isinstance(o, float)]
+    if numbers:
+        return f"{median(numbers):.2f}"
+    flat = any(isinstance(o, NoSpread) for o in outcomes)
+    return notes.dash("all samples are equal" if flat else "autocorrelation takes 3 samples")
+
+
+def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Images per second with the pipeline full."""
+    rows = []
+    for label, contender, question, results in _shown(evidence, labels, Kind.THROUGHPUT):
+        medians = list(by_round(results, question).values())
+        count = sum(len(question.costs(r)) for r in results)
+        rows.append(
+            [label, contender.runner, contender.mode, f"{question.batch_size:,}", rate(median(medians)),
+             _spread(medians, rate), f"{count:,}", Markdown(_settled(results, question))]
+        )  # fmt: skip
+    if not rows:
+        return [Markdown("No proven cell was asked for throughput.")]
+    heads = ["benchmark", "framework", "mode", "batch", "median over rounds", "rounds", "passes", "warm"]
+    return [table(heads, rows, "lllrrlrl")]
+
+
+def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Speed of epochs, and the time to the first step apart."""
+    notes = Notes()
+    rows = []
+    for label, contender, question, results in _shown(evidence, labels, Kind.TRAINING):
+        medians = list(by_round(results, question).values())
+        epochs = [e.seconds_ns for r in results if r.training for e in r.training.epochs]
+        first: dict[str, list[int]] = defaultdict(list)
+        for r in results:
+            if r.training:
+                first["warm" if r.training.compile_cache == "warm" else "cold"].append(r.training.first_step_ns)
+        lengths = {len(r.training.epochs) for r in results if r.training}
+        rows.append(
+            [
+                label, contender.runner, contender.mode, rate(median(medians)), _spread(medians, rate),
+                duration(median(epochs)),
+                *(
+                    duration(median(first[state])) if first[state] else notes.dash(f"no cell started with a {state} cache")
+                    for state in ("cold", "warm")
+                ),
+                f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",
+            ]
+        )  # fmt: skip
+    if not rows:
+        return [Markdown("No proven cell was trained.")]
+    heads = ["benchmark", "framework", "mode", "median over rounds", "rounds", "per epoch", "first step, cold", "first step, warm", "epochs"]  # fmt: skip
+    return [
+        table(heads, rows, "lllrlrrrr"),
+        *notes.lines(),
+        Markdown("*First step* is building, tracing, compiling and one step, and is no part of the other numbers."),
+    ]
+
+
+def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Largest peaks over rounds."""
+    notes = Notes()
+    fields = {
+        "import_bytes": "import", "build_bytes": "build", "steady_bytes": "measuring",
+        "device_bytes": "device", "allocator_bytes": "allocator",
+    }  # fmt: skip
+    everyone = [r.memory for *_, results in _cells(evidence, labels) for r in results]
+    fields = {f: n for f, n in fields.items() if n not in ("device", "allocator") or _peak(everyone, f) is not None}
+    rows: list[list[str]] = []
+    for _, label, contender, results in _cells(evidence, labels):
+        peaks = [_peak([r.memory for r in results], name) for name in fields]
+        shown = [notes.dash("the system did not tell") if p is None else mebibytes(p) for p in peaks]
+        rows.append([label, contender.runner, contender.mode, *shown])
+    if not rows:
+        return [Markdown("Nothing was measured.")]
+    return [
+        table(["benchmark", "framework", "mode", *fields.values()], rows, "lll" + "r" * len(fields)),
+        *notes.lines(),
+        Markdown(
+            "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
+        ),
+    ]
+
+
+def _peak(memories: Sequence[Memory], field: str) -> int | None:
+    known = [value for m in memories if (value := getattr(m, field)) is not None]
+    return max(known, default=None)
+
+
+def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """What a call that computes nothing costs, against the shortest sample."""
+    rows = []
+    for arena, cells in evidence.arenas.items():
+        null = [r for c, rs in cells.items() if c.runner == "null" for r in rs]
+        for question in questions(null):
+            nothing = median(c for r in null for c in question.costs(r))
+            for contender, results in cells.items():
+                share = null_share(evidence, arena, results, question) if contender.runner not in UNRANKED else None
+                if share is not None:
+                    shortest = min(c for r in results for c in question.costs(r))
+                    said = "yes" if share <= NULL_LIMIT else "**no: over 1 %**"
+                    rows.append(
+                        [labels[arena], asked(question), contender.runner, contender.mode, duration(nothing),
+                         duration(shortest), f"{digits(100 * share, 2)} %", Markdown(said)]
+                    )  # fmt: skip
+    if not rows:
+        return [Markdown("The null runner was not measured: what the instrument itself costs is not known.")]
+    heads = ["benchmark", "question", "framework", "mode", "null, median", "shortest sample", "share", "fine"]
+    return [
+        table(heads, rows, "llllrrrl"),
+        Markdown("Latency per query, the others per image. Above 1 % of the shortest sample a number is not ranked."),
+    ]
+
+
+def time_spent(evidence: Evidence) -> list[Markdown]:
+    """Seconds per runner by what they went into."""
+    names = ("gate", "import", "first step", "warm-up", "measured", "other")
+    spent: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(names, 0.0))
+    imports: dict[tuple[str, str, str], int] = {}
+    for result in evidence.results:
+        mine = spent[result.cell.runner]
+        if isinstance(result, Proof):
+            mine["gate"] += result.seconds
+            continue
+        if not isinstance(result, Measured):
+            mine["other"] += result.seconds
+            continue
+        imports[(result.run, result.entry, result.cell.runner)] = result.import_ns
+        run = result.training
+        epochs = [e.seconds_ns for e in run.epochs] if run else []
+        meters: list[Latency | Throughput] = [*result.latency, *result.throughput]
+        parts = {
+            "first step": run.first_step_ns / 1e9 if run else 0.0,
+            "warm-up": (sum(sum(m.warmup_ns) for m in meters) + (sum(run.warmup_ns) if run else 0)) / 1e9,
+            "measured": (sum(sum(m.samples_ns) for m in meters) + sum(epochs)) / 1e9,
+        }
+        for name, seconds in parts.items():
+            mine[name] += seconds
+        mine["other"] += max(result.seconds - sum(parts.values()), 0.0)
+    for (_, _, runner), nanoseconds in sorted(imports.items()):
+        spent[runner]["import"] += nanoseconds / 1e9
+    rows = [
+        [runner, *(f"{parts[n]:,.1f} s" if parts[n] else DASH for n in names), f"{sum(parts.values()):,.1f} s"]
+        for runner, parts in sorted(spent.items())
+    ]
+    if not rows:
+        return [Markdown("Nothing ran.")]
+    return [
+        table(["framework", *names, "all"], rows, "l" + "r" * (len(names) + 1)),
+        Markdown(
+            "*Import* is counted once per process; *other* is data, building, evaluation, restoring weights and cells "
+            "that failed. A dash is no time at all."
+        ),
+    ]

@@ -1,0 +1,120 @@
+"""What went wrong, what the numbers were taken on, and how to take them again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from suite.errors import ResultError
+from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
+from suite.report.merge import Evidence
+from suite.report.units import digits, mebibytes
+from suite.result import Cause, Environment, Failed
+
+
+def failures(evidence: Evidence) -> list[Markdown]:
+    """Cells without numbers, alike ones in one row; unsupported ones last."""
+    if not evidence.failed:
+        return [Markdown("None.")]
+    groups: dict[tuple[bool, str, str, str, str], list[Failed]] = defaultdict(list)
+    for f in evidence.failed:
+        groups[(f.cause is Cause.UNSUPPORTED, f.cause, f.cell.runner, f.cell.mode, f.reason)].append(f)
+    rows = []
+    for (_, cause, runner, mode, reason), cells in sorted(groups.items()):
+        specs = sorted({f.cell.spec for f in cells})
+        names = ", ".join(specs[:4]) + (f" and {len(specs) - 4} more" if len(specs) > 4 else "")
+        rows.append([runner, mode, cause, f"{len(cells)}", names, reason])
+    return [table(["framework", "mode", "what", "cells", "benchmarks", "reason"], rows, "lllrll")]
+
+
+def refused(errors: Sequence[ResultError], doubles: Sequence[str]) -> list[Markdown]:
+    """Files that are no results, and cells that came twice."""
+    blocks = []
+    if errors:
+        # The path's last part names the file; where the folder lies would make the same results give other bytes.
+        lines = [md("{}: {}", e.where.replace("\\", "/").rsplit("/", 1)[-1], e.what) for e in errors]
+        blocks.append(bullets(lines))
+    if doubles:
+        blocks.append(Markdown("Cells that came more than once, taken once:"))
+        blocks.append(bullets([md("{}", d) for d in doubles]))
+    return blocks
+
+
+def missing(evidence: Evidence) -> list[str]:
+    """Cells of the plan that left no result, in words."""
+    there = {r.cell for r in evidence.results}
+    lost = [cell for cell in evidence.planned if cell not in there]
+    if not lost:
+        return []
+    names = ", ".join(sorted({f"{c.spec} ({c.runner})" for c in lost})[:6])
+    return [f"{len(lost):,} of {len(evidence.planned):,} planned cells have no result yet: {names}."]
+
+
+def environment(evidence: Evidence) -> list[Markdown]:
+    """One table: what all cells share, and where they differ, who has what."""
+    cells = [(r.cell.runner, r.environment) for r in evidence.results if r.environment is not None]
+    if not cells:
+        return [Markdown("No environment was recorded.")]
+    notes = Notes()
+    rows = []
+    for name, values in _facts(cells).items():
+        by_value: dict[str, set[str]] = defaultdict(set)
+        for runner, value in values:
+            by_value[value].add(runner)
+        known = {v: who for v, who in by_value.items() if v}
+        if not known:
+            rows.append([name, notes.dash("not told by the system")])
+        elif len(known) == 1 and len(by_value) == 1:
+            rows.append([name, next(iter(known))])
+        else:
+            found = [f"{v} ({', '.join(sorted(who))})" for v, who in sorted(known.items())]
+            rows.append([name, "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")])
+    machines = {env.machine for _, env in cells}
+    blocks = [table(["", "value"], rows), *notes.lines()]
+    if len(machines) > 1:
+        blocks.insert(0, Markdown(f"**{len(machines)} machines**: what ran on one is never ranked against the other."))
+    return blocks
+
+
+def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str, str]]]:
+    """Every field in words, by cell; an unknown one is empty."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    shared = set.intersection(*(set(env.packages) for _, env in cells))
+    for runner, env in cells:
+        facts: dict[str, Any] = {
+            "processor": env.cpu, "cores": env.cores, "memory": mebibytes(env.memory_bytes), "machine": _short(env.machine),
+            "system": env.system, "kernel": env.kernel, "Python": env.python, "suite": env.suite,
+            "suite's source": _short(env.source), "commit": (env.commit or "")[:12], "lock": _short(env.lock),
+            "image": env.image, "frameworks": _pairs(env.libraries), "devices seen": _pairs(env.devices),
+            "GPUs": ", ".join(g.name for g in env.gpus) or "none", "driver": env.driver,
+            "threads in an operation": env.threads_intra, "operations at once": env.threads_inter,
+            "denormals": env.denormals, "governor": env.governor,
+            "turbo": None if env.turbo is None else "on" if env.turbo else "off",
+        }  # fmt: skip
+        facts |= {f"package {p}": env.packages[p] for p in shared if len({e.packages[p] for _, e in cells}) > 1}
+        for name, value in facts.items():
+            found[name].append((runner, "" if value is None else str(value)))
+    for name, field, unit in (("clock", "mhz", " MHz"), ("temperature", "celsius", " °C"), ("load", "load_1min", "")):
+        moments = [moment for _, env in cells for moment in (env.before, env.after)]
+        readings = [value for m in moments if (value := getattr(m, field)) is not None]
+        low, high = (digits(f(readings)) for f in (min, max)) if readings else ("", "")
+        found[name] = [("", f"{low} to {high}{unit}" if low != high else f"{low}{unit}" if low else "")]
+    return found
+
+
+def _short(digest: str | None) -> str:
+    return digest.removeprefix("sha256:")[:12] if digest else ""
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in sorted(values.items())[:12]) or DASH
+
+
+def command(evidence: Evidence) -> list[Markdown]:
+    """What repeats the run, as a code block that its text cannot leave."""
+    text = evidence.plan.get("command")
+    if not isinstance(text, str) or not text.strip():
+        return [Markdown("The plan names no command.")]
+    lines = ["".join(c if c.isprintable() and c != "`" else "?" for c in line) for line in text.splitlines()]
+    return [Markdown("```sh\n" + "\n".join(line[:400] for line in lines[:20]) + "\n```")]

@@ -1,0 +1,60 @@
+"""Numbers as people read them: three significant digits, a unit, thousands apart."""
+
+from __future__ import annotations
+
+import math
+
+from suite.stats import Decision, Ratio
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """``value`` to so many significant digits, without exponent where that reads well."""
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e15:
+        return f"{value:.{significant - 1}e}"
+    places = significant - 1 - math.floor(math.log10(abs(float(f"{value:.{significant - 1}e}"))))
+    return f"{round(value, places):,.{max(places, 0)}f}"
+
+
+def duration(nanoseconds: float) -> str:
+    """A time in the unit that suits it."""
+    for limit, unit in ((1e3, "ns"), (1e6, "µs"), (1e9, "ms"), (120e9, "s")):
+        if nanoseconds < limit * (1 - 5e-4):
+            return f"{digits(nanoseconds / (limit / 1e3 if unit != 's' else 1e9))} {unit}"
+    return f"{digits(nanoseconds / 60e9)} min"
+
+
+def rate(nanoseconds_per_image: float) -> str:
+    """Images per second."""
+    return f"{digits(1e9 / nanoseconds_per_image)} images/s" if nanoseconds_per_image else "∞ images/s"
+
+
+def mebibytes(count: int) -> str:
+    """Bytes in MiB."""
+    return f"{count / 2**20:,.0f} MiB"
+
+
+def percent(fraction: float, places: int = 2) -> str:
+    """A fraction in percent."""
+    return f"{100 * fraction:.{places}f} %"
+
+
+def level(confidence: float) -> str:
+    """A confidence level, with as many nines as it has."""
+    return f"{100 * confidence:.4g} %"
+
+
+def speed(first: str, second: str, ratio: Ratio) -> str:
+    """A ratio in words: ``torch 1.42x faster (1.36 to 1.49)``."""
+    if ratio.value < 1:
+        first, second, ratio = second, first, ratio.inverse
+    times, low, high = (f"{x:.2f}" if x < 100 else digits(x) for x in (ratio.value, ratio.low, ratio.high))
+    span = f"{low} to {high}"
+    match ratio.decision:
+        case Decision.EQUIVALENT:
+            return f"equivalent within 3 %: {first} / {second} {times} ({span})"
+        case Decision.UNDECIDED:
+            return f"undecided: {first} / {second} {times} ({span})"
+        case _:
+            return f"{first} {times}x faster ({span})"

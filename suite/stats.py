@@ -1,0 +1,263 @@
+"""Pure statistics over raw samples: intervals, decisions and verdicts.
+
+Costs are times: less is better, any unit.  Where data do not suffice, the outcome is a ``TooFew``, never a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom, mannwhitneyu, t
+
+CONFIDENCE = 0.95
+LEAST_ROUNDS = 5
+LEAST_SEEDS = 5
+SAME_SPEED = 1.03
+"""Speeds whose ratio surely lies between 1 / 1.03 and 1.03 are called equivalent."""
+SAME_ACCURACY = 0.005
+"""Margin of the equivalence test over accuracies, as a fraction: half a point."""
+BOUND_CONFIDENCE = 0.99
+LEAST_SAMPLES = {0.9: 64, 0.99: 662, 0.999: 6636}
+"""Samples from which a percentile is printed: the bound is then never the largest sample itself.
+
+Source: early stopping in MLPerf's LoadGen (percentiles 90, 99 and 99.9 at confidence 99 %, one query over the bound).
+"""
+NULL_LIMIT = 0.01
+"""Share of a cell's shortest sample that the instrument may cost."""
+UNSETTLED_SLOWER = 1.03
+UNSETTLED_P = 0.01
+
+
+@dataclass(frozen=True)
+class TooFew:
+    """There are ``have`` of ``what`` where ``need`` are needed."""
+
+    what: Literal["rounds", "seeds", "samples"]
+    have: int
+    need: int
+
+    def __str__(self) -> str:
+        return f"too few {self.what}: {self.have} of {self.need}"
+
+
+class Decision(StrEnum):
+    """What an interval of the speed ratio says of the first against the second."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Speed of the first over that of the second: the geometric mean over ``rounds`` and its interval."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+    confidence: float
+
+    @property
+    def decision(self) -> Decision:
+        """Equivalent if the interval lies within 3 %; else undecided if it holds 1."""
+        if self.low >= 1 / SAME_SPEED and self.high <= SAME_SPEED:
+            return Decision.EQUIVALENT
+        if self.low <= 1 <= self.high:
+            return Decision.UNDECIDED
+        return Decision.FASTER if self.low > 1 else Decision.SLOWER
+
+    @property
+    def inverse(self) -> Ratio:
+        """The second over the first."""
+        return Ratio(1 / self.value, 1 / self.high, 1 / self.low, self.rounds, self.confidence)
+
+
+def speed_ratio(first: Sequence[float], second: Sequence[float], comparisons: int = 1) -> Ratio | TooFew:
+    """Paired t-interval on the log-ratios of costs, one pair per round.
+
+    ``comparisons`` intervals hold together with 95 %: each is widened to 1 - 0.05 / comparisons (Bonferroni).
+    """
+    if len(first) != len(second) or comparisons < 1:
+        raise ValueError("a pair per round and one comparison at least")
+    if len(first) < LEAST_ROUNDS:
+        return TooFew("rounds", len(first), LEAST_ROUNDS)
+    if min(*first, *second) <= 0:
+        raise ValueError("a cost is above 0")
+    logs = np.log(np.asarray(second, float)) - np.log(np.asarray(first, float))
+    confidence = 1 - (1 - CONFIDENCE) / comparisons
+    mean, half = _t_interval(logs, confidence)
+    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(logs), confidence)
+
+
+def _t_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Mean and half-width of Student's interval."""
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()), error * float(t.ppf((1 + confidence) / 2, len(values) - 1))
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided t-tests: the mean of paired differences, its 90 % interval, the larger p-value.
+
+    Source: Schuirmann 1987; the test holds at 5 % just when the 90 % interval lies within the margin.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    margin: float
+    pairs: int
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the difference is within the margin, at 5 %."""
+        return self.p < 0.05
+
+
+def equivalence(first: Sequence[float], second: Sequence[float], margin: float = SAME_ACCURACY) -> Equivalence | TooFew:
+    """Test over paired seeds whether ``first - second`` lies within ``margin`` of 0."""
+    if len(first) != len(second) or margin <= 0:
+        raise ValueError("a pair per seed and a margin above 0")
+    if len(first) < LEAST_SEEDS:
+        return TooFew("seeds", len(first), LEAST_SEEDS)
+    differences = np.asarray(first, float) - np.asarray(second, float)
+    mean, half = _t_interval(differences, 0.9)
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    if error == 0:
+        p = 0.0 if abs(mean) < margin else 1.0
+    else:
+        p = float(t.cdf((abs(mean) - margin) / error, len(differences) - 1))
+    return Equivalence(mean, mean - half, mean + half, p, margin, len(differences))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Where one further run falls with 95 %, from ``runs`` runs with their mean."""
+
+    mean: float
+    low: float
+    high: float
+    runs: int
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` lies in it, ends included."""
+        return self.low <= value <= self.high
+
+
+def prediction(values: Sequence[float]) -> Prediction | TooFew:
+    """Student's prediction interval: mean +- t * s * sqrt(1 + 1/n)."""
+    if len(values) < LEAST_SEEDS:
+        return TooFew("seeds", len(values), LEAST_SEEDS)
+    mean, half = _t_interval(np.asarray(values, float), CONFIDENCE)
+    half *= math.sqrt(len(values) + 1)
+    return Prediction(mean, mean - half, mean + half, len(values))
+
+
+class ClaimVerdict(StrEnum):
+    """What the rule says of a published number."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    NOT_FAR_ENOUGH = "not run far enough"
+    ASSUMPTION = "depends on an assumption"
+    NOT_TESTABLE = "not testable"
+    CONTEXT = "shown, never judged"
+
+
+def judge(claim: float, values: Sequence[float], alternatives: Iterable[Sequence[float]] = ()) -> ClaimVerdict:
+    """The verdict on a claim, from one value per seed at the full schedule.
+
+    ``alternatives`` holds the values of each case that makes the other choice where the source leaves one open.
+    """
+    own = _in_prediction(claim, values)
+    others = {_in_prediction(claim, other) for other in alternatives}
+    settled = {ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_REPRODUCED}
+    if own in settled and (others & settled) - {own}:
+        return ClaimVerdict.ASSUMPTION
+    return own
+
+
+def _in_prediction(claim: float, values: Sequence[float]) -> ClaimVerdict:
+    expected = prediction(values)
+    if isinstance(expected, TooFew):
+        return ClaimVerdict.NOT_FAR_ENOUGH
+    return ClaimVerdict.REPRODUCED if expected.holds(claim) else ClaimVerdict.NOT_REPRODUCED
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """The sample at ``share`` by nearest rank, and the order statistic that bounds the true one with 99 %."""
+
+    share: float
+    value: float
+    bound: float
+
+
+def percentile(samples: Sequence[float], share: float) -> Percentile | TooFew:
+    """A percentile out of ``LEAST_SAMPLES`` with its upper bound, free of any assumed distribution.
+
+    The k-th smallest of n samples is at least the true percentile with probability P(Binomial(n, share) < k).
+    """
+    count, need = len(samples), LEAST_SAMPLES[share]
+    if count < need:
+        return TooFew("samples", count, need)
+    ordered = np.sort(np.asarray(samples, float))
+    at = math.ceil(round(share * count, 6))
+    bound = int(binom.ppf(BOUND_CONFIDENCE, count, share)) + 1
+    return Percentile(share, float(ordered[at - 1]), float(ordered[bound - 1]))
+
+
+@dataclass(frozen=True)
+class NoSpread:
+    """All samples are equal: nothing can correlate."""
+
+
+def autocorrelation(samples: Sequence[float]) -> float | NoSpread | TooFew:
+    """Lag-1 autocorrelation, between -1 and 1: how far a sample tells its successor."""
+    if len(samples) < 3:
+        return TooFew("samples", len(samples), 3)
+    centred = np.asarray(samples, float) - float(np.mean(samples))
+    largest = float(np.abs(centred).max())
+    if largest <= 1e-12 * abs(float(np.mean(samples))):
+        return NoSpread()
+    centred /= largest
+    return float(centred[:-1] @ centred[1:] / (centred @ centred))
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Median of the first quarter of the measured samples over that of the rest, and the p-value of being slower."""
+
+    early_over_late: float
+    p: float
+
+    @property
+    def enough(self) -> bool:
+        """Not enough if the first quarter is over 3 % slower and a one-sided Mann-Whitney test says so at 1 %."""
+        return not (self.early_over_late > UNSETTLED_SLOWER and self.p < UNSETTLED_P)
+
+
+def warm_up(samples: Sequence[float]) -> WarmUp | TooFew:
+    """Compare the first quarter of samples, in order of measuring, with the later ones; from 12 samples on."""
+    if len(samples) < 12:
+        return TooFew("samples", len(samples), 12)
+    values = np.asarray(samples, float)
+    early, late = np.split(values, [len(values) // 4])
+    p = float(mannwhitneyu(early, late, alternative="greater").pvalue)
+    reference = float(np.median(late))
+    return WarmUp(float(np.median(early)) / reference if reference else math.inf, p)
+
+
+def instrument_share(null: Sequence[float], samples: Sequence[float]) -> float:
+    """Median cost of a call that computes nothing, over the shortest sample; above ``NULL_LIMIT`` a cell is a dash."""
+    shortest = min(samples)
+    return float(np.median(np.asarray(null, float))) / shortest if shortest else math.inf

@@ -1,0 +1,173 @@
+"""Synthetic, valid results: what a run would leave, without running anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from suite.result import (
+    Cause,
+    Cell,
+    Check,
+    Digests,
+    Environment,
+    Epoch,
+    Failed,
+    Identity,
+    Latency,
+    Measured,
+    Memory,
+    Processor,
+    Proof,
+    Scores,
+    Throughput,
+    Training,
+    Verdict,
+)
+from suite.spec import Adam, Claim, DatasetFacts, Spec, digest
+
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MODES = {"torch": ("compile", "eager"), "tf": ("eager", "graph", "xla")}
+SPEED = {"torch/compile": 1.0, "torch/eager": 1.7, "tf/eager": 6.0, "tf/graph": 1.5, "tf/xla": 1.3, "null/none": 1e-3}
+
+
+def spec(name: str = "digits-mlp", case: str | None = None, **fields: Any) -> Spec:
+    """A perceptron over the embedded digits."""
+    facts = DatasetFacts(
+        name="digits", image_shape=(8, 8, 1), classes=10, train=1437, test=360, max_value=16, digest=digest("digits")
+    )
+    model = [{"layer": "flatten"}, {"layer": "dense", "units": 32}, {"layer": "relu"}, {"layer": "dense", "units": 10}]
+    return Spec.model_validate_json(
+        Spec.model_construct(
+            **{
+                "name": name, "case": case, "dataset": "digits", "data": facts, "model": model, "batch_size": 32,
+                "epochs": 3, "optimizer": Adam(name="adam"), **fields,
+            }
+        ).model_dump_json(warnings=False)
+    )  # fmt: skip
+
+
+def environment(runner: str = "torch", **fields: Any) -> Environment:
+    """A two-core machine, with the packages of one framework."""
+    known: dict[str, Any] = {
+        "machine": digest("machine"), "cpu": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2, "memory_bytes": 8 << 30,
+        "kernel": "6.8.0", "system": "Linux x86-64", "python": "3.11.7", "suite": "0.1.0", "source": digest("source"),
+        "commit": "0123456789abcdef", "lock": digest(runner), "packages": {"numpy": "2.4.6"},
+        "libraries": {"torch": {"torch": "2.13.0"}, "tf": {"tensorflow": "2.21.0"}}.get(runner, {}),
+        "devices": {"cpu": "2 cores", "cuda": "no GPU"}, "threads_intra": 2, "threads_inter": 1, "denormals": "flushed",
+        "before": Processor(mhz=2200.0, load_1min=0.4), "after": Processor(mhz=2200.0, load_1min=1.2),
+    }  # fmt: skip
+    return Environment(**{**known, **fields})
+
+
+def cell(runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None) -> Cell:
+    """One cell on the processor in float32."""
+    name = (of or spec()).id
+    return Cell(spec=name, runner=runner, mode=mode, precision="float32", device="cpu", seed=seed, round=number)
+
+
+def digests(of: Spec, seed: int) -> Digests:
+    """Those of a spec under a seed, the same for every framework."""
+    return Digests(
+        spec=of.digest, dataset=of.data.digest, weights=digest(["weights", seed]), order=digest(["order", seed])
+    )
+
+
+def _record(cell: Cell, of: Spec, **fields: Any) -> dict[str, Any]:
+    started = START + timedelta(minutes=cell.round)
+    entry = f"{cell.round}-{cell.runner}"
+    return {"run": "run-1", "entry": entry, "cell": cell, "spec": of, "started": started, "seconds": 9.0, **fields}
+
+
+def measured(
+    runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None,
+    accuracy: float | None = None, epochs: int = 3, samples: int = 80, slow: float | None = None, **fields: Any,
+) -> Measured:  # fmt: skip
+    """A cell whose noise depends on nothing but its own name; ``slow`` multiplies every time."""
+    of = of or spec()
+    at = cell(runner, mode, number, seed, of)
+    noise = np.random.default_rng(list(f"{at.slug} {number}".encode()))
+    factor = (SPEED.get(f"{runner}/{mode}", 1.0) if slow is None else slow) * float(noise.normal(1, 0.02))
+    learnt = float(noise.normal(0.975, 0.003)) if accuracy is None else accuracy
+
+    def times(base: float, count: int) -> tuple[int, ...]:
+        return tuple(int(base * factor * x) for x in 1 + noise.gamma(2, 0.02, count))
+
+    curve = [learnt - 0.5 * 0.3 ** (i + 1) for i in range(epochs - 1)] + [learnt]
+    training = Training(
+        first_step_ns=int((8e9 if mode in ("compile", "xla") else 2e8) * factor),
+        compile_cache="cold" if mode in ("compile", "xla") and number == 1 else "none",
+        warmup_ns=times(3e6, 4),
+        epochs=tuple(
+            Epoch(
+                seconds_ns=t, images=of.train_images, train_loss=0.6 * 0.5**i + 0.02,
+                validation=None, test=Scores(loss=0.5 * 0.5**i + 0.1, penalty=0.0, accuracy=a),
+            )
+            for i, (t, a) in enumerate(zip(times(3e8, epochs), curve, strict=True))
+        ),
+        stopped_early=False,
+        best_epoch=None,
+        train=Scores(loss=0.05, penalty=0.0, accuracy=min(learnt + 0.01, 1.0)),
+        validation=None,
+        test=Scores(loss=0.11, penalty=0.0, accuracy=learnt),
+        weights=digest([runner, mode, seed]),
+    )  # fmt: skip
+    known: dict[str, Any] = {
+        "environment": environment(runner),
+        "digests": digests(of, seed),
+        "import_ns": {"torch": 5_000_000_000, "tf": 12_000_000_000}.get(runner, 10_000_000),
+        "latency": tuple(
+            Latency(batch_size=b, samples_ns=times(4e5 * (1 + b / 40), samples), warmup_ns=times(8e5, 5))
+            for b in (1, 8, 64)
+        ),
+        "throughput": (
+            Throughput(batch_size=256, images=of.data.test, samples_ns=times(4e7, 12), warmup_ns=times(5e7, 2)),
+        ),
+        "training": training,
+        "memory": Memory(import_bytes=300 << 20, build_bytes=350 << 20, steady_bytes=420 << 20),
+    }
+    return Measured(**{**_record(at, of), **known, **fields})
+
+
+def proof(
+    runner: str = "torch", mode: str = "compile", of: Spec | None = None, verdict: Verdict = Verdict.IDENTICAL,
+    seed: int = 1, **fields: Any,
+) -> Proof:  # fmt: skip
+    """What the gate says of a framework's mode."""
+    of = of or spec()
+    check = Check(section="gradients float64", tensor="dense_1/kernel", error=2e-15, bound=1e-9)
+    wrong = check.model_copy(update={"error": 0.5}) if verdict is Verdict.UNPROVEN else None
+    identity = Identity(
+        verdict=verdict, variants=("adam_epsilon_before_correction",) if verdict is Verdict.VARIANT else (),
+        variant_shift=1e-4 if verdict is Verdict.VARIANT else None, compared=120, checks=(wrong or check,),
+        divergence=wrong, drift=1e-6, key=digest([runner, mode]),
+    )  # fmt: skip
+    known = {"environment": environment(runner), "digests": digests(of, seed), "identity": identity}
+    return Proof(**{**_record(cell(runner, mode, 0, seed, of), of), **known, **fields})
+
+
+def failed(
+    runner: str = "torch", mode: str = "compile", number: int = 1, of: Spec | None = None,
+    cause: Cause = Cause.CRASHED, reason: str = "exit status 1", **fields: Any,
+) -> Failed:  # fmt: skip
+    """A cell without numbers."""
+    of = of or spec()
+    return Failed(**{**_record(cell(runner, mode, number, of=of), of), "cause": cause, "reason": reason, **fields})
+
+
+def claiming(value: float = 0.975, **fields: Any) -> Spec:
+    """A spec with one published accuracy."""
+    return spec("mnist-mlp-128", claims=(Claim(metric="test_accuracy", value=value),), **fields)
+
+
+def run(of: Spec | None = None, rounds: int = 5, modes: dict[str, tuple[str, ...]] | None = None) -> list[Any]:
+    """A whole run of one spec: every mode proven and measured over rounds, each with its own seed, and null."""
+    of = of or spec()
+    modes = modes or MODES
+    found: list[Any] = [proof(r, m, of) for r, ms in modes.items() for m in ms]
+    for number in range(1, rounds + 1):
+        found += [measured(r, m, number, number, of) for r, ms in modes.items() for m in ms]
+        found.append(measured("null", "none", number, number, of))
+    return found
