@@ -66,11 +66,16 @@ def problems(model: type[BaseModel], error: ValidationError) -> tuple[Problem, .
     meant = {
         f"{place.parent_field}/{_closest(place)}" for place, item in zip(places, items, strict=True) if _extra(item)
     }
-    return tuple(
-        _problem(place, item)
-        for place, item in zip(places, items, strict=True)
-        if not (item["type"] == "missing" and f"{place.parent_field}/{place.step}" in meant)
-    )[:MOST]
+
+    def follows(place: _Place, item: ErrorDetails) -> bool:
+        """Whether it is a misspelt field that is missing, or a list that is short of its wrong items."""
+        if item["type"] == "missing":
+            return f"{place.parent_field}/{place.step}" in meant
+        inside = (other for other in items if len(other["loc"]) > len(item["loc"]))
+        return item["type"] == "too_short" and any(other["loc"][: len(item["loc"])] == item["loc"] for other in inside)
+
+    roots = [(place, item) for place, item in zip(places, items, strict=True) if not follows(place, item)]
+    return tuple(_problem(place, item) for place, item in roots[:MOST])
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -103,8 +103,6 @@ class Spec(Recipe):
         last = self.model[-1].layer
         if (last, self.loss) in {("softmax", Loss.SOFTMAX_CROSS_ENTROPY), ("sigmoid", Loss.SIGMOID_CROSS_ENTROPY)}:
             raise MisfitError(f"ends in {last}, but {self.loss} takes logits", "model", f"Drop the last layer, {last}.")
-        if self.validation_images >= self.data.train:
-            raise MisfitError("leaves no image to train on", "validation_fraction")
         lone = [n for n in walk(self.graph) if isinstance(n.layer, BatchNorm) and math.prod(n.input[:-1]) == 1]
         if lone and 1 in self.batches:
             raise MisfitError(

@@ -1,0 +1,132 @@
+"""Imports point one way.  `LAWS` says what each module of the suite may import of the suite, and of frameworks."""
+
+import ast
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
+SPEC = ("errors", "layers", "problems", "reading", "recipe", "spec")
+CORE = (*SPEC, "stats", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
+RUNNER = ("errors", "layers", "recipe", "spec", "initial", "runners.base", "runners.reference")
+
+# The first pattern that fits a module is its law; a module without one may import whatever is no framework.
+LAWS: dict[str, tuple[str, ...]] = {
+    "__init__": (),
+    "errors": (),
+    "stats": ("errors",),
+    "layers": ("errors",),
+    "problems": ("errors", "layers"),
+    "reading": ("errors", "problems"),
+    "recipe": ("errors", "layers"),
+    "spec": ("errors", "layers", "problems", "reading", "recipe"),
+    "result": (*SPEC, "stats"),
+    "initial": SPEC,
+    "data": (*SPEC, "stats", "data.*"),
+    "data.*": (*SPEC, "stats", "data", "data.*"),
+    "meters": (*SPEC, "stats", "meters.*"),
+    "meters.*": (*SPEC, "stats", "meters", "meters.*"),
+    "runners": (),
+    "runners.base": (*SPEC, "stats"),
+    "runners.__main__": ("errors", "runners.base"),
+    "runners.*": RUNNER,
+    "identity": (*CORE, "result"),
+    "report": (*SPEC, "stats", "result", "report.*"),
+    "report.*": (*SPEC, "stats", "result", "report", "report.*"),
+}
+RUNNERS = {"trial": "the only one to find a runner", "runners.__main__": "asks a runner what it offers"}
+"""Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT / "suite").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {name_of(path): path for path in sorted((ROOT / "suite").rglob("*.py"))}
+
+
+def imports_of(tree: ast.AST, module: str, package: bool = False) -> set[str]:
+    """Every module that is imported anywhere in `tree`, inside functions too, by its absolute name."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = ["suite", *module.split(".")]
+                up = parts[: len(parts) - node.level + package]
+                base = ".".join([*up, *filter(None, [base])])
+            inner = {f"{base}.{alias.name}" for alias in node.names}
+            modules = {name for name in inner if name.removeprefix("suite.") in MODULES}
+            found |= modules or {base}
+    return found
+
+
+def suite_imports(module: str) -> set[str]:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    names = imports_of(tree, module, MODULES[module].stem == "__init__")
+    return {n.removeprefix("suite").removeprefix(".") or "__init__" for n in names if n.split(".")[0] == "suite"}
+
+
+def law_of(module: str) -> tuple[str, ...] | None:
+    return next((allowed for pattern, allowed in LAWS.items() if fnmatchcase(module, pattern)), None)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if law_of(m) is not None])
+def test_a_module_imports_only_what_its_law_allows(module):
+    allowed = law_of(module) or ()
+    forbidden = {n for n in suite_imports(module) - {"__init__"} if not any(fnmatchcase(n, a) for a in allowed)}
+    assert not forbidden, f"suite.{module} may import {allowed} of the suite"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_framework_is_imported_by_its_own_runner_alone(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    found = {name.split(".")[0] for name in imports_of(tree, module)} & FRAMEWORKS
+    if found:
+        assert fnmatchcase(module, "runners.*")
+        assert module not in ("runners.base", "runners.reference", "runners.null", "runners.__main__")
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith("runners.") and m not in RUNNERS])
+def test_no_module_imports_a_runner_by_name(module):
+    assert {n for n in suite_imports(module) if n.startswith("runners.")} <= {"runners.base"}
+
+
+def test_no_runner_imports_another_runner_but_the_reference():
+    tokens = {m for m in MODULES if m.startswith("runners.")} - {"runners.base", "runners.reference"}
+    for module in tokens:
+        assert not suite_imports(module) & (tokens - {module})
+    assert not suite_imports("runners.reference") & tokens
+
+
+def test_imports_are_seen_wherever_they_stand():
+    """The reader of imports itself: inside functions, relative, of a module's members and of modules."""
+    code = "def f():\n    import torch.nn\nfrom ..spec import Spec\nfrom . import base\nfrom suite import layers"
+    found = imports_of(ast.parse(code), "runners.tf")
+    assert found == {"torch.nn", "suite.spec", "suite.runners.base", "suite.layers"}
+
+
+def test_every_law_is_about_something():
+    unused = [pattern for pattern in LAWS if not any(fnmatchcase(module, pattern) for module in MODULES)]
+    assert unused == []
+
+
+def test_the_core_and_the_reporter_load_no_framework():
+    modules = [f"suite.{m}" for m in MODULES if not m.endswith("__main__") and (m != "__init__")]
+    modules = [m for m in modules if not m.startswith("suite.runners.") or m.endswith((".base", ".reference", ".null"))]
+    code = f"""
+import importlib, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+found = sorted({set(FRAMEWORKS)!r} & set(sys.modules))
+sys.exit("loaded: " + ", ".join(found) if found else 0)
+"""
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr

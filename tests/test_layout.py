@@ -1,0 +1,80 @@
+"""A reader finds their way by file names alone."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "suite").rglob("*.py"))
+SPECS = sorted((ROOT / "benchmarks" / "specs").glob("*.yaml"))
+PURE = frozenset({"__init__", "__main__", "base", "reference", "null"})
+TOKENS = sorted(p.stem for p in (ROOT / "suite" / "runners").glob("*.py") if p.stem not in PURE)
+LONGEST = 400
+LARGEST = 1 << 20
+
+# Tested through their users: nothing to call, or one line each.
+UNTESTED = {"suite/errors.py", "suite/__main__.py", "suite/runners/base.py", "suite/runners/__main__.py"}
+
+# Put together here, so that this file does not name them either.
+REGISTRIES = tuple(
+    ".".join(parts).encode()
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("registry", "npmjs", "org"),
+        ("deb", "debian", "org"),
+        ("download", "pytorch", "org"),
+    )
+)
+
+
+def committed() -> list[Path]:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    listed = subprocess.run([git, "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=True).stdout
+    return [path for name in listed.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_one_token_names_a_framework_everywhere(token):
+    for kind in ("in", "txt"):
+        assert (ROOT / "docker" / "locks" / f"{token}.{kind}").is_file()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_has_a_test_file(path):
+    """`suite/data/npz.py` is tested by `tests/test_npz.py`, `tests/test_data_npz.py` or `tests/test_data.py`."""
+    name = path.relative_to(ROOT).as_posix()
+    if name in UNTESTED or path.stem == "__init__":
+        return
+    package = "" if path.parent.name == "suite" else path.parent.name
+    wanted = {f"test_{path.stem}", f"test_{package}_{path.stem}", f"test_{package}"}
+    assert wanted & {test.stem for test in (ROOT / "tests").rglob("test_*.py")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_a_spec_is_named_as_its_file(path):
+    assert YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["name"] == path.stem
+
+
+def test_nothing_committed_is_large():
+    large = [str(path) for path in committed() if path.stat().st_size > LARGEST]
+    assert large == []
+
+
+def test_nothing_committed_names_the_host_of_a_package_registry():
+    naming = [str(path) for path in committed() if any(host in path.read_bytes() for host in REGISTRIES)]
+    assert naming == []
+
+
+def test_no_lock_of_another_format_is_committed():
+    assert {path.name for path in committed()}.isdisjoint({"uv.lock", "pylock.toml"})

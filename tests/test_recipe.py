@@ -1,0 +1,58 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from suite.recipe import Claim, Mlp, Recipe
+
+
+def recipe(**fields):
+    base = {
+        "name": "a",
+        "dataset": "digits",
+        "model": {"mlp": {"hidden": [4]}},
+        "optimizer": {"name": "adam"},
+        "batch_size": 1,
+        "epochs": 1,
+    }
+    return Recipe.model_validate_json(json.dumps({**base, **fields}))
+
+
+def test_the_short_form_of_a_perceptron_is_its_layers():
+    plain = [layer.layer for layer in Mlp(hidden=(5, 4)).layers()]
+    assert plain == ["flatten", "dense", "relu", "dense", "relu", "dense"]
+    full = Mlp(hidden=(5,), classes=3, activation="tanh", dropout=0.2, batch_norm=True).layers()
+    assert [layer.layer for layer in full] == ["flatten", "dense", "batch_norm", "tanh", "dropout", "dense"]
+    assert full[-1].units == 3
+
+
+def test_defaults_are_those_stated():
+    it = recipe()
+    assert (it.input_range, it.loss, it.target, it.l2) == ((0.0, 1.0), "softmax_cross_entropy", "labels", 0.0)
+    adam = it.optimizer
+    assert (adam.learning_rate, adam.beta_1, adam.beta_2, adam.epsilon) == (0.001, 0.9, 0.999, 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"input_range": [1, 1]}, "input_range: must rise"),
+        ({"early_stopping": {"patience": 2}}, "early_stopping: watches a validation split"),
+        ({"loss": "mean_squared_error"}, "loss: mean_squared_error does not go with target labels"),
+        ({"target": "one_hot"}, "loss: softmax_cross_entropy does not go with target one_hot"),
+        ({"optimizer": {"name": "sgd", "learning_rate": 0.1, "nesterov": True}}, "nesterov: needs a momentum"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(fields, says):
+    with pytest.raises(ValidationError, match=says):
+        recipe(**fields)
+
+
+def test_a_claim_may_be_a_range_and_an_accuracy_is_a_fraction():
+    assert Claim(metric="seconds_per_epoch", value=4, to=10).to == 10
+    with pytest.raises(ValidationError, match="must not be below the value, 4"):
+        Claim(metric="seconds_per_epoch", value=4, to=3)
+    with pytest.raises(ValidationError, match="an accuracy is a fraction"):
+        Claim(metric="test_accuracy", value=97.35)
+    with pytest.raises(ValidationError):
+        Claim(metric="test_loss", value=-1)
