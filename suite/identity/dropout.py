@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from suite.probe import dropout_alone, ulp
+from suite.identity.compare import FLOOR_ULPS, ulp
+from suite.identity.probe import dropout_alone
 from suite.result import Check
 from suite.runners.base import Array, Precision, Runner, State
 from suite.spec import Spec
@@ -34,7 +35,7 @@ def dropout_checks(spec: Spec, rate: float, runner: Runner, mode: str, precision
     program.stage("train", ones, targets)
     program.train(np.arange(IMAGES, dtype=np.int32))
     again = program.probe(ones, targets).training_outputs != 0
-    rounding = 16 * ulp(precision)
+    rounding = FLOOR_ULPS * ulp(precision)
     values = (
         ("keep rate", abs(mask.mean() - keep), _hoeffding(mask.size, 1)),
         ("keep rate by image", np.abs(mask.mean(axis=1) - keep).max(), _hoeffding(UNITS, IMAGES)),

@@ -1,0 +1,130 @@
+"""The gate: whether a runner computes what the Spec says, shown before anything is timed.
+
+``examine`` compares a runner with the reference in four stages and stops behind the first that fails, for whatever
+follows would differ because of it:
+
+1. in float64: the weights given are the weights held; outputs in training and in evaluation, the loss, each tensor's
+   gradient from the last layer back to the first, the running statistics;
+2. in float64: ten single steps of the optimizer, each from the reference's weights and slots, so that nothing builds
+   up.  The loss, then slots, weights and statistics.  How far ten free-running steps drift apart is told, not judged;
+3. in the timed precision, through the calls that are timed: a probe, queries, a prediction over a split, an epoch with
+   a ragged last batch.  Per tensor, the error against the float64 reference is at most four times that of the reference
+   computed in that precision;
+4. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
+
+Equal in stages 1 and 2 means max|a - b| <= 1e-9 of the larger of max|b| and a thousandth of the largest magnitude among
+tensors of its kind; a kind is one section here.  What is not finite, missing or of another shape is never equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from suite.identity import probe
+from suite.identity.compare import errors, largest
+from suite.identity.dropout import dropout_checks
+from suite.identity.stages import STEPS, Gate, images_of, shuffled
+from suite.layers import BatchNorm, walk
+from suite.result import Check, Identity, Verdict
+from suite.runners.base import Precision, Runner, State, Variant
+from suite.spec import Spec, digest
+
+
+def examine(
+    spec: Spec,
+    runner: Runner,
+    reference: Callable[[frozenset[Variant]], Runner],
+    mode: str,
+    precision: Precision,
+    *,
+    key: str,
+) -> Identity:
+    """Compare ``runner`` in ``mode`` with the reference under ``spec``; ``precision`` is the timed one.
+
+    ``reference`` makes the reference with given variants.  Of the runner's variants those count that ``spec`` brings
+    into play.  Whatever the runner raises goes through, Unsupported among it.
+    """
+    variants = relevant(spec, runner.variants)
+    gate = Gate(spec.without_dropout(), runner, reference(variants), mode)
+    drift: float | None = None
+    gate.exact()
+    if not gate.diverged:
+        drift = gate.steps()
+    if not gate.diverged:
+        gate.timed(precision, runner.build(spec, mode, precision) if probe.dropout_rates(spec) else None)
+    if not gate.diverged:
+        for rate in probe.dropout_rates(spec):
+            gate.checks += dropout_checks(spec, rate, runner, mode, precision)
+    verdict = Verdict.UNPROVEN if gate.diverged else Verdict.VARIANT if variants else Verdict.IDENTICAL
+    return Identity(
+        verdict=verdict,
+        variants=tuple(sorted(variants)),
+        variant_shift=_shift(spec, reference(variants), reference(frozenset())) if variants else None,
+        compared=len(gate.checks),
+        checks=_telling(gate.checks),
+        divergence=next((check for check in gate.checks if not check.equal), None),
+        drift=drift,
+        key=key,
+    )
+
+
+def relevant(spec: Spec, variants: frozenset[Variant]) -> frozenset[Variant]:
+    """The variants that change what ``spec`` computes."""
+    normalised = any(isinstance(node.layer, BatchNorm) for node in walk(spec.graph))
+    played: dict[Variant, bool] = {
+        "adam_epsilon_before_correction": spec.optimizer.name == "adam",
+        "rmsprop_epsilon_inside_root": spec.optimizer.name == "rmsprop",
+        "biased_running_variance": normalised,
+    }
+    return frozenset(variant for variant in variants if played[variant])
+
+
+def _telling(checks: list[Check]) -> tuple[Check, ...]:
+    """The worst check of each section (of all single steps, for theirs), and every one that failed, in order."""
+    worst: dict[str, tuple[float, int]] = {}
+    for index, check in enumerate(checks):
+        share = np.inf if check.error is None else check.error / check.bound if check.bound else check.error
+        section = check.section.partition(" step ")[0] + check.section.partition(",")[2]
+        if section not in worst or share > worst[section][0]:
+            worst[section] = share, index
+    kept = {index for _, index in worst.values()} | {i for i, check in enumerate(checks) if not check.equal}
+    return tuple(checks[index] for index in sorted(kept))
+
+
+def _shift(spec: Spec, variant: Runner, canonical: Runner) -> float | None:
+    """How far a variant moves the weights over the probe's ten steps, run freely in float64: largest error."""
+    still = spec.without_dropout()
+    images, targets = probe.batch(still, STEPS * images_of(spec), "steps")
+    ends = []
+    for runner in (variant, canonical):
+        program = runner.build(still, runner.modes[0], "float64")
+        program.load(State(probe.start(still)))
+        program.stage("train", images, targets)
+        for order in np.split(shuffled(len(images), "steps"), STEPS):
+            program.train(order)
+        ends.append(program.state().weights)
+    return largest(errors(*ends))
+
+
+def proof_key(spec: Spec, runner: str, mode: str, precision: str, device: str, lock: str | None) -> str:
+    """Digest of all that a proof depends on; ``runner`` is the token, ``lock`` the digest of its environment's lock.
+
+    Of the spec: model, loss, optimizer, L2, shapes, batch sizes, target and input range.  Of the suite: the sources of
+    the runner, the reference and the gate.
+    """
+    here = Path(__file__).parent.parent
+    patterns = ("identity/*.py", "reference/*.py", "runners/base.py", "runners/reference.py", "initial.py", "layers.py")
+    sources = [path for pattern in (*patterns, f"runners/{runner}.py", f"{runner}/*.py") for path in here.glob(pattern)]
+    decisive = {"model", "loss", "optimizer", "l2", "target", "input_range", "batch_size"}
+    parts = spec.model_dump(mode="json", include=decisive)
+    return digest(
+        {
+            "spec": parts | {"batches": spec.batches, "shape": spec.data.image_shape, "classes": spec.data.classes},
+            "sources": {str(p.relative_to(here)): hashlib.sha256(p.read_bytes()).hexdigest() for p in set(sources)},
+            "cell": [runner, mode, precision, device, lock],
+        }
+    )

@@ -1,0 +1,61 @@
+"""When two sets of tensors are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from suite.runners.base import Array, Precision
+
+TOLERANCE = 1e-9
+"""Relative error at which two float64 computations of the same thing are equal."""
+SMALL = 1e-3
+"""Share of the largest magnitude of a kind below which a tensor is measured by that, not by itself."""
+VANISHING = 1e-9
+"""Share of the largest below which a tensor holds only rounding noise."""
+MARGIN = 4.0
+"""Errors of the reference in the timed precision that a runner may make."""
+FLOOR_ULPS = 16.0
+"""Units in the last place that it may be off in any case, for the reference may be lucky."""
+
+Tensors = Mapping[str, Array]
+
+
+def errors(got: Tensors, wanted: Tensors, *, noise_counts: bool = True) -> dict[str, float | None]:
+    """Per tensor of ``wanted``, max|a - b| relative to its scale; None where that is no finite number.
+
+    The scale is the larger of max|b| and a thousandth of the largest magnitude in ``wanted``.  Without
+    ``noise_counts`` a tensor below a billionth of the largest, which is noise in float64, is measured by the largest.
+    A tensor that only ``got`` has is an error as well.
+    """
+    sizes = {name: float(np.abs(b).max()) for name, b in wanted.items()}
+    largest = max(sizes.values(), default=0.0)
+    found: dict[str, float | None] = {}
+    for name, b in wanted.items():
+        a = got.get(name)
+        if a is None or a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
+            found[name] = None
+            continue
+        scale = max(sizes[name], SMALL * largest)
+        if not noise_counts and sizes[name] <= VANISHING * largest:
+            scale = largest
+        difference = float(np.abs(a.astype(np.float64) - b).max())
+        found[name] = 0.0 if difference == 0 else difference / scale if scale else None
+    return found | dict.fromkeys(got.keys() - wanted.keys())
+
+
+def bound(reference: float | None, precision: Precision) -> float:
+    """The error allowed in ``precision``, given the reference's own."""
+    return TOLERANCE if precision == "float64" else max(MARGIN * (reference or 0.0), FLOOR_ULPS * ulp(precision))
+
+
+def ulp(precision: str) -> float:
+    """The relative distance of 1 to the next number, in ``precision``."""
+    return float(np.finfo(precision).eps)
+
+
+def largest(found: Mapping[str, float | None]) -> float | None:
+    """The largest error, or None where one is not known."""
+    known = [error for error in found.values() if error is not None]
+    return max(known) if len(known) == len(found) and known else None
