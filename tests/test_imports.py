@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
 SPEC = ("errors", "layers", "problems", "reading", "recipe", "spec")
 CORE = (*SPEC, "stats", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
-RUNNER = ("errors", "layers", "recipe", "spec", "initial", "runners.base", "runners.reference")
+RUNNER = ("errors", "layers", "recipe", "spec", "initial", "reference", "reference.*", "runners.base")
 
 # The first pattern that fits a module is its law; a module without one may import whatever is no framework.
 LAWS: dict[str, tuple[str, ...]] = {
@@ -30,11 +30,14 @@ LAWS: dict[str, tuple[str, ...]] = {
     "data.*": (*SPEC, "stats", "data", "data.*"),
     "meters": (*SPEC, "stats", "meters.*"),
     "meters.*": (*SPEC, "stats", "meters", "meters.*"),
+    "reference": (*SPEC, "runners.base", "reference.*"),
+    "reference.*": (*SPEC, "runners.base", "reference", "reference.*"),
     "runners": (),
     "runners.base": (*SPEC, "stats"),
     "runners.__main__": ("errors", "runners.base"),
     "runners.*": RUNNER,
-    "identity": (*CORE, "result"),
+    "identity": (*CORE, "result", "identity.*"),
+    "identity.*": (*CORE, "result", "identity", "identity.*"),
     "report": (*SPEC, "stats", "result", "report.*"),
     "report.*": (*SPEC, "stats", "result", "report", "report.*"),
 }
@@ -99,11 +102,18 @@ def test_no_module_imports_a_runner_by_name(module):
     assert {n for n in suite_imports(module) if n.startswith("runners.")} <= {"runners.base"}
 
 
-def test_no_runner_imports_another_runner_but_the_reference():
-    tokens = {m for m in MODULES if m.startswith("runners.")} - {"runners.base", "runners.reference"}
+def test_no_runner_imports_another_runner():
+    tokens = {m for m in MODULES if m.startswith("runners.")} - {"runners.base"}
     for module in tokens:
-        assert not suite_imports(module) & (tokens - {module})
-    assert not suite_imports("runners.reference") & tokens
+        assert not suite_imports(module) & tokens
+
+
+@pytest.mark.parametrize("module", ["envs", "preflight", "bootstrap", "errors"])
+def test_what_runs_before_any_environment_needs_python_alone(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    roots = {name.split(".")[0] for name in imports_of(tree, module)} - {"suite"}
+    assert roots <= sys.stdlib_module_names
+    assert suite_imports(module) <= {"envs", "preflight", "errors"}
 
 
 def test_imports_are_seen_wherever_they_stand():
