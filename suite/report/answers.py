@@ -134,8 +134,8 @@ def _rule(rows: Sequence[Row]) -> Markdown:
     return Markdown(
         f"How to read it: the ratio is the geometric mean, over rounds, of the ratio of the two medians in a round; in "
         f"brackets its interval. {count} comparison{'s were' if count > 1 else ' was'} made, so each interval is "
-        f"taken at {level(confidence)} and all hold together at 95 % (Bonferroni). *Equivalent* means that the interval lies "
-        "within 3 % of 1, *undecided* that it holds 1. A framework's best mode is the proven one with the lowest median "
-        "over rounds; the ratio takes, in each round, the mode that is best over the other rounds, so that no round "
-        "helps to choose what it measures."
+        f"taken at {level(confidence)} and all hold together at 95 % (Bonferroni). *Equivalent* means that the "
+        "interval lies within 3 % of 1, *undecided* that it holds 1. A framework's best mode is the proven one with "
+        "the lowest median over rounds; the ratio takes, in each round, the mode that is best over the other rounds, "
+        "so that no round helps to choose what it measures."
     )

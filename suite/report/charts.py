@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from suite.report.claims import favourites
 from suite.report.compare import Kind, Question, Row
 from suite.report.markdown import plain
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven, in_order
-from suite.report.units import digits, duration
+from suite.report.units import duration
 from suite.result import Measured
 from suite.stats import SAME_SPEED, Decision, Ratio
 
@@ -28,6 +30,7 @@ GREY = "#666666"
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 WIDTH = 7.3
+"""Inches; 700 pixels at 96 to the inch."""
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -55,17 +58,17 @@ def charts(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str])
         if ratios := _ratios(rows, labels):
             found["ratios.svg"] = _svg(ratios)
         for number, (arena, cells) in enumerate(evidence.arenas.items(), 1):
-            shown = {
-                c: rs for c, rs in cells.items()
+            proven = {
+                c: rs
+                for c, rs in cells.items()
                 if c.runner not in UNRANKED and not any(isinstance(evidence.standing(r), NotProven) for r in rs)
-            }  # fmt: skip
-            makers: dict[str, Callable[[str, Mapping[Contender, Sequence[Measured]]], Figure | None]] = {
-                "training": _curves,
-                "latency": _latency,
             }
-            for kind, make in makers.items():
-                if figure := make(_clean(labels[arena]), shown):
-                    found[f"{kind}-{number:02}-{_slug(arena.spec)}.svg"] = _svg(figure)
+            speakers = {c: proven[c] for c in favourites(evidence, rows, arena).values() if c in proven}
+            name = f"{number:02}-{_slug(arena.spec)}.svg"
+            if latency := _latency(_clean(labels[arena]), proven):
+                found[f"latency-{name}"] = _svg(latency)
+            if curves := _curves(_clean(labels[arena]), speakers):
+                found[f"training-{name}"] = _svg(curves)
         return found
 
 
@@ -111,7 +114,7 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
     if not lines:
         return None
     runners = in_order(name for _, first, second, _ in lines for name in (first, second))
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.52 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.52 * len(lines)), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
     axes = figure.add_subplot()
     axes.axvspan(1 / SAME_SPEED, SAME_SPEED, color="#eeeeee", zorder=0)
     axes.axvline(1, color=GREY, linewidth=1)
@@ -121,7 +124,7 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
         axes.plot([ratio.low, ratio.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([ratio.value], [y], marker="o", color=colour, markersize=6)
         axes.annotate(
-            f"{digits(ratio.value)}",
+            f"{max(ratio.value, 1 / ratio.value):.2f}x",
             (ratio.value, y),
             xytext=(0, 6),
             textcoords="offset points",
@@ -140,7 +143,7 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
     axes.set_xlim(low * 0.93, high * 1.07)
     _plain_log(axes, "x", low, high)
     first, second = lines[0][1:3] if not several else ("first", "second")
-    axes.set_xlabel(f"speed of {first} / speed of {second} (log scale)   < {second} faster   |   {first} faster >")
+    axes.set_xlabel(f"speed of {first} / speed of {second} (log scale)   ← {second} faster   |   {first} faster →")
     axes.set_title("Ratio of speeds, with intervals that hold together at 95 %")
     return figure
 
@@ -166,41 +169,44 @@ def _plain_log(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
-    """Training loss and test accuracy by epoch: a thin line per seed, a thick one for the mean of all."""
-    curves = {c: [r for r in rs if r.training] for c, rs in cells.items()}
-    curves = {c: _one_per_seed(rs) for c, rs in curves.items() if rs}
-    if not curves:
-        return None
-    panels = [
-        ("training loss", [_losses(r) for rs in curves.values() for r in rs], _losses),
-        ("test accuracy, %", [_accuracies(r) for rs in curves.values() for r in rs], _accuracies),
-    ]
-    panels = [p for p in panels if any(p[1])]
+    """Training loss and test accuracy by epoch: a thin line per seed, a thick one for the mean of all.
+
+    Curves that agree lie upon each other, so each framework's is narrower than the one below it.
+    """
+    curves = {c: _one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
+    curves = {c: results for c, results in curves.items() if results}
+    panels = [("training loss", _losses), ("test accuracy, %", _accuracies)]
+    panels = [(title, take) for title, take in panels if any(take(r) for results in curves.values() for r in results)]
     if not panels:
         return None
-    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
-    figure.suptitle(f"{label}: training", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure = Figure(figsize=(WIDTH, 3.4), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    figure.suptitle(
+        f"{label}: training, best mode of each framework", x=0.01, ha="left", fontsize=11, fontweight="bold"
+    )
     styles = _styles(list(curves))
-    for i, (title, _, take) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), i + 1)
-        for contender, results in curves.items():
-            colour, dash, _ = styles[contender]
-            lines = [line for r in results if (line := take(r))]
-            for line in lines[:20]:
-                axes.plot(*zip(*line, strict=True), color=colour, linewidth=0.6, alpha=0.35)
-            shared = sorted(set.intersection(*(set(dict(line)) for line in lines))) if lines else []
-            mean = [fmean(dict(line)[x] for line in lines) for x in shared]
-            name = f"{_clean(contender.runner)} {_clean(contender.mode)}, {len(lines)} seed{'s' * (len(lines) != 1)}"
-            marker = "o" if len(shared) < 3 else ""
-            axes.plot(
-                shared, mean, color=colour, linestyle=dash, linewidth=1.9, marker=marker, markersize=4, label=name
-            )
+    for i, (title, take) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), i)
+        for depth, (contender, results) in enumerate(curves.items()):
+            lines = [dict(line) for r in results if (line := take(r))]
+            if lines:
+                _curve(axes, contender, lines, styles[contender][0], 4.5 / 2.2**depth)
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
+
+
+def _curve(axes: Axes, contender: Contender, lines: Sequence[Mapping[int, float]], colour: str, width: float) -> None:
+    for line in lines[:20]:
+        axes.plot(list(line), list(line.values()), color=colour, linewidth=0.6, alpha=0.4)
+    shared = sorted(set.intersection(*(set(line) for line in lines)))
+    mean = [fmean(line[epoch] for line in lines) for epoch in shared]
+    seeds = f"{len(lines)} seed{'s' if len(lines) > 1 else ''}"
+    name = f"{_clean(contender.runner)} {_clean(contender.mode)}, {seeds}"
+    marker = "o" if len(shared) < 3 else ""
+    axes.plot(shared, mean, color=colour, linewidth=width, marker=marker, markersize=3 + width, label=name)
 
 
 def _one_per_seed(results: Sequence[Measured]) -> list[Measured]:
@@ -229,7 +235,7 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
     sizes = sorted({m.batch_size for rs in cells.values() for r in rs for m in r.latency if m.samples_ns})
     if len(sizes) < 2 or sizes[0] < 1:
         return None
-    figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.7), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
     axes = figure.add_subplot()
     styles = _styles(list(cells))
     values: list[float] = []

@@ -80,7 +80,7 @@ def _head(evidence: Evidence) -> list[Markdown]:
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
     lines += setting.missing(evidence)
     if evidence.refused:
-        lines.append(f"{len(evidence.refused):,} files were refused; they are listed below.")
+        lines.append(f"Files refused, and listed below: {len(evidence.refused):,}.")
     blocks = [bullets([md("**{}**", line) for line in lines])] if lines else []
     profile = evidence.plan.get("profile")
     told = []

@@ -14,9 +14,9 @@ from tabulate import tabulate
 LONGEST_CELL = 300
 LONGEST_TABLE = 200
 LONGEST_LIST = 40
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&#]|^[-+=])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&#]|^[-+=](?=[-+= ]|$))")
 _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?= |$)")
-_LINK = re.compile(r"(@|www(?=\.)|:(?=//)|(?<=mailto):|(?<=xmpp):)", re.IGNORECASE)
+_LINK = re.compile(r"(@(?=\S)|www(?=\.)|:(?=//)|(?<=mailto):|(?<=xmpp):)", re.IGNORECASE)
 JOINER = "\N{WORD JOINER}"
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 DASH = "—"

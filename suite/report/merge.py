@@ -17,9 +17,14 @@ FIRST = ("torch", "tf")
 Record = Measured | Proof | Failed
 
 
+def place(runner: str) -> tuple[int, str]:
+    """Where every table and sentence names a framework."""
+    return (FIRST.index(runner) if runner in FIRST else len(FIRST), runner)
+
+
 def in_order(runners: Iterable[str]) -> list[str]:
-    """Frameworks in the order in which every table and sentence names them."""
-    return sorted(set(runners), key=lambda r: (FIRST.index(r) if r in FIRST else len(FIRST), r))
+    """Frameworks in the order of their places, each once."""
+    return sorted(set(runners), key=place)
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +91,10 @@ class Evidence:
         found: dict[Arena, dict[Contender, list[Measured]]] = defaultdict(lambda: defaultdict(list))
         for result in self.measured:
             found[arena(result)][contender(result)].append(result)
-        return {a: {c: tuple(rs) for c, rs in sorted(found[a].items())} for a in sorted(found)}
+        return {
+            a: {c: tuple(found[a][c]) for c in sorted(found[a], key=lambda c: (place(c.runner), c.mode))}
+            for a in sorted(found)
+        }
 
     @cached_property
     def frameworks(self) -> tuple[str, ...]:
@@ -165,7 +173,7 @@ def contender(result: Record) -> Contender:
 
 def _key(result: Record) -> tuple[Any, ...]:
     cell = result.cell
-    return cell.spec, cell.runner, cell.mode, cell.precision, cell.device, cell.round, cell.seed, result.run
+    return cell.spec, place(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed, result.run
 
 
 _BETTER = {"measured": 0, "proof": 0, "failed": 1}

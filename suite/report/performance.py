@@ -34,7 +34,9 @@ def _shown(evidence: Evidence, labels: Labels, kind: Kind) -> Iterator[tuple[str
 
 
 def _spread(values: Sequence[float], show: Callable[[float], str]) -> str:
-    return f"{show(min(values))} to {show(max(values))}" if len(values) > 1 else DASH
+    """From low to high as shown: a rate falls as its cost rises."""
+    ends = (max(values), min(values)) if show is rate else (min(values), max(values))
+    return f"{show(ends[0])} to {show(ends[1])}" if len(values) > 1 else "one round"
 
 
 def _settled(results: Sequence[Measured], question: Question) -> str:
@@ -57,34 +59,23 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
         for share in (0.9, 0.99, 0.999):
             outcome = percentile(samples, share)
             if isinstance(outcome, TooFew):
-                line.append(notes.dash(f"a percentile of {percent(share, 1)} takes {outcome.need:,} samples"))
+                line.append(notes.dash(f"p{100 * share:g} takes {outcome.need:,} samples"))
             else:
-                line.append(f"{duration(outcome.value)} (< {duration(outcome.bound)})")
+                line.append(f"{duration(outcome.value)} (≤ {duration(outcome.bound)})")
         line += [_correlation(results, question, notes), Markdown(_settled(results, question))]
         rows.append(line)
     if not rows:
         return [Markdown("No proven cell was asked for latency.")]
-    heads = [
-        "benchmark",
-        "framework",
-        "mode",
-        "batch",
-        "median",
-        "medians of rounds",
-        "p90",
-        "p99",
-        "p99.9",
-        "lag 1",
-        "warm",
-    ]
+    heads = ["benchmark", "framework", "mode", "batch", "median", "medians of rounds"]
+    heads += ["p90", "p99", "p99.9", "lag 1", "warm"]
     return [
         table(heads, rows, "lllrrlrrrrl"),
         *notes.lines(),
         Markdown(
-            "A query is a batch of images in host memory to outputs in host memory. Percentiles are over the samples of "
-            f"all rounds, in brackets their upper bound at {percent(BOUND_CONFIDENCE, 0)} by order statistics, and printed "
-            "from 64 samples (p90), 662 (p99) and 6,636 (p99.9) on, as MLPerf's LoadGen does; correlated samples make "
-            "the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of neighbouring samples. "
+            "A query takes a batch in host memory to outputs in host memory. Percentiles are over the samples of "
+            f"all rounds, in brackets their upper bound at {percent(BOUND_CONFIDENCE, 0)} by order statistics; they "
+            "are printed from 64 samples (p90), 662 (p99) and 6,636 (p99.9) on, as MLPerf's LoadGen does; correlated "
+            "samples make the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of neighbouring samples. "
             "*Warm* is no where the first quarter of a cell's samples is over 3 % slower than the rest and a one-sided "
             "Mann-Whitney test agrees at 1 %."
         ),
@@ -132,21 +123,23 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
             [
                 label, contender.runner, contender.mode, rate(median(medians)), _spread(medians, rate),
                 duration(median(epochs)),
-                *(
-                    duration(median(first[state])) if first[state] else notes.dash(f"no cell started with a {state} cache")
-                    for state in ("cold", "warm")
-                ),
+                *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
                 f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",
             ]
         )  # fmt: skip
     if not rows:
         return [Markdown("No proven cell was trained.")]
-    heads = ["benchmark", "framework", "mode", "median over rounds", "rounds", "per epoch", "first step, cold", "first step, warm", "epochs"]  # fmt: skip
+    heads = ["benchmark", "framework", "mode", "median over rounds", "rounds", "per epoch"]
+    heads += ["first step, cold", "first step, warm", "epochs"]
     return [
         table(heads, rows, "lllrlrrrr"),
         *notes.lines(),
         Markdown("*First step* is building, tracing, compiling and one step, and is no part of the other numbers."),
     ]
+
+
+def _median(nanoseconds: Sequence[int], absent: str, notes: Notes) -> str:
+    return duration(median(nanoseconds)) if nanoseconds else notes.dash(absent)
 
 
 def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
@@ -180,27 +173,38 @@ def _peak(memories: Sequence[Memory], field: str) -> int | None:
 
 
 def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
-    """What a call that computes nothing costs, against the shortest sample."""
+    """What a call that computes nothing costs, against the shortest sample of all."""
     rows = []
     for arena, cells in evidence.arenas.items():
-        null = [r for c, rs in cells.items() if c.runner == "null" for r in rs]
+        null = [r for c, results in cells.items() if c.runner == "null" for r in results]
+        real = {c: results for c, results in cells.items() if c.runner not in UNRANKED}
         for question in questions(null):
-            nothing = median(c for r in null for c in question.costs(r))
-            for contender, results in cells.items():
-                share = null_share(evidence, arena, results, question) if contender.runner not in UNRANKED else None
-                if share is not None:
-                    shortest = min(c for r in results for c in question.costs(r))
-                    said = "yes" if share <= NULL_LIMIT else "**no: over 1 %**"
-                    rows.append(
-                        [labels[arena], asked(question), contender.runner, contender.mode, duration(nothing),
-                         duration(shortest), f"{digits(100 * share, 2)} %", Markdown(said)]
-                    )  # fmt: skip
+            shortest = {
+                c: min(costs) for c, rs in real.items() if (costs := [x for r in rs for x in question.costs(r)])
+            }
+            if not shortest:
+                continue
+            fastest = min(shortest, key=lambda c: (shortest[c], c))
+            share = null_share(evidence, arena, real[fastest], question)
+            assert share is not None
+            nothing = median(cost for r in null for cost in question.costs(r))
+            rows.append(
+                [
+                    labels[arena],
+                    asked(question),
+                    duration(nothing),
+                    f"{duration(shortest[fastest])}, {fastest.runner} ({fastest.mode})",
+                    f"{digits(100 * share, 2)} %",
+                    "yes" if share <= NULL_LIMIT else Markdown("**no**"),
+                ]
+            )
     if not rows:
         return [Markdown("The null runner was not measured: what the instrument itself costs is not known.")]
-    heads = ["benchmark", "question", "framework", "mode", "null, median", "shortest sample", "share", "fine"]
     return [
-        table(heads, rows, "llllrrrl"),
-        Markdown("Latency per query, the others per image. Above 1 % of the shortest sample a number is not ranked."),
+        table(
+            ["benchmark", "question", "null, median", "shortest sample of all", "share", "under 1 %"], rows, "llrlrl"
+        ),
+        Markdown("Latency per query, the others per image. Above 1 % of its shortest sample a number is not ranked."),
     ]
 
 

@@ -83,8 +83,9 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str
     shared = set.intersection(*(set(env.packages) for _, env in cells))
     for runner, env in cells:
         facts: dict[str, Any] = {
-            "processor": env.cpu, "cores": env.cores, "memory": mebibytes(env.memory_bytes), "machine": _short(env.machine),
-            "system": env.system, "kernel": env.kernel, "Python": env.python, "suite": env.suite,
+            "processor": env.cpu, "cores": env.cores, "memory": mebibytes(env.memory_bytes),
+            "machine": _short(env.machine), "system": env.system, "kernel": env.kernel, "Python": env.python,
+            "suite": env.suite,
             "suite's source": _short(env.source), "commit": (env.commit or "")[:12], "lock": _short(env.lock),
             "image": env.image, "frameworks": _pairs(env.libraries), "devices seen": _pairs(env.devices),
             "GPUs": ", ".join(g.name for g in env.gpus) or "none", "driver": env.driver,

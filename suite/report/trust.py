@@ -42,14 +42,15 @@ def identity(evidence: Evidence) -> list[Markdown]:
         )  # fmt: skip
     if not rows:
         return [Markdown("The gate has not run: nothing is ranked.")]
-    heads = ["benchmark", "framework", "mode", "device", "verdict", "compared", "worst error / bound", "first divergence", "drift"]  # fmt: skip
+    heads = ["benchmark", "framework", "mode", "device", "verdict", "compared"]
+    heads += ["worst error / bound", "first divergence", "drift"]
     return [
         table(heads, rows, "lllllrllr"),
         *notes.lines(),
         Markdown(
             "Each framework and mode is compared with a NumPy reference before anything is timed: digests, then "
             "outputs, loss, the gradient of each tensor and ten single optimizer steps in float64, then the very call "
-            "that is timed. *Drift* is the largest relative difference of weights after ten free steps; it is not judged."
+            "that is timed. *Drift* is the largest relative difference of weights after ten free steps: not judged."
         ),
     ]
 
@@ -110,7 +111,7 @@ def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -
         blocks.append(Markdown("\n".join(_equivalence(pair, labels) for pair in pairs)))
         blocks.append(
             Markdown(
-                "Two one-sided t-tests over paired seeds at 5 %, margin 0.5 points, five seeds or more; in brackets the "
+                "Two one-sided t-tests over paired seeds at 5 %, margin 0.5 points, from five seeds; in brackets the "
                 f"90 % interval. {len(pairs)} such test{'s' if len(pairs) > 1 else ''}, each at its own 5 %."
             )
         )
@@ -142,9 +143,9 @@ def published(evidence: Evidence, labels: Labels, rows: Sequence[ClaimRow]) -> l
         verdict: str = md("**{}**", row.verdict) if row.verdict is ClaimVerdict.REPRODUCED else str(row.verdict)
         if row.reason:
             verdict = notes.mark(verdict, row.reason)
-        source = claim.note or "as published"
+        stated = _number(claim.metric, claim.value)
         body.append(
-            [labels[row.arena], claim.metric.replace("_", " "), notes.mark(_number(claim.metric, claim.value), source),
+            [labels[row.arena], claim.metric.replace("_", " "), notes.mark(stated, claim.note) if claim.note else stated,
              f"{row.contender.runner} ({row.contender.mode})", _ours(claim.metric, row, notes), verdict]
         )  # fmt: skip
     return [
@@ -154,8 +155,9 @@ def published(evidence: Evidence, labels: Labels, rows: Sequence[ClaimRow]) -> l
         *notes.lines(),
         Markdown(
             "*Reproduced*: the published number lies in the 95 % prediction interval for one further run, from five "
-            "seeds or more at the full schedule; *not reproduced*: it lies outside. *Depends on an assumption*: another "
-            "choice where the source leaves one open changes the verdict. Published times are context, from other machines."
+            "seeds or more at the full schedule; *not reproduced*: it lies outside. *Depends on an assumption*: "
+            "another choice where the source leaves one open changes the verdict. Published times come from other "
+            "machines and are context."
         ),
         *_assumptions(evidence, labels, rows),
     ]
