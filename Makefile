@@ -19,7 +19,7 @@ envs:  ## install the environments, one per framework, from the lock files
 	@$(PYTHON) -m suite.bootstrap
 
 bench: envs  ## compare the frameworks on this machine: about ten minutes, then a report
-	@$(CORE) -m suite bench
+	@$(CORE) -m suite run quick
 
 test: envs  ## the core's tests without any framework, then each framework's
 	$(CORE) -m pytest tests -m "not torch and not tf and not cuda and not docker"
