@@ -1,0 +1,276 @@
+"""What every framework's runner must keep, checked against the reference: specs, and checks that take a Runner."""
+
+import json
+from functools import cache
+
+import numpy as np
+
+from suite import initial
+from suite.runners import reference
+from suite.runners.base import Array, Precision, Program, Runner, State, Threads
+from suite.spec import DatasetFacts, Spec
+
+IMAGES = 21
+SHAPE = (7, 6, 2)
+FACTS = DatasetFacts(name="tiny", image_shape=SHAPE, classes=3, train=IMAGES, test=5, max_value=255, digest="sha256:0")
+THREADS = Threads(intra=2, inter=1)
+SEED = 3
+EQUAL = 1e-9
+KINDS_FLOOR = 1e-3
+"""Of the largest magnitude among the tensors compared: what a tensor of pure rounding noise is measured by."""
+
+ADAM = {"name": "adam", "learning_rate": 0.01}
+SGD = {"name": "sgd", "learning_rate": 0.1}
+HEAD = [{"layer": "global_average_pool"}, {"layer": "dense", "units": 3}]
+FLAT = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
+
+
+def spec(model: list[dict[str, object]], **fields: object) -> Spec:
+    """A small spec over images (7, 6, 2) of 3 classes; 21 images in batches of 8 leave a ragged batch of 5."""
+    target = "labels" if fields.get("loss", "softmax_cross_entropy") == "softmax_cross_entropy" else "one_hot"
+    recipe = {
+        "name": "tiny", "dataset": "tiny", "model": model, "target": target, "optimizer": ADAM, "batch_size": 8,
+        "epochs": 1, "data": FACTS.model_dump(mode="json"), **fields,
+    }  # fmt: skip
+    return Spec.model_validate_json(json.dumps(recipe))
+
+
+def conv(kernel: object = 3, stride: object = 1, padding: str = "same", **fields: object) -> dict[str, object]:
+    return {"layer": "conv2d", "filters": 4, "kernel": kernel, "stride": stride, "padding": padding, **fields}
+
+
+def pool(kind: str, window: object, stride: object = None, padding: str = "same") -> dict[str, object]:
+    return {"layer": kind, "window": window, "padding": padding, **({"stride": stride} if stride else {})}
+
+
+# A bias before a batch norm has only rounding noise for a gradient, which Adam would scale up to a step.
+PERCEPTRON = [
+    {"layer": "flatten"},
+    {"layer": "dense", "units": 5, "use_bias": False},
+    {"layer": "batch_norm", "momentum": 0.7, "epsilon": 1e-3},
+    {"layer": "relu"},
+    {"layer": "dropout", "rate": 0.0},
+    {"layer": "dense", "units": 4, "kernel_init": "he_normal"},
+    {"layer": "tanh"},
+    {"layer": "dense", "units": 4, "bias_init": "fan_in_uniform"},
+    {"layer": "sigmoid"},
+    {"layer": "dense", "units": 3},
+]
+CONVOLUTIONS = [
+    conv(3, use_bias=False),
+    {"layer": "batch_norm"},
+    {"layer": "relu"},
+    pool("max_pool", 2),
+    conv([3, 2], [2, 1], bias_init="fan_in_uniform"),
+    {"layer": "tanh"},
+    pool("average_pool", 2),
+    {"layer": "flatten"},
+    {"layer": "dense", "units": 3},
+]
+RESIDUALS = [
+    conv(3, padding="valid"),
+    {
+        "layer": "residual",
+        "body": [conv(3, 2, use_bias=False), {"layer": "batch_norm"}, {"layer": "relu"}, conv(1)],
+        "shortcut": [conv(1, 2, use_bias=False), {"layer": "batch_norm"}],
+    },
+    {"layer": "relu"},
+    {"layer": "residual", "body": [{"layer": "relu"}, conv(2), {"layer": "sigmoid"}]},
+    *HEAD,
+]
+AUTOENCODER = [conv(3), {"layer": "relu"}, {"layer": "conv2d", "filters": 2, "kernel": 3, "padding": "same"}]
+
+BRANCHES = {
+    "layer": "residual",
+    "body": [{"layer": "flatten"}, {"layer": "dense", "units": 4}],
+    "shortcut": [conv(3), {"layer": "global_average_pool"}],
+}
+SHARED = {"layer": "residual", "body": [{"layer": "relu"}, conv(1)]}
+FLAT_AUTOENCODER = [{"layer": "flatten"}, {"layer": "dense", "units": 84}]
+RMSPROP = {"name": "rmsprop", "learning_rate": 0.01, "rho": 0.8, "epsilon": 1e-6}
+MOMENTUM = {**SGD, "momentum": 0.9}
+
+WINDOWS = [
+    (1, 1, "valid"), (2, 1, "same"), (2, 2, "same"), (3, 2, "same"), (3, 3, "same"), ((3, 2), (1, 2), "same"),
+    ((4, 3), (2, 1), "same"), (5, 1, "same"), (3, 2, "valid"), ((2, 3), (3, 2), "valid"), (1, 3, "same"),
+]  # fmt: skip
+POOLS = [
+    (2, None, "same"), (2, None, "valid"), (3, 2, "same"), (2, 1, "same"), ((2, 3), 1, "same"), (3, 1, "same"),
+    ((2, 3), (1, 2), "same"), (2, 3, "same"), ((3, 1), (2, 1), "valid"), (4, 2, "same"),
+]  # fmt: skip
+
+SPECS: list[tuple[str, Spec]] = [
+    ("perceptron", spec(PERCEPTRON)),
+    ("convolutions", spec(CONVOLUTIONS)),
+    ("residuals", spec(RESIDUALS)),
+    ("l2", spec(CONVOLUTIONS, l2=0.01)),
+    ("l2-sgd", spec(PERCEPTRON, l2=0.01, optimizer=MOMENTUM)),
+    ("sgd", spec(PERCEPTRON, optimizer=SGD)),
+    ("momentum", spec(CONVOLUTIONS, optimizer=MOMENTUM)),
+    ("nesterov", spec(CONVOLUTIONS, optimizer={**MOMENTUM, "nesterov": True})),
+    ("rmsprop", spec(CONVOLUTIONS, optimizer=RMSPROP)),
+    ("adam", spec(PERCEPTRON, optimizer={**ADAM, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-3})),
+    ("sigmoid-loss", spec(PERCEPTRON, loss="sigmoid_cross_entropy")),
+    ("squared-loss", spec([*PERCEPTRON, {"layer": "softmax"}], loss="mean_squared_error")),
+    ("autoencoder", spec(AUTOENCODER, loss="mean_squared_error", target="input")),
+    ("autoencoder-flat", spec(FLAT_AUTOENCODER, loss="sigmoid_cross_entropy", target="input")),
+    ("norm-first", spec([{"layer": "batch_norm"}, {"layer": "relu"}, *FLAT])),
+    ("softmax-of-channels", spec([conv(1), {"layer": "softmax"}, *FLAT])),
+    ("relu-of-shared", spec([conv(1), SHARED, *FLAT])),
+    ("flat-in-branches", spec([BRANCHES, {"layer": "dense", "units": 3}])),
+    *((f"conv-{k}-{s}-{p}", spec([conv(k, s, p), {"layer": "relu"}, *FLAT])) for k, s, p in WINDOWS),
+    *(
+        (f"{kind}-{w}-{s}-{p}", spec([conv(1), pool(kind, w, s, p), *FLAT]))
+        for kind in ("max_pool", "average_pool")
+        for w, s, p in POOLS
+    ),
+]
+"""(id, spec) for every layer, loss and optimizer, and every way that padding falls."""
+
+FEW = [(n, one) for n, one in SPECS if n in {"perceptron", "residuals", "l2", "rmsprop", "average_pool-2-1-same"}]
+"""For modes in which every graph is compiled for many seconds."""
+
+
+def ids(specs: list[tuple[str, Spec]]) -> list[str]:
+    return [name for name, _ in specs]
+
+
+@cache
+def data(of: Spec, precision: Precision = "float64") -> tuple[Array, Array]:
+    """Random images and targets of the spec's kinds."""
+    random = initial.stream(SEED, "contract")
+    pixels = random.integers(0, FACTS.max_value + 1, (IMAGES, *SHAPE), dtype=np.uint8)
+    labels = random.integers(0, FACTS.classes, IMAGES)
+    images = initial.images(of, pixels, np.dtype(precision))
+    return images, initial.targets(of, labels, images)
+
+
+def start(of: Spec) -> State:
+    """Weights as drawn, shaken so that no bias, gamma or running statistic is at a value that hides a fault."""
+    random = initial.stream(SEED, "shake")
+    weights = initial.weights(of, SEED)
+    return State({name: value + random.uniform(0.05, 0.25, value.shape) for name, value in weights.items()})
+
+
+def programs(runner: Runner, of: Spec, mode: str) -> tuple[Program, Program]:
+    """The runner's program and the reference's in float64, from the same state, with the same data staged."""
+    made = runner.build(of, mode, "float64"), reference.Runner("cpu", THREADS, SEED).build(of, "numpy", "float64")
+    for program in made:
+        program.stage("train", *data(of))
+        program.load(start(of))
+    return made
+
+
+def close(found: dict[str, Array], expected: dict[str, Array], what: str) -> None:
+    """Every tensor within 1e-9 of its largest value, or of a thousandth of the largest among all of them."""
+    assert found.keys() == expected.keys(), what
+    largest = max((np.abs(value).max() for value in expected.values()), default=0)
+    for name, value in expected.items():
+        assert found[name].shape == value.shape, f"{what} {name}"
+        scale = max(np.abs(value).max(), KINDS_FLOOR * largest)
+        assert np.abs(found[name] - value).max() <= EQUAL * scale, f"{what} {name}"
+
+
+def check_probe(runner: Runner, of: Spec, mode: str) -> None:
+    """Outputs, loss, gradients and statistics equal the reference's; the probe changes nothing."""
+    program, defined = programs(runner, of, mode)
+    images, targets = data(of)
+    before = program.state()
+    found, expected = program.probe(images[:8], targets[:8]), defined.probe(images[:8], targets[:8])
+    close({"outputs": found.training_outputs}, {"outputs": expected.training_outputs}, "training")
+    close({"outputs": found.outputs}, {"outputs": expected.outputs}, "evaluation")
+    close({"loss": np.array(found.loss)}, {"loss": np.array(expected.loss)}, "loss")
+    close(found.gradients, expected.gradients, "gradient")
+    close(found.statistics, expected.statistics, "statistic")
+    close(program.state().weights, before.weights, "unchanged")
+    again = program.probe(images[:8], targets[:8])
+    close(again.gradients, expected.gradients, "gradient again")
+
+
+def check_steps(runner: Runner, of: Spec, mode: str, steps: int = 10) -> None:
+    """Single steps, each from the reference's weights and slots, end where the reference's step ends."""
+    program, defined = programs(runner, of, mode)
+    for i in range(steps):
+        program.load(defined.state())
+        batch = np.arange(i, i + 8, dtype=np.int32)
+        loss, expected = program.train(batch), defined.train(batch)
+        close({"loss": np.array(loss)}, {"loss": np.array(expected)}, f"step {i} loss")
+        found, wanted = program.state(), defined.state()
+        assert found.step == wanted.step == i + 1
+        close(found.weights, wanted.weights, f"step {i} weight")
+        assert found.slots.keys() == wanted.slots.keys()
+        for slot in wanted.slots:
+            close(found.slots[slot], wanted.slots[slot], f"step {i} {slot}")
+
+
+def check_epoch(runner: Runner, of: Spec, mode: str) -> None:
+    """An epoch with a ragged last batch, in an order of its own: mean loss and weights as the reference has them."""
+    program, defined = programs(runner, of, mode)
+    order = initial.order(SEED, 0, IMAGES)
+    loss, expected = program.train(order), defined.train(order)
+    close({"loss": np.array(loss)}, {"loss": np.array(expected)}, "epoch loss")
+    found, wanted = program.state().weights, defined.state().weights
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():  # free-running steps amplify rounding
+        np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def check_prediction(runner: Runner, of: Spec, mode: str) -> None:
+    """Batch by batch, in one query, in a query of odd strides and in the probe the outputs are the same."""
+    program, defined = programs(runner, of, mode)
+    images, targets = data(of)
+    expected = defined.infer(images)
+    close({"outputs": program.predict("train", 8)}, {"outputs": expected}, "predict")
+    close({"outputs": program.infer(images)}, {"outputs": expected}, "infer")
+    close({"outputs": program.infer(images[::-1])}, {"outputs": expected[::-1]}, "reversed")
+    frozen = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    frozen.flags.writeable = False
+    close({"outputs": program.infer(frozen)}, {"outputs": expected}, "read-only channels first")
+    close({"outputs": program.probe(images, targets).outputs}, {"outputs": expected}, "probe")
+    assert program.infer(images).shape == (IMAGES, *of.graph[-1].output)
+
+
+def check_state(runner: Runner, of: Spec, mode: str) -> None:
+    """What is loaded is what the state says, to the bit, slots and step included; a state is a copy."""
+    program, _ = programs(runner, of, mode)
+    order = initial.order(SEED, 0, IMAGES)
+    program.train(order)
+    kept = program.state()
+    loss = program.train(order)
+    after = program.state()
+    program.load(kept)
+    back = program.state()
+    assert back.step == kept.step == 3
+    for found, expected in ((back.weights, kept.weights), *((back.slots[s], kept.slots[s]) for s in kept.slots)):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
+    assert program.train(order) == loss
+    close(program.state().weights, after.weights, "after the same epoch")
+    assert any(np.any(after.weights[name] != kept.weights[name]) for name in kept.weights)
+
+
+def check_dropout(runner: Runner, mode: str, rate: float = 0.3) -> None:
+    """Kept with probability ``1 - rate``, scaled by its inverse, different each time, the same after ``load``."""
+    wide = spec(
+        [{"layer": "flatten"}, {"layer": "dense", "units": 1000, "kernel_init": "zeros", "bias_init": "ones"},
+         {"layer": "dropout", "rate": rate}, {"layer": "dense", "units": 3}],
+        optimizer=SGD,
+    )  # fmt: skip
+    program = runner.build(wide, mode, "float64")
+    images, targets = data(wide)
+    weights = initial.weights(wide, SEED)
+    weights["dense_2/kernel"] = np.full((1000, 3), 1 / 1000)
+    program.stage("train", images, targets)
+    program.load(State(weights))
+    rows = program.probe(images, targets).training_outputs[:, 0]
+    assert len(np.unique(rows)) > IMAGES // 2
+    kept = rows * (1 - rate) * 1000
+    np.testing.assert_allclose(kept, kept.round(), atol=1e-6)
+    error = np.sqrt(rate * (1 - rate) / (1000 * IMAGES))
+    assert abs(kept.mean() / 1000 - (1 - rate)) < 5 * error
+    np.testing.assert_allclose(program.infer(images), 1.0)
+    order = np.arange(IMAGES, dtype=np.int32)
+    first, second = program.train(order), program.train(order)
+    program.load(State(weights))
+    assert program.train(order) == first != second
