@@ -229,7 +229,7 @@ def _measure(folder: Path, made: Plan) -> None:
         if not left:
             out.print(f"All {len(made.entries)} trials are finished already; `--again` measures them again.")
             return
-        interpreters = run.pythons(tuple(made.profile.runners))
+        interpreters = run.pythons(tuple(dict.fromkeys(entry.runner for entry in made.entries)))
         for token, seen in run.devices(tuple(interpreters), made.profile.device).items():
             out.print(f"[bold]{token}[/] sees {escape(seen)}", soft_wrap=True)
         out.print(f"{len(left)} of {len(made.entries)} trials to do, about {estimate.total(made, left) / 60:.0f} minutes, into {folder}", soft_wrap=True)

@@ -90,10 +90,15 @@ def work(folder: Path, token: str) -> None:
     with locked(workers / f"{token}.lock", wait=False) as mine:
         if mine is None:
             raise RunError(f"another worker for {token} is at work", where=str(folder), way_out="Wait for it, or stop it.")
-        (workers / f"{token}.started").touch()
+        started = workers / f"{token}.started"
+        started.touch()
         began = time.monotonic()
-        while _turn(folder, made, token, time.monotonic() - began):
-            time.sleep(WAIT_SECONDS)
+        try:
+            while _turn(folder, made, token, time.monotonic() - began):
+                time.sleep(WAIT_SECONDS)
+        except BaseException:
+            started.unlink(missing_ok=True)  # it left in good order: nobody should take it for dead
+            raise
 
 
 def _turn(folder: Path, made: Plan, token: str, waited: float) -> bool:

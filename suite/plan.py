@@ -20,6 +20,8 @@ from suite.result import Cell, read_json, validate
 from suite.runners.base import Device, Threads
 from suite.spec import DatasetFacts, Identifier, Spec, digest, load
 
+INSTRUMENT = {"null": ("null",)}
+"""Measured in every round beside the others: what the instrument itself costs."""
 STOPPED = 3
 """Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
 Name = Annotated[str, Field(max_length=200)]
@@ -159,9 +161,8 @@ def _round(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry
     proving = round_ == 0
     seed = profile.seeds[(round_ - 1) % len(profile.seeds)] if round_ else profile.seeds[0]
     groups: list[tuple[str, tuple[Cell, ...]]] = []
-    for runner, modes in profile.runners.items():
-        if proving and runner == "null":
-            continue
+    runners = profile.runners if proving else {**profile.runners, **INSTRUMENT}
+    for runner, modes in runners.items():
         cells = tuple(
             Cell(spec=spec.id, runner=runner, mode=mode, precision="float32", device=profile.device, seed=seed, round=round_)
             for spec in specs

@@ -73,7 +73,9 @@ class Trial:
         def reference(variants: frozenset[Variant]) -> Reference:
             return Reference("cpu", self._plan.threads, cell.seed, variants=variants)
 
-        return identity.examine(self._plan.spec(cell.spec), self._runner, reference, cell.mode, "float32")
+        spec = self._plan.spec(cell.spec)
+        key = identity.proof_key(spec, cell.runner, cell.mode, cell.precision, cell.device, self._here.lock)
+        return identity.examine(spec, self._runner, reference, cell.mode, "float32", key=key)
 
     def _measure(self, cell: Cell) -> Measurement:
         spec = self._plan.spec(cell.spec)

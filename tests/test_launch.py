@@ -1,0 +1,207 @@
+"""Workers, turns, and everything that can end a trial, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from suite import launch, result, run
+from suite.environment import ROOT
+from suite.errors import RunError
+from suite.result import Cause, Failed, Measured
+from tests import runs
+
+LONG = runs.SPEC.replace("hidden: [8]", "hidden: [512, 512]").replace("epochs: 2", "epochs: 500")
+CORE = {"null": Path(sys.executable), "reference": Path(sys.executable)}
+
+
+def outcomes(folder: Path) -> dict[str, object]:
+    """Results by entry."""
+    return {r.entry: r for r in result.read_all(folder / "results", lambda error: pytest.fail(str(error)))}
+
+
+def worker(folder: Path, token: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "suite.launch", str(folder), token], cwd=ROOT, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def until(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+
+
+def pid_of(*arguments: str) -> int | None:
+    """The process that was started with these arguments, if it still runs."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if all(argument in words for argument in arguments):
+            return int(path.parent.name)
+    return None
+
+
+def trial_pid(folder: Path) -> int | None:
+    """The process that runs a trial of this folder."""
+    return pid_of("suite.trial", str(folder))
+
+
+def test_workers_take_turns_by_the_plan_and_never_overlap(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    seen = list(run.supervise(tmp_path, made, CORE))
+    found = outcomes(tmp_path)
+    assert list(found) == [entry.id for entry in made.entries]
+    assert not [r for r in found.values() if isinstance(r, Failed)]
+    spans = [(r.started.timestamp(), r.started.timestamp() + r.seconds) for r in found.values()]  # type: ignore[attr-defined]
+    assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
+    assert seen[0].total == len(made.entries)
+
+
+def test_a_second_run_finds_everything_finished(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    list(run.supervise(tmp_path, made, CORE))
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
+    assert launch.resume(tmp_path, made) == 0
+    assert launch.unfinished(tmp_path, made) == ()
+    assert list(run.supervise(tmp_path, made, CORE)) == []
+    assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
+
+
+def test_a_killed_trial_is_a_result_and_the_others_go_on(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1)
+    process = worker(tmp_path, "reference")
+    other = worker(tmp_path, "null")
+    measuring = next(e for e in made.entries if e.round == 1 and e.runner == "reference")
+    until(lambda: (tmp_path / "logs" / f"{measuring.id}.log").exists() and trial_pid(tmp_path))
+    os.kill(trial_pid(tmp_path) or 0, signal.SIGKILL)
+    assert (process.wait(60), other.wait(60)) == (0, 0)
+    failed = outcomes(tmp_path)[measuring.id]
+    assert isinstance(failed, Failed)
+    assert failed.cause is Cause.OUT_OF_MEMORY
+    assert isinstance(outcomes(tmp_path)[next(e.id for e in made.entries if e.runner == "null")], Measured)
+
+
+def test_a_trial_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1, timeout_seconds=3)
+    launch.resume(tmp_path, made)
+    entry = next(e for e in made.entries if e.round == 1 and e.runner == "reference")
+    with launch.locked(tmp_path / "run.lock") as lock:
+        assert lock is not None
+        launch.run_trial(tmp_path, made, entry, lock)
+    failed = outcomes(tmp_path)[entry.id]
+    assert isinstance(failed, Failed)
+    assert failed.cause is Cause.TIMED_OUT
+    assert trial_pid(tmp_path) is None
+
+
+def test_entries_of_a_worker_that_died_become_failed_results(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1)
+    measuring = next(e for e in made.entries if e.round == 1 and e.runner == "reference")
+    for _ in run.supervise(tmp_path, made, CORE):
+        if (tmp_path / "logs" / f"{measuring.id}.log").exists() and (victim := pid_of("suite.launch", str(tmp_path), "reference")):
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: trial_pid(tmp_path))
+            os.kill(trial_pid(tmp_path) or 0, signal.SIGKILL)
+    failed = outcomes(tmp_path)[measuring.id]
+    assert isinstance(failed, Failed)
+    assert failed.cause is Cause.WORKER_DIED
+    assert launch.unfinished(tmp_path, made) == ()
+
+
+def test_the_lock_holds_while_an_orphaned_trial_runs(tmp_path: Path) -> None:
+    runs.make(tmp_path, spec=LONG, epochs=None, rounds=1)
+    process = worker(tmp_path, "reference")
+    until(lambda: trial_pid(tmp_path) is not None)
+    process.kill()
+    process.wait()
+    with launch.locked(tmp_path / "run.lock", wait=False) as lock:
+        assert lock is None
+    os.kill(trial_pid(tmp_path) or 0, signal.SIGKILL)
+    until(lambda: trial_pid(tmp_path) is None)
+
+
+def test_an_interrupted_run_is_resumed_by_rounds(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, rounds=3)
+    list(run.supervise(tmp_path, made, CORE))
+    removed = next(e for e in made.entries if e.round == 2)
+    (tmp_path / "results" / removed.file(removed.cells[0])).unlink()
+    kept = {e.id: r for e in made.entries if e.round != 2 and (r := outcomes(tmp_path)[e.id])}
+    moved = launch.resume(tmp_path, made)
+    assert moved == sum(len(e.cells) for e in made.entries if e.round == 2) - 1
+    assert {e.round for e in launch.unfinished(tmp_path, made)} == {2}
+    list(run.supervise(tmp_path, made, CORE))
+    again = outcomes(tmp_path)
+    assert {entry: again[entry] for entry in kept} == kept
+    assert len(again) == len(made.entries)
+    assert len(list((tmp_path / "superseded").iterdir())) == moved
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_worker_stops_its_trial_and_loses_nothing_finished(tmp_path: Path, number: signal.Signals) -> None:
+    made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1)
+    process = worker(tmp_path, "reference")
+    proof = made.entries[0]
+    until(lambda: launch.finished(tmp_path, proof) and trial_pid(tmp_path))
+    process.send_signal(number)
+    assert process.wait(30) == 130
+    assert trial_pid(tmp_path) is None
+    assert launch.finished(tmp_path, proof)
+    assert [e for e in launch.unfinished(tmp_path, made) if e.runner == "reference"]
+
+
+def test_two_workers_of_one_framework_are_refused(tmp_path: Path) -> None:
+    runs.make(tmp_path)
+    with launch.locked(tmp_path / "workers" / "null.lock", wait=False), pytest.raises(RunError, match="another worker"):
+        launch.work(tmp_path, "null")
+
+
+def test_a_full_disk_is_said_and_what_is_finished_is_kept(tmp_path: Path) -> None:
+    """No file may grow beyond 2,000 bytes, so that no result can be written: as a full disk has it."""
+    runs.make(tmp_path, rounds=1)
+    code = f"""
+import resource, sys
+from pathlib import Path
+from suite import plan, run
+from suite.errors import SuiteError
+from tests.test_launch import CORE
+folder = Path({str(tmp_path)!r})
+made = plan.read(folder)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    list(run.supervise(folder, made, CORE))
+except SuiteError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "cannot be written" in done.stdout
+    assert "what is finished is kept" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_a_lock_is_let_go_when_its_holder_dies(tmp_path: Path) -> None:
+    code = f"import fcntl, os, time; d = os.open({str(tmp_path / 'lock')!r}, os.O_CREAT | os.O_RDWR); fcntl.flock(d, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with launch.locked(tmp_path / "lock", wait=False) as lock:
+        assert lock is None
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with launch.locked(tmp_path / "lock", wait=False) as lock:
+        assert lock is not None
