@@ -8,10 +8,13 @@ Schema history: 1, the first.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -81,7 +84,7 @@ class Environment(Frozen):
     commit: Word | None = None
     lock: Digest | None = None
     image: Word | None = None
-    packages: dict[Word, Word] = {}
+    packages: dict[Word, Word] = Field({})
     libraries: dict[Word, Word] = Field({}, description="the framework and the libraries under it, as the runner tells")
     devices: dict[Word, Word] = Field({}, description="what the framework sees, or why not")
     threads_intra: Count | None = None
@@ -292,9 +295,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RunError(
-            f"cannot be written ({error.strerror})", where=str(path), way_out="Free some space or rights and run again: what is finished is kept."
+            f"cannot be written ({error.strerror})",
+            where=str(path),
+            way_out="Free some space or rights and run again: what is finished is kept.",
         ) from None
 
 
@@ -308,7 +314,7 @@ def read(path: Path) -> Measured | Proof | Failed:
 
 
 def validate(path: Path, raw: dict[str, Any], adapter: TypeAdapter[T]) -> T:
-    """``raw``, read from ``path``, as what ``adapter`` describes.  Raises ResultError with the place of what is wrong."""
+    """``raw``, read from ``path``, as what ``adapter`` describes.  Raises ResultError with the place of the fault."""
     try:
         return adapter.validate_json(json.dumps(raw))
     except ValidationError as error:
@@ -320,15 +326,7 @@ def validate(path: Path, raw: dict[str, Any], adapter: TypeAdapter[T]) -> T:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object, refusing what the standard reader lets through: duplicate keys, NaN, depth and size."""
     where = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ResultError(f"cannot be read ({error.strerror})", where=where) from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise ResultError(f"is over {MAX_FILE_BYTES >> 20} MiB", where=where)
-    if _depth(raw) > MAX_DEPTH:
-        raise ResultError(f"is nested over {MAX_DEPTH} deep", where=where)
+    raw = _read_bytes(path)
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no JSON number")
@@ -352,26 +350,28 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _read_bytes(path: Path) -> bytes:
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ResultError(f"cannot be read ({error.strerror})", where=where) from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ResultError(f"is over {MAX_FILE_BYTES >> 20} MiB", where=where)
+    if _depth(raw) > MAX_DEPTH:
+        raise ResultError(f"is nested over {MAX_DEPTH} deep", where=where)
+    return raw
+
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
 def _depth(raw: bytes) -> int:
     """Deepest nesting of brackets outside strings, counted without recursion."""
-    deepest = depth = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
+    return max(accumulate((1 if bracket in b"[{" else -1 for bracket in brackets), initial=0))
 
 
 def read_all(folder: Path, refused: Callable[[ResultError], None]) -> tuple[Measured | Proof | Failed, ...]:

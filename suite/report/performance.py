@@ -75,9 +75,9 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
             "A query takes a batch in host memory to outputs in host memory. Percentiles are over the samples of "
             f"all rounds, in brackets their upper bound at {percent(BOUND_CONFIDENCE, 0)} by order statistics; they "
             "are printed from 64 samples (p90), 662 (p99) and 6,636 (p99.9) on, as MLPerf's LoadGen does; correlated "
-            "samples make the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of neighbouring samples. "
-            "*Warm* is no where the first quarter of a cell's samples is over 3 % slower than the rest and a one-sided "
-            "Mann-Whitney test agrees at 1 %."
+            "samples make the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of "
+            "neighbouring samples. *Warm* is no where the first quarter of a cell's samples is over 3 % slower than "
+            "the rest and a one-sided Mann-Whitney test agrees at 1 %."
         ),
     ]
 
@@ -86,7 +86,7 @@ def _correlation(results: Sequence[Measured], question: Question, notes: Notes) 
     outcomes = [autocorrelation(question.costs(r)) for r in results]
     numbers = [o for o in outcomes if isinstance(o, float)]
     if numbers:
-        return f"{median(numbers):.2f}"
+        return f"{round(median(numbers), 2) + 0.0:.2f}"
     flat = any(isinstance(o, NoSpread) for o in outcomes)
     return notes.dash("all samples are equal" if flat else "autocorrelation takes 3 samples")
 

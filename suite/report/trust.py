@@ -143,9 +143,10 @@ def published(evidence: Evidence, labels: Labels, rows: Sequence[ClaimRow]) -> l
         verdict: str = md("**{}**", row.verdict) if row.verdict is ClaimVerdict.REPRODUCED else str(row.verdict)
         if row.reason:
             verdict = notes.mark(verdict, row.reason)
-        stated = _number(claim.metric, claim.value)
+        stated: str = _number(claim.metric, claim.value)
+        stated = notes.mark(stated, claim.note) if claim.note else stated
         body.append(
-            [labels[row.arena], claim.metric.replace("_", " "), notes.mark(stated, claim.note) if claim.note else stated,
+            [labels[row.arena], claim.metric.replace("_", " "), stated,
              f"{row.contender.runner} ({row.contender.mode})", _ours(claim.metric, row, notes), verdict]
         )  # fmt: skip
     return [

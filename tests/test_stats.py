@@ -1,0 +1,292 @@
+"""Intervals, tests and verdicts: by hand, against scipy, by simulation, and by their laws."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from suite.stats import (
+    LEAST_SAMPLES,
+    ClaimVerdict,
+    Decision,
+    Equivalence,
+    NoSpread,
+    Percentile,
+    Prediction,
+    Ratio,
+    TooFew,
+    WarmUp,
+    autocorrelation,
+    equivalence,
+    instrument_share,
+    judge,
+    percentile,
+    prediction,
+    speed_ratio,
+    warm_up,
+)
+
+costs = st.lists(st.tuples(*[st.floats(1e-3, 1e3)] * 2), min_size=5, max_size=20)
+
+
+def ratio(first: list[float], second: list[float], comparisons: int = 1) -> Ratio:
+    outcome = speed_ratio(first, second, comparisons)
+    assert isinstance(outcome, Ratio)
+    return outcome
+
+
+def test_a_ratio_is_the_geometric_mean_with_the_interval_worked_by_hand() -> None:
+    # Log-ratios ln 2 * (0, 1, 1, 1, 2): mean ln 2, s = ln 2 * sqrt(1/2), t(0.975, 4) = 2.776445.
+    found = ratio([1, 1, 1, 1, 1], [1, 2, 2, 2, 4])
+    half = 2.776445 * math.log(2) * math.sqrt(0.5) / math.sqrt(5)
+    assert found.value == pytest.approx(2)
+    assert (found.low, found.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)), rel=1e-6)
+    assert (found.rounds, found.confidence) == (5, 0.95)
+
+
+def test_a_ratio_agrees_with_scipy_under_bonferroni() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.lognormal(0, 0.1, 7), rng.lognormal(0.3, 0.1, 7)
+    found = ratio(list(first), list(second), comparisons=6)
+    theirs = scipy_stats.ttest_1samp(np.log(second / first), 0).confidence_interval(1 - 0.05 / 6)
+    assert (math.log(found.low), math.log(found.high)) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_four_rounds_are_too_few() -> None:
+    assert speed_ratio([1] * 4, [2] * 4) == TooFew("rounds", 4, 5)
+    assert str(speed_ratio([], [])) == "too few rounds: 0 of 5"
+
+
+@pytest.mark.parametrize(("first", "second"), [([1] * 5, [1] * 6), ([0] * 5, [1] * 5), ([1] * 5, [-1] * 5)])
+def test_a_ratio_needs_pairs_and_costs_above_zero(first: list[float], second: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"pair|above 0"):
+        speed_ratio(first, second)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [
+        (1.1, 1.2, Decision.FASTER),
+        (0.8, 0.9, Decision.SLOWER),
+        (0.9, 1.1, Decision.UNDECIDED),
+        (0.98, 1.02, Decision.EQUIVALENT),
+        (1.01, 1.02, Decision.EQUIVALENT),
+        (1 / 1.03, 1.03, Decision.EQUIVALENT),
+        (1.01, 1.04, Decision.FASTER),
+        (0.96, 1.0, Decision.UNDECIDED),
+        (0.96, 0.99, Decision.SLOWER),
+    ],
+)
+def test_an_interval_decides_in_four_ways(low: float, high: float, decision: Decision) -> None:
+    assert Ratio(math.sqrt(low * high), low, high, 5, 0.95).decision is decision
+
+
+def test_ratios_cover_the_truth_in_95_of_100_simulated_runs() -> None:
+    rng = np.random.default_rng(7)
+    logs = rng.normal(0.2, 0.08, (4000, 5))
+    found = [ratio([1.0] * 5, list(np.exp(row))) for row in logs]
+    assert 0.93 <= np.mean([r.low <= math.exp(0.2) <= r.high for r in found]) <= 0.97
+
+
+def test_bonferroni_keeps_all_of_ten_intervals_true_in_95_of_100_simulated_runs() -> None:
+    rng = np.random.default_rng(8)
+    runs = np.exp(rng.normal(0, 0.05, (600, 10, 5)))
+    held = [all(r.low <= 1 <= r.high for r in (ratio([1.0] * 5, list(c), 10) for c in run)) for run in runs]
+    assert np.mean(held) >= 0.93
+
+
+@given(costs, st.floats(0.01, 100))
+def test_a_ratio_does_not_depend_on_the_unit_of_time(pairs: list[tuple[float, float]], unit: float) -> None:
+    first, second = map(list, zip(*pairs, strict=True))
+    plain, scaled = ratio(first, second), ratio([unit * c for c in first], [unit * c for c in second])
+    for name in ("value", "low", "high"):
+        assert math.log(getattr(scaled, name)) == pytest.approx(math.log(getattr(plain, name)), rel=1e-6, abs=1e-6)
+
+
+@given(costs, st.integers(1, 50))
+def test_a_ratio_lies_in_its_interval_which_widens_with_comparisons(pairs: list[tuple[float, float]], m: int) -> None:
+    first, second = map(list, zip(*pairs, strict=True))
+    one, many = ratio(first, second), ratio(first, second, m)
+    assert one.low <= one.value * (1 + 1e-12)
+    assert one.value <= one.high * (1 + 1e-12)
+    assert many.low <= one.low * (1 + 1e-12)
+    assert many.high >= one.high * (1 - 1e-12)
+
+
+@given(costs)
+def test_swapping_the_two_inverts_the_ratio_and_its_decision(pairs: list[tuple[float, float]]) -> None:
+    first, second = map(list, zip(*pairs, strict=True))
+    there, back = ratio(first, second), ratio(second, first).inverse
+    assert (math.log(there.low), math.log(there.high)) == pytest.approx((math.log(back.low), math.log(back.high)))
+
+
+def test_equivalence_agrees_with_two_one_sided_tests_of_scipy() -> None:
+    first, second = [0.97, 0.972, 0.968, 0.975, 0.971], [0.969, 0.974, 0.967, 0.973, 0.972]
+    found = equivalence(first, second)
+    assert isinstance(found, Equivalence)
+    differences = np.subtract(first, second)
+    above = scipy_stats.ttest_1samp(differences, -0.005, alternative="greater").pvalue
+    below = scipy_stats.ttest_1samp(differences, 0.005, alternative="less").pvalue
+    assert found.p == pytest.approx(max(above, below))
+    assert found.equivalent
+    assert found.mean == pytest.approx(0.0002)
+
+
+def test_equivalence_holds_just_when_the_90_percent_interval_lies_within_the_margin() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        found = equivalence(list(rng.normal(0.97, 0.004, 5)), list(rng.normal(0.972, 0.004, 5)))
+        assert isinstance(found, Equivalence)
+        assert found.equivalent == (found.low > -0.005 and found.high < 0.005)
+
+
+def test_equal_differences_decide_without_a_spread() -> None:
+    same = equivalence([0.97] * 5, [0.97] * 5)
+    apart = equivalence([0.98] * 5, [0.97] * 5)
+    assert isinstance(same, Equivalence)
+    assert isinstance(apart, Equivalence)
+    assert same.equivalent
+    assert not apart.equivalent
+
+
+def test_equivalence_errs_in_at_most_5_of_100_runs_at_the_margin() -> None:
+    rng = np.random.default_rng(4)
+    wrong = 0
+    for differences in rng.normal(0.005, 0.002, (4000, 5)):
+        found = equivalence(list(differences), [0.0] * 5)
+        assert isinstance(found, Equivalence)
+        wrong += found.equivalent
+    assert wrong / 4000 <= 0.06  # 5 % plus three standard errors of the simulation
+
+
+def test_four_seeds_are_too_few() -> None:
+    assert equivalence([0.9] * 4, [0.9] * 4) == TooFew("seeds", 4, 5)
+    assert prediction([0.9] * 4) == TooFew("seeds", 4, 5)
+
+
+def test_a_prediction_interval_is_worked_by_hand() -> None:
+    # Values 1..5: mean 3, s = sqrt(2.5), half = 2.776445 * sqrt(2.5) * sqrt(1.2) = 4.808943.
+    found = prediction([1, 2, 3, 4, 5])
+    assert isinstance(found, Prediction)
+    assert (found.mean, found.low, found.high) == pytest.approx((3, 3 - 4.808943, 3 + 4.808943), rel=1e-6)
+
+
+def test_prediction_intervals_hold_one_further_run_in_95_of_100() -> None:
+    rng = np.random.default_rng(5)
+    held = []
+    for row in rng.normal(0.97, 0.003, (4000, 6)):
+        found = prediction(list(row[:5]))
+        assert isinstance(found, Prediction)
+        held.append(found.holds(row[5]))
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+NEAR, FAR = [0.974, 0.976, 0.975, 0.973, 0.977], [0.950, 0.951, 0.949, 0.952, 0.948]
+
+
+@pytest.mark.parametrize(
+    ("values", "alternatives", "verdict"),
+    [
+        (NEAR, [], ClaimVerdict.REPRODUCED),
+        (FAR, [], ClaimVerdict.NOT_REPRODUCED),
+        (NEAR[:4], [], ClaimVerdict.NOT_FAR_ENOUGH),
+        (NEAR, [NEAR], ClaimVerdict.REPRODUCED),
+        (NEAR, [FAR], ClaimVerdict.ASSUMPTION),
+        (FAR, [FAR, NEAR], ClaimVerdict.ASSUMPTION),
+        (NEAR, [FAR[:4]], ClaimVerdict.REPRODUCED),
+        (NEAR[:4], [FAR], ClaimVerdict.NOT_FAR_ENOUGH),
+    ],
+)
+def test_a_claim_is_judged_by_rule(values: list[float], alternatives: list[list[float]], verdict: ClaimVerdict) -> None:
+    assert judge(0.975, values, alternatives) is verdict
+
+
+@pytest.mark.parametrize("share", LEAST_SAMPLES)
+def test_percentiles_begin_where_the_second_largest_sample_bounds_them(share: float) -> None:
+    need = LEAST_SAMPLES[share]
+    assert percentile(range(need - 1), share) == TooFew("samples", need - 1, need)
+    found = percentile(range(need), share)
+    assert isinstance(found, Percentile)
+    assert found.bound == need - 2
+    # One sample fewer, and the second largest no longer bounds with 99 %.
+    assert scipy_stats.binom.cdf(need - 2, need, share) >= 0.99
+    assert scipy_stats.binom.cdf(need - 3, need - 1, share) < 0.99
+
+
+def test_a_percentile_takes_the_nearest_rank() -> None:
+    found = percentile(list(range(100, 0, -1)), 0.9)
+    assert isinstance(found, Percentile)
+    assert (found.value, found.bound) == (90, 97)
+
+
+def test_percentile_bounds_hold_the_truth_in_99_of_100_simulated_runs() -> None:
+    rng = np.random.default_rng(6)
+    truth = -math.log(0.1)
+    held = []
+    for row in rng.exponential(1, (4000, 80)):
+        found = percentile(list(row), 0.9)
+        assert isinstance(found, Percentile)
+        held.append(found.bound >= truth)
+    assert np.mean(held) >= 0.985
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=64, max_size=200))
+def test_a_percentile_is_a_sample_and_never_above_its_bound(samples: list[int]) -> None:
+    found = percentile(samples, 0.9)
+    assert isinstance(found, Percentile)
+    assert min(samples) <= found.value <= found.bound <= max(samples)
+    assert sum(s <= found.value for s in samples) >= 0.9 * len(samples)
+
+
+def test_autocorrelation_is_worked_by_hand() -> None:
+    # 1, 2, 3 about 2: products (-1)(0) + (0)(1) = 0.  1, -1, 1, -1: -3 / 4.
+    assert autocorrelation([1, 2, 3]) == pytest.approx(0)
+    assert autocorrelation([1, -1, 1, -1]) == pytest.approx(-0.75)
+    assert autocorrelation([5, 5, 5]) == NoSpread()
+    assert autocorrelation([1, 2]) == TooFew("samples", 2, 3)
+
+
+@given(st.lists(st.integers(1, 10**15), min_size=3, max_size=50))
+def test_autocorrelation_lies_between_minus_one_and_one(samples: list[int]) -> None:
+    found = autocorrelation(samples)
+    assert isinstance(found, NoSpread) or (isinstance(found, float) and -1 <= found <= 1)
+
+
+def test_a_slow_start_is_flagged_and_steady_noise_is_not() -> None:
+    rng = np.random.default_rng(9)
+    steady = rng.normal(100, 2, 80)
+    slow = np.concatenate([rng.normal(120, 2, 20), steady[20:]])
+    first, second = warm_up(list(slow)), warm_up(list(steady))
+    assert isinstance(first, WarmUp)
+    assert isinstance(second, WarmUp)
+    assert not first.enough
+    assert second.enough
+    assert warm_up([1.0] * 11) == TooFew("samples", 11, 12)
+
+
+def test_a_sure_but_small_slowness_is_no_flaw_of_warm_up() -> None:
+    found = warm_up([102.0 + 0.001 * i for i in range(20)] + [100.0 + 0.001 * i for i in range(60)])
+    assert isinstance(found, WarmUp)
+    assert found.p < 0.01
+    assert found.enough
+
+
+def test_warm_up_raises_few_false_alarms() -> None:
+    rng = np.random.default_rng(10)
+    found = [warm_up(list(row)) for row in rng.lognormal(0, 0.1, (1000, 40))]
+    assert np.mean([isinstance(w, WarmUp) and not w.enough for w in found]) <= 0.02
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(1, 1e6), min_size=1), st.lists(st.floats(1, 1e6), min_size=1))
+def test_the_instruments_share_is_median_over_shortest(null: list[float], samples: list[float]) -> None:
+    assert instrument_share(null, samples) == pytest.approx(float(np.median(null)) / min(samples))
+
+
+def test_the_instruments_share_of_nothing_is_infinite() -> None:
+    assert instrument_share([1, 2], [0, 5]) == math.inf
