@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
-    AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,
     DocumentStartEvent,
@@ -116,7 +115,7 @@ def _check_events(path: Path, events: Iterable[Event]) -> None:
         line = f"line {event.start_mark.line + 1}: "
         if depth > MAX_DEPTH:
             raise SpecError(f"{line}nested more than {MAX_DEPTH} deep", where=str(path))
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
+        if isinstance(event, NodeEvent) and event.anchor is not None:  # an alias has an anchor, too
             way_out = "Write the value out; the `cases` of a spec share every field that they do not replace."
             raise SpecError(f"{line}YAML aliases are not taken", where=str(path), way_out=way_out)
         if isinstance(event, NodeEvent) and getattr(event, "ctag", None) is not None:

@@ -71,6 +71,12 @@ def test_one_more_layer_changes_no_other_tensor(make_spec):
     assert not any((plain[n] == initial.weights(make_spec(model=layers), 6)[n]).all() for n in plain if "kernel" in n)
 
 
+def test_tensors_of_one_shape_are_drawn_apart(make_spec):
+    twice = [{"layer": "flatten"}, *[{"layer": "dense", "units": 64}] * 2, {"layer": "dense", "units": 10}]
+    weights = initial.weights(make_spec(model=twice), 0)
+    assert not (weights["dense_1/kernel"] == weights["dense_2/kernel"]).any()
+
+
 def test_weights_are_float64_of_the_stated_shapes(make_spec):
     spec = make_spec()
     weights = initial.weights(spec, 0)

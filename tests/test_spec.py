@@ -48,6 +48,12 @@ def test_a_spec_knows_its_figures(make_spec):
     assert spec.id == "small"
 
 
+def test_running_statistics_are_tensors_but_no_parameters(make_spec):
+    spec = make_spec(model=[{"layer": "flatten"}, {"layer": "batch_norm"}, {"layer": "dense", "units": 10}])
+    assert len(spec.tensors) == 6
+    assert spec.parameters == 2 * 64 + 64 * 10 + 10
+
+
 def test_batches_are_the_full_one_and_the_ragged_last(make_spec):
     assert make_spec(batch_size=32).batches == (32, 29)
     assert make_spec(batch_size=2000).batches == (1437,)
