@@ -220,7 +220,8 @@ def check_prediction(runner: Runner, of: Spec, mode: str) -> None:
     program, defined = programs(runner, of, mode)
     images, targets = data(of)
     expected = defined.infer(images)
-    close({"outputs": program.predict("train", 8)}, {"outputs": expected}, "predict")
+    for size in (8, 1000):  # with a ragged last batch, and larger than the split
+        close({"outputs": program.predict("train", size)}, {"outputs": expected}, f"predict by {size}")
     close({"outputs": program.infer(images)}, {"outputs": expected}, "infer")
     close({"outputs": program.infer(images[::-1])}, {"outputs": expected[::-1]}, "reversed")
     frozen = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)

@@ -335,6 +335,8 @@ class Program:
 
     def _graph_sweep(self, images: Tensor, size: int) -> Tensor:
         full, ragged = divmod(images.shape[0], size)
+        if not full:  # XLA compiles a loop's body even where it never runs, and there is no slice of this size
+            return self._evaluate(images)
         start, shape = full * size, self._spec.graph[-1].output
 
         def body(i: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
