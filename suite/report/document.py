@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from suite.report.claims import accuracies, claims
 from suite.report.compare import Row, answer
 from suite.report.markdown import Markdown, bullets, md
 from suite.report.merge import Arena, Evidence, Record, merge
-from suite.result import Cause
+from suite.result import Cause, Verdict
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,17 @@ def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
         "\n\n".join(blocks) + "\n",
         drawn,
         tuple(answers.answer_rows(rows, evidence.frameworks, labels)),
-        not rows or _failed(evidence, rows),
+        _failed(evidence, rows),
     )
 
 
-def _failed(evidence: Evidence, rows: Iterable[Row]) -> bool:
-    real = [f for f in evidence.failed if f.cause is not Cause.UNSUPPORTED]
-    return bool(real) or any(row.failed for row in rows) or bool(setting.missing(evidence))
+def _failed(evidence: Evidence, rows: Sequence[Row]) -> bool:
+    """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
+    if any(f.cause is not Cause.UNSUPPORTED for f in evidence.failed) or setting.missing(evidence):
+        return True
+    if rows or not evidence.proofs:
+        return not rows or any(row.failed for row in rows)
+    return any(proof.identity.verdict is Verdict.UNPROVEN for proof in evidence.proofs)
 
 
 def _head(evidence: Evidence) -> list[Markdown]:

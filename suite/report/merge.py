@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from suite.errors import ResultError
 from suite.result import Cell, Failed, Identity, Measured, Proof, Verdict, read, read_all
@@ -106,12 +109,10 @@ class Evidence:
     def planned(self) -> tuple[Cell, ...]:
         """The cells of the plan, as far as it names any."""
         cells = []
-        for entry in self.plan.get("entries") or ():
-            for cell in (entry.get("cells") or ()) if isinstance(entry, Mapping) else ():
-                try:
+        for entry in _list(self.plan.get("entries")):
+            for cell in _list(entry.get("cells")) if isinstance(entry, Mapping) else []:
+                with contextlib.suppress(ValidationError):
                     cells.append(Cell.model_validate(cell))
-                except ValueError:
-                    continue
         return tuple(cells)
 
     def standing(self, result: Measured) -> Proven | NotProven:
@@ -129,6 +130,10 @@ class Evidence:
             else:
                 return Proven(proof.identity.variants)
         return NotProven(min(reasons))
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def divergence(identity: Identity) -> str:

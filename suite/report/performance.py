@@ -134,7 +134,10 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
     return [
         table(heads, rows, "lllrlrrrr"),
         *notes.lines(),
-        Markdown("*First step* is building, tracing, compiling and one step, and is no part of the other numbers."),
+        Markdown(
+            "*First step* is building, tracing, compiling and one step, and is no part of the other numbers; a mode "
+            "that keeps no compiled code between processes is always cold."
+        ),
     ]
 
 
