@@ -100,7 +100,10 @@ def answers(
 def _sentences(rows: Sequence[Row], labels: Mapping[Arena, str]) -> list[Markdown]:
     lines = []
     for arena, group in groupby(rows, key=lambda row: row.arena):
-        parts = [md("{}: {}", asked(row.question), _clause(row)) for row in group]
+        clauses: dict[Markdown, list[str]] = {}
+        for row in group:
+            clauses.setdefault(_clause(row), []).append(asked(row.question))
+        parts = [md("{}: {}", " and ".join(named), clause) for clause, named in clauses.items()]
         lines.append(md("- **{}**: {}.", labels[arena], Markdown("; ".join(parts))))
     return [Markdown("\n".join(lines))]
 

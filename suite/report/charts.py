@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ from suite.report.claims import favourites
 from suite.report.compare import Kind, Question, Row
 from suite.report.markdown import plain
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven, in_order
-from suite.report.units import duration
+from suite.report.units import digits
 from suite.result import Measured
 from suite.stats import SAME_SPEED, Decision, Ratio
 
@@ -31,14 +32,12 @@ DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 WIDTH = 7.3
 """Inches; 700 pixels at 96 to the inch."""
+TITLE: dict[str, Any] = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.grid": True,
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
@@ -124,7 +123,7 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
         axes.plot([ratio.low, ratio.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([ratio.value], [y], marker="o", color=colour, markersize=6)
         axes.annotate(
-            f"{max(ratio.value, 1 / ratio.value):.2f}x",
+            f"{digits(max(ratio.value, 1 / ratio.value))}x",
             (ratio.value, y),
             xytext=(0, 6),
             textcoords="offset points",
@@ -143,8 +142,8 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
     axes.set_xlim(low * 0.93, high * 1.07)
     _plain_log(axes, "x", low, high)
     first, second = lines[0][1:3] if not several else ("first", "second")
-    axes.set_xlabel(f"speed of {first} / speed of {second} (log scale)   ← {second} faster   |   {first} faster →")
-    axes.set_title("Ratio of speeds, with intervals that hold together at 95 %")
+    figure.supxlabel(f"speed of {first} / speed of {second}   ← {second} faster   |   {first} faster →", fontsize=10)
+    figure.suptitle("Ratio of speeds (log scale); all intervals hold together at 95 %", **TITLE)
     return figure
 
 
@@ -262,10 +261,16 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(min(values) * 0.85, max(values) * 1.18)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value * 1e6).replace(".00", "")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("batch size, images (log scale)")
     axes.set_ylabel("median latency (log scale)")
-    axes.set_title(f"{label}: latency by batch size; band: range over rounds")
+    figure.suptitle(f"{label}: latency by batch size; band: range over rounds", **TITLE)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
+
+
+def _tick(milliseconds: float) -> str:
+    if milliseconds < 1:
+        return f"{1000 * milliseconds:g} µs"
+    return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"

@@ -16,16 +16,17 @@ from suite.stats import ClaimVerdict, Equivalence, Prediction, TooFew, equivalen
 
 @dataclass(frozen=True)
 class Seeds:
-    """One value per seed, all after ``epochs`` epochs; ``complete`` if that is the full schedule."""
+    """One value per seed, all after ``epochs`` of ``planned`` epochs; ``complete`` if that is the full schedule."""
 
     values: Mapping[int, float]
     epochs: int
+    planned: int
     complete: bool
 
     @property
     def schedule(self) -> str:
         """How far training went, in words."""
-        return "full schedule" if self.complete else f"after {self.epochs} epochs only"
+        return "full schedule" if self.complete else f"after {self.epochs} of {self.planned} epochs"
 
 
 def per_seed(results: Sequence[Measured], metric: str) -> Seeds | None:
@@ -48,7 +49,8 @@ def per_seed(results: Sequence[Measured], metric: str) -> Seeds | None:
     seeds: dict[int, list[float]] = {}
     for result, _, value in kept:
         seeds.setdefault(result.cell.seed, []).append(value)
-    return Seeds({s: fmean(v) for s, v in sorted(seeds.items())}, max(e for _, e, _ in kept), bool(whole))
+    means = {seed: fmean(found) for seed, found in sorted(seeds.items())}
+    return Seeds(means, max(epochs for _, epochs, _ in kept), kept[0][0].spec.epochs, bool(whole))
 
 
 def favourites(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[str, Contender]:
@@ -145,7 +147,7 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
     values = list(seeds.values.values())
     ours = prediction(values)
     if not seeds.complete:
-        return row(ours, ClaimVerdict.NOT_FAR_ENOUGH, f"{seeds.epochs} of {results[0].spec.epochs} epochs")
+        return row(ours, ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
     others: dict[str, list[float]] = {}
     for assumption in results[0].spec.assumptions:
         other = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)

@@ -9,6 +9,7 @@ from itertools import combinations
 from statistics import median
 
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven
+from suite.report.units import digits
 from suite.result import Measured
 from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
 
@@ -126,7 +127,8 @@ def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Q
         variants = standing.variants
     share = null_share(evidence, arena, results, question)
     if share is not None and share > NULL_LIMIT:
-        return NotRanked(f"the instrument costs {100 * share:.2g} % of the shortest sample: over 1 %", failure=False)
+        words = f"the instrument costs {digits(100 * share, 2)} % of the shortest sample: over 1 %"
+        return NotRanked(words, failure=False)
     return variants
 
 
@@ -143,20 +145,21 @@ def best(evidence: Evidence, arena: Arena, runner: str, question: Question) -> B
     """The mode with the lowest median cost over rounds, among proven modes that lack no round another has."""
     series: dict[Contender, dict[int, float]] = {}
     variants: dict[Contender, tuple[str, ...]] = {}
-    reasons: list[NotRanked] = []
+    reasons: dict[NotRanked, list[str]] = {}
     for contender, results in evidence.arenas[arena].items():
         costs = by_round(results, question) if contender.runner == runner else {}
         if not costs or min(costs.values()) <= 0:
             continue
         standing = unranked(evidence, arena, contender, question)
         if isinstance(standing, NotRanked):
-            reasons.append(NotRanked(f"{contender.mode}: {standing.reason}", standing.failure))
+            reasons.setdefault(standing, []).append(contender.mode)
         else:
             series[contender], variants[contender] = costs, standing
     if not series:
         if not reasons:
             return NotRanked(absent(evidence, arena, runner))
-        return NotRanked("; ".join(r.reason for r in reasons), any(r.failure for r in reasons))
+        words = [f"{' and '.join(modes)}: {standing.reason}" for standing, modes in reasons.items()]
+        return NotRanked("; ".join(words), any(standing.failure for standing in reasons))
     most = max(len(costs) for costs in series.values())
     series = {c: costs for c, costs in series.items() if len(costs) == most}
     first = min(series, key=lambda c: (median(series[c].values()), c))

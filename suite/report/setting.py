@@ -96,7 +96,11 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str
         facts |= {f"package {p}": env.packages[p] for p in shared if len({e.packages[p] for _, e in cells}) > 1}
         for name, value in facts.items():
             found[name].append((runner, "" if value is None else str(value)))
-    for name, field, unit in (("clock", "mhz", " MHz"), ("temperature", "celsius", " °C"), ("load", "load_1min", "")):
+    for name, field, unit in (
+        ("clock", "mhz", " MHz"),
+        ("temperature", "celsius", " °C"),
+        ("load over a minute", "load_1min", ""),
+    ):
         moments = [moment for _, env in cells for moment in (env.before, env.after)]
         readings = [value for m in moments if (value := getattr(m, field)) is not None]
         low, high = (digits(f(readings)) for f in (min, max)) if readings else ("", "")

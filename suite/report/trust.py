@@ -101,7 +101,7 @@ def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -
             )  # fmt: skip
             rows.append(
                 [labels[arena], contender.runner, contender.mode, f"{len(values)}", percent(fmean(values)),
-                 f"{percent(min(values))} to {percent(max(values))}", interval, seeds.schedule]
+                 _range(values), interval, seeds.schedule]
             )  # fmt: skip
     if not rows:
         return [Markdown("No benchmark with classes was trained.")]
@@ -116,6 +116,10 @@ def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -
             )
         )
     return blocks
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{percent(min(values))} to {percent(max(values))}" if len(values) > 1 else "one seed"
 
 
 def _equivalence(pair: AccuracyRow, labels: Labels) -> Markdown:

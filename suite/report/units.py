@@ -49,7 +49,7 @@ def speed(first: str, second: str, ratio: Ratio) -> str:
     """A ratio in words: ``torch 1.42x faster (1.36 to 1.49)``."""
     if ratio.value < 1:
         first, second, ratio = second, first, ratio.inverse
-    times, low, high = (f"{x:.2f}" if x < 100 else digits(x) for x in (ratio.value, ratio.low, ratio.high))
+    times, low, high = (f"{x:.2f}" if x < 10 else digits(x) for x in (ratio.value, ratio.low, ratio.high))
     span = f"{low} to {high}"
     match ratio.decision:
         case Decision.EQUIVALENT:
