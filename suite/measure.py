@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,9 @@ class Measurement:
     memory: Memory
 
 
-def measure(runner: Runner, spec: Spec, mode: str, seed: int, profile: Profile, import_bytes: int | None) -> Measurement:
+def measure(
+    runner: Runner, spec: Spec, mode: str, seed: int, profile: Profile, import_bytes: int | None
+) -> Measurement:
     """Build ``spec`` and measure it as ``profile`` says.  Raises Unsupported, or whatever the framework raises."""
     held = splits(spec.model_dump_json())
     calls = runner.warmup[mode]
@@ -117,9 +120,17 @@ def measure(runner: Runner, spec: Spec, mode: str, seed: int, profile: Profile, 
         weights=initial.fingerprint(weights),
     )
     images = held["test"].images
-    latency = tuple(latencies(program, images, size, profile.latency_samples, calls) for size in profile.latency_batches if size <= len(images))
-    throughput = tuple(throughputs(program, len(images), size, profile.throughput_seconds, calls) for size in profile.throughput_batches)
-    return Measurement(latency, throughput, training, Memory(import_bytes=import_bytes, build_bytes=build_bytes, steady_bytes=phases.end()))
+    latency = tuple(
+        latencies(program, images, size, profile.latency_samples, calls)
+        for size in profile.latency_batches
+        if size <= len(images)
+    )
+    throughput = tuple(
+        throughputs(program, len(images), size, profile.throughput_seconds, calls)
+        for size in profile.throughput_batches
+    )
+    memory = Memory(import_bytes=import_bytes, build_bytes=build_bytes, steady_bytes=phases.end())
+    return Measurement(latency, throughput, training, memory)
 
 
 def warmup_order(spec: Spec, seed: int) -> NDArray[np.int32]:
@@ -144,7 +155,8 @@ def train(
         with quiet():
             seconds, loss = timed(program.train, order)
         weights = program.state().weights if spec.l2 else {}
-        scores = {name: evaluate(program, spec, name, held[name], weights) for name in ("validation", "test") if name in held}
+        watched = [name for name in ("validation", "test") if name in held]
+        scores = {name: evaluate(program, spec, name, held[name], weights) for name in watched}
         epochs.append(
             Epoch(
                 seconds_ns=seconds,
@@ -221,7 +233,7 @@ def throughputs(program: Program, images: int, batch_size: int, seconds: float, 
     return Throughput(batch_size=batch_size, images=images, samples_ns=tuple(samples), warmup_ns=warm)
 
 
-def compile_cache() -> str:
+def compile_cache() -> Literal["cold", "warm", "none"]:
     """Whether compiled code of earlier trials is at hand: ``cold``, ``warm``, or ``none`` where no cache is kept."""
     folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     if not folder:

@@ -8,17 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from suite import data, environment, estimate, launch, plan, result
 from suite.environment import ROOT
-from suite.errors import MachineError, RunError
+from suite.errors import MachineError, RunError, SpecError
 from suite.launch import unfinished
 from suite.plan import Entry, Plan, Profile
 from suite.reading import read_model
 from suite.result import Cause
+from suite.runners import base
 
 BENCHMARKS = ROOT / "benchmarks"
 REPORTS = ROOT / "reports"
@@ -29,19 +30,32 @@ POLL_SECONDS = 1.0
 def profile(name: str) -> Profile:
     """A profile of benchmarks/profiles, or the caller's own YAML file.  Raises SpecError."""
     path = Path(name)
-    return read_model(path if path.suffix in (".yaml", ".yml") else BENCHMARKS / "profiles" / f"{name}.yaml", Profile)
+    if path.suffix not in (".yaml", ".yml"):
+        known = sorted(p.stem for p in (BENCHMARKS / "profiles").glob("*.yaml"))
+        if name not in known:
+            way_out = f"There are: {', '.join(known)}; or give the path of a YAML file."
+            raise SpecError(f"there is no profile {name!r}", way_out=way_out)
+        path = BENCHMARKS / "profiles" / f"{name}.yaml"
+    return read_model(path, Profile)
 
 
-def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], None]) -> tuple[Path, Plan]:
-    """Fetch the data, make the plan and its folder; the same question finds its old folder.
+def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = str) -> Plan:
+    """The plan of ``wanted``, written nowhere.  Benchmarks whose data ``fetch`` cannot get are left out, with a note.
 
-    Benchmarks whose data cannot be had are left out, with a note.  Raises SpecError, DataError or RunError.
+    Raises SpecError for an unknown runner, mode or benchmark, DataError, and RunError where no benchmark is left.
     """
+    for token, modes in wanted.runners.items():
+        if token not in base.tokens():
+            raise SpecError(f"there is no runner {token!r}", way_out=f"There are: {', '.join(base.tokens())}.")
+        known = base.modes(token)
+        for mode in modes:
+            if mode not in known:
+                raise SpecError(f"runner {token} has no mode {mode!r}", way_out=f"It has: {', '.join(known)}.")
     specs = plan.choose(wanted.benchmarks, BENCHMARKS / "specs", data.describe)
-    specs, notes = plan.without_missing_data(specs, lambda name: data.fetch(name, say))
+    specs, notes = plan.without_missing_data(specs, fetch)
     if not specs:
         raise RunError("no benchmark is left to run", way_out=" ".join(notes))
-    made = plan.make(
+    return plan.make(
         wanted,
         specs,
         cores=environment.cores(),
@@ -51,6 +65,11 @@ def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], N
         notes=notes,
         command=command,
     )
+
+
+def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], None]) -> tuple[Path, Plan]:
+    """Fetch the data, make the plan and its folder; the same question finds its old folder.  Raises as ``draft``."""
+    made = draft(wanted, command, lambda name: data.fetch(name, say))
     folder = reports / made.id
     if not (folder / "plan.json").exists():
         result.write_bytes(folder / "plan.json", made.model_dump_json(indent=1).encode() + b"\n")
@@ -66,7 +85,9 @@ def pythons(tokens: tuple[str, ...]) -> dict[str, Path]:
     for token in tokens:
         own = ENVIRONMENTS / token / "bin" / "python"
         if environment.lock_digest(token) and not own.exists():
-            raise MachineError(f"the environment of {token} is missing", where=str(own), way_out="`make envs` makes it.")
+            raise MachineError(
+                f"the environment of {token} is missing", where=str(own), way_out="`make envs` makes it."
+            )
         found[token] = own if own.exists() else Path(sys.executable)
     return found
 
@@ -81,7 +102,7 @@ class Progress:
     seconds_left: float
 
 
-def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Iterator[Progress]:
+def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Generator[Progress]:
     """Start a worker per runner and tell, now and then, how far they are, until nothing is left to do.
 
     Closing the iterator, or an exception in it, stops the workers and their trials.  Raises RunError where a worker
@@ -99,6 +120,7 @@ def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Ite
                     [str(interpreters[token]), "-m", "suite.launch", str(folder), token],
                     cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                     env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    process_group=0,  # Ctrl-C reaches us alone, and each worker hears of it once
                 )  # fmt: skip
         while any(worker.poll() is None for worker in workers.values()):
             left = unfinished(folder, made)
@@ -123,7 +145,8 @@ def _refuse_stopped(workers: Mapping[str, subprocess.Popen[bytes]], logs: Path) 
     for token, worker in workers.items():
         if worker.poll() == 1:
             said = (logs / f"worker-{token}.log").read_text(errors="replace").strip()[-2000:]
-            raise RunError(f"the worker for {token} stopped: {said}", way_out="Run again to go on: what is finished is kept.")
+            way_out = "Run again to go on: what is finished is kept."
+            raise RunError(f"the worker for {token} stopped: {said}", way_out=way_out)
 
 
 def devices(tokens: tuple[str, ...], device: str) -> dict[str, str]:

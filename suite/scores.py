@@ -19,12 +19,15 @@ def score(spec: Spec, outputs: Array, targets: Array, labels: Array, weights: We
     ``accuracy`` is the share of images whose largest output is their class, null where outputs are no classes.
     """
     outputs = outputs.astype(np.float64)
-    value = float(loss(spec.loss, outputs, targets if targets.dtype.kind == "i" else targets.astype(np.float64))[0])
-    classified = spec.target is not Target.INPUT
+    wanted = targets if targets.dtype.kind == "i" else targets.astype(np.float64)
+    with np.errstate(all="ignore"):  # training may have diverged: what is not finite becomes null
+        value = float(loss(spec.loss, outputs, wanted)[0])
+        punished = penalty(spec, weights)
+    judged = spec.target is not Target.INPUT and bool(np.isfinite(outputs).all())
     return Scores(
         loss=finite(value),
-        penalty=finite(penalty(spec, weights)),
-        accuracy=float((outputs.argmax(axis=-1) == labels).mean()) if classified and np.isfinite(outputs).all() else None,
+        penalty=finite(punished),
+        accuracy=float((outputs.argmax(axis=-1) == labels).mean()) if judged else None,
     )
 
 

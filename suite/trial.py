@@ -7,16 +7,15 @@ Every cell ends as a result file, also one that fails: the others go on.
 
 from __future__ import annotations
 
-import datetime
 import sys
 import time
 import traceback
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from suite import environment, identity, measure, plan, result
-from suite.errors import SuiteError, Unsupported
+from suite.errors import ResultError, RunError, SuiteError, Unsupported
 from suite.measure import Measurement
 from suite.meters.clock import timed
 from suite.meters.memory import Phases
@@ -25,6 +24,7 @@ from suite.result import Cause, Cell, Environment, Failed, Identity, Measured, P
 from suite.runners import base
 from suite.runners.base import Runner, Variant
 from suite.runners.reference import Runner as Reference
+
 
 def main(folder: Path, entry_id: str) -> None:
     """Run one entry of the plan in ``folder`` and leave a result for each of its cells."""
@@ -44,30 +44,31 @@ class Trial:
         self._import_bytes = phases.end()
 
     def _start(self) -> Runner:
-        first = self._entry.cells[0]
-        return base.find(self._entry.runner)(first.device, self._plan.threads, first.seed)
+        seed = self._entry.cells[0].seed  # a round has one
+        return base.find(self._entry.runner)(self._plan.profile.device, self._plan.threads, seed)
 
     def run(self) -> None:
         """Every cell in turn."""
         for cell in self._entry.cells:
             clock = time.monotonic()
-            outcome = self._outcome(cell, datetime.datetime.now(datetime.UTC))
+            outcome = self._outcome(cell, datetime.now(UTC))
             record = outcome.model_copy(update={"seconds": time.monotonic() - clock})
             result.write(self._folder / "results" / self._entry.file(cell), record)
 
-    def _outcome(self, cell: Cell, began: datetime.datetime) -> Measured | Proof | Failed:
+    def _outcome(self, cell: Cell, began: datetime) -> Measured | Proof | Failed:
         common = self._plan.record(self._entry, cell, began)
         try:
             if reason := self._runner.missing(cell.mode):
                 raise Unsupported(reason)
             taken = self._prove(cell) if self._entry.kind == "prove" else self._measure(cell)
+            known = common | {"environment": self._environment(), "digests": measure.digests(common["spec"], cell.seed)}
+            if isinstance(taken, Identity):
+                return Proof(**known, identity=taken)
+            numbers = {field.name: getattr(taken, field.name) for field in fields(taken)}
+            return Measured(**known, import_ns=self._import_ns, **numbers)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
             traceback.print_exc()
             return Failed(**common, cause=cause(error), reason=reason_of(error), environment=self._environment())
-        common |= {"environment": self._environment(), "digests": measure.digests(common["spec"], cell.seed)}
-        if isinstance(taken, Identity):
-            return Proof(**common, identity=taken)
-        return Measured(**common, import_ns=self._import_ns, **{f.name: getattr(taken, f.name) for f in fields(taken)})
 
     def _prove(self, cell: Cell) -> Identity:
         def reference(variants: frozenset[Variant]) -> Reference:
@@ -89,7 +90,7 @@ class Trial:
                 "devices": self._runner.devices(),
                 "threads_intra": self._plan.threads.intra,
                 "threads_inter": self._plan.threads.inter,
-                "denormals": "flushed",
+                "denormals": "flushed" if environment.lock_digest(self._entry.runner) else "kept",  # by NumPy
                 "after": environment.processor(),
             }
         )
@@ -116,4 +117,4 @@ if __name__ == "__main__":
         main(Path(sys.argv[1]), sys.argv[2])
     except SuiteError as problem:
         print(problem, file=sys.stderr)  # noqa: T201 - into the trial's log
-        sys.exit(STOPPED)
+        sys.exit(STOPPED if isinstance(problem, RunError | ResultError) else 1)
