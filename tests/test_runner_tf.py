@@ -1,17 +1,35 @@
 """The tf runner against the contract that every framework's runner keeps."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 tf = pytest.importorskip("suite.runners.tf", reason="needs the tf environment")
 
 import contract  # noqa: E402 - it needs no framework, but is of use only with one
 
+from suite import initial  # noqa: E402
+from suite.errors import Unsupported  # noqa: E402
+from suite.runners import reference  # noqa: E402
+from suite.runners.base import State  # noqa: E402
 from suite.spec import Spec  # noqa: E402
 
 pytestmark = pytest.mark.tf
 MODES = tf.Runner.modes
+ALL, FEW = dict(contract.SPECS), dict(contract.FEW)
+WHOLE = {name: of for name, of in ALL.items() if not name.startswith(("conv-", "max_pool-", "average_pool-"))}
+
+
+def cases(under_xla: dict[str, Spec]) -> pytest.MarkDecorator:
+    """Every spec in eager and graph mode, ``under_xla`` alone in xla: a program compiles for seconds there."""
+    chosen = [(mode, name) for mode in MODES for name in (under_xla if mode == "xla" else ALL)]
+    return pytest.mark.parametrize(("mode", "name"), chosen, ids=["-".join(case) for case in chosen])
+
+
 every_mode = pytest.mark.parametrize("mode", MODES)
-every_spec = pytest.mark.parametrize("of", [of for _, of in contract.SPECS], ids=contract.ids(contract.SPECS))
 
 
 @pytest.fixture(scope="module")
@@ -19,36 +37,116 @@ def runner() -> tf.Runner:
     return tf.Runner("cpu", contract.THREADS, contract.SEED)
 
 
-@every_mode
-@every_spec
-def test_a_probe_equals_the_reference(runner: tf.Runner, of: Spec, mode: str) -> None:
-    contract.check_probe(runner, of, mode)
+@cases(ALL)
+def test_a_probe_equals_the_reference(runner: tf.Runner, name: str, mode: str) -> None:
+    contract.check_probe(runner, ALL[name], mode)
 
 
-@every_mode
-@every_spec
-def test_ten_single_steps_equal_the_reference(runner: tf.Runner, of: Spec, mode: str) -> None:
-    contract.check_steps(runner, of, mode)
+@cases(WHOLE)
+def test_ten_single_steps_equal_the_reference(runner: tf.Runner, name: str, mode: str) -> None:
+    contract.check_steps(runner, ALL[name], mode)
 
 
-@every_mode
-@every_spec
-def test_an_epoch_with_a_ragged_batch_equals_the_reference(runner: tf.Runner, of: Spec, mode: str) -> None:
-    contract.check_epoch(runner, of, mode)
+@cases(FEW)
+def test_an_epoch_with_a_ragged_batch_equals_the_reference(runner: tf.Runner, name: str, mode: str) -> None:
+    contract.check_epoch(runner, ALL[name], mode)
 
 
-@every_mode
-@every_spec
-def test_every_way_to_predict_gives_the_same_outputs(runner: tf.Runner, of: Spec, mode: str) -> None:
-    contract.check_prediction(runner, of, mode)
+@cases(FEW)
+def test_every_way_to_predict_gives_the_same_outputs(runner: tf.Runner, name: str, mode: str) -> None:
+    contract.check_prediction(runner, ALL[name], mode)
 
 
-@every_mode
-@every_spec
-def test_a_state_survives_the_round_trip(runner: tf.Runner, of: Spec, mode: str) -> None:
-    contract.check_state(runner, of, mode)
+@cases(FEW)
+def test_a_state_survives_the_round_trip(runner: tf.Runner, name: str, mode: str) -> None:
+    contract.check_state(runner, ALL[name], mode)
 
 
 @every_mode
 def test_dropout_keeps_scales_and_restarts(runner: tf.Runner, mode: str) -> None:
     contract.check_dropout(runner, mode)
+
+
+@every_mode
+def test_in_float32_an_epoch_of_fused_operations_stays_near_the_reference(runner: tf.Runner, mode: str) -> None:
+    """Batch normalisation is another operation than in float64; Adam's powers of beta must not lose their digits."""
+    of = FEW["perceptron"]
+    made = [
+        runner.build(of, mode, "float32"),
+        reference.Runner("cpu", contract.THREADS, 0).build(of, "numpy", "float64"),
+    ]
+    for program, precision in zip(made, ("float32", "float64"), strict=True):
+        program.stage("train", *contract.data(of, precision))
+        program.load(contract.start(of))
+        program.train(initial.order(contract.SEED, 0, contract.IMAGES))
+    found, wanted = (program.state() for program in made)
+    for name, value in wanted.weights.items():
+        assert found.weights[name].dtype == np.float32
+        np.testing.assert_allclose(found.weights[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+@every_mode
+@pytest.mark.parametrize("name", ["perceptron", "residuals"])
+def test_nothing_is_traced_again_for_a_shape_seen_before(
+    runner: tf.Runner, name: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    run = tf.Network._run
+    monkeypatch.setattr(tf.Network, "_run", lambda *args: runs.append(1) or run(*args))
+    program = runner.build(ALL[name], mode, "float64")
+    images, targets = contract.data(ALL[name])
+    program.stage("train", images, targets)
+    program.load(contract.start(ALL[name]))
+
+    def everything(seed: int) -> int:
+        before = len(runs)
+        for images_trained in (21, 16, 13):  # two full batches and a ragged one, two full, one and the ragged one
+            program.train(initial.order(seed, 0, contract.IMAGES)[:images_trained])
+        program.predict("train", 8)
+        program.infer(images[:8])
+        program.probe(images[:8], targets[:8])
+        return len(runs) - before
+
+    assert everything(1) > 0
+    assert everything(2) == 0 if mode != "eager" else everything(2) > 0
+
+
+@every_mode
+def test_an_order_may_be_longer_than_the_split(runner: tf.Runner, mode: str) -> None:
+    program, defined = contract.programs(runner, FEW["perceptron"], mode)
+    order = np.concatenate([initial.order(seed, 0, contract.IMAGES) for seed in (1, 2)])
+    assert program.train(order) == pytest.approx(defined.train(order), rel=1e-6)
+    assert program.state().step == defined.state().step == 6
+
+
+@every_mode
+def test_denormals_are_flushed(runner: tf.Runner, mode: str) -> None:
+    """An input of 1e-20 times a weight of 1e-20 is a denormal; times 1e20 it would be 1e-20 again."""
+    of = contract.spec([{"layer": "flatten"}, {"layer": "dense", "units": 84}, {"layer": "dense", "units": 3}])
+    program = runner.build(of, mode, "float32")
+    weights = {name: np.zeros(tensor.shape) for name, tensor in of.tensors.items()}
+    weights["dense_1/kernel"], weights["dense_2/kernel"] = np.eye(84) * 1e-20, np.ones((84, 3)) * 1e20
+    program.load(State(weights))
+    assert not program.infer(np.full((4, *contract.SHAPE), 1e-20, np.float32)).any()
+    assert program.infer(np.full((4, *contract.SHAPE), 1e-15, np.float32)).all()
+
+
+def test_threads_are_as_asked_and_tf32_is_off(runner: tf.Runner) -> None:
+    threading = tf.tf.config.threading
+    assert threading.get_intra_op_parallelism_threads() == contract.THREADS.intra
+    assert threading.get_inter_op_parallelism_threads() == contract.THREADS.inter
+    assert not tf.tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def test_what_is_missing_is_said(runner: tf.Runner) -> None:
+    assert [runner.missing(mode) for mode in MODES] == [None] * 3
+    assert "numpy" in str(runner.missing("numpy"))
+    with pytest.raises(Unsupported, match="numpy"):
+        runner.build(FEW["perceptron"], "numpy", "float32")
+    assert runner.versions()["tensorflow"] == tf.tf.__version__
+    assert set(runner.devices()) == {"cpu", "cuda"}
+
+
+def test_keras_is_never_imported() -> None:
+    code = "import sys, suite.runners.tf; sys.exit(any(name.split('.')[0] == 'keras' for name in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -166,12 +166,23 @@ class Trainer:
         self._optimizer, self._real = spec.optimizer, real
         self._decay = real(2 * spec.l2)
         self._decayed = {name for name, tensor in spec.tensors.items() if spec.l2 and tensor.role is Role.KERNEL}
+        self._constants = [tf.constant(real(value)) for value in self._hyperparameters()]
         self.variables = {name: v for name, v in variables.items() if v.trainable}
         kept = () if isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum else SLOTS[spec.optimizer.name]
         self.slots = {
             slot: {name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in self.variables.items()}
             for slot in kept
         }
+
+    def _hyperparameters(self) -> tuple[float, ...]:
+        """What every step takes: made tensors once, for eager operations would make them anew each time."""
+        match self._optimizer:
+            case Adam(beta_1=beta_1, beta_2=beta_2):
+                return 0.0, beta_1, beta_2
+            case Sgd(momentum=momentum):
+                return (momentum,)
+            case RmsProp(rho=rho):
+                return rho, 1 - float(self._real(rho))
 
     def rates(self, step: int, count: int) -> Array:
         """Learning rate and epsilon (count, 2) of the steps after ``step``.
@@ -201,22 +212,22 @@ class Trainer:
         for (name, variable), gradient in zip(self.variables.items(), gradients, strict=True):
             slots = [values[name] for values in self.slots.values()]
             match self._optimizer:
-                case Adam(beta_1=beta_1, beta_2=beta_2):
+                case Adam():
+                    none, beta_1, beta_2 = self._constants
                     tf.raw_ops.ResourceApplyAdam(
-                        var=variable.handle, m=slots[0].handle, v=slots[1].handle, beta1_power=self._real(0),
-                        beta2_power=self._real(0), lr=rate, beta1=self._real(beta_1), beta2=self._real(beta_2),
-                        epsilon=epsilon, grad=gradient,
+                        var=variable.handle, m=slots[0].handle, v=slots[1].handle, beta1_power=none, beta2_power=none,
+                        lr=rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, grad=gradient,
                     )  # fmt: skip
                 case Sgd(momentum=0):
                     tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
-                case Sgd(momentum=momentum, nesterov=nesterov):
+                case Sgd(nesterov=nesterov):
                     tf.raw_ops.ResourceApplyMomentum(
                         var=variable.handle, accum=slots[0].handle, lr=rate, grad=gradient,
-                        momentum=self._real(momentum), use_nesterov=nesterov,
+                        momentum=self._constants[0], use_nesterov=nesterov,
                     )  # fmt: skip
-                case RmsProp(rho=rho):  # the fused operation has its epsilon inside the root
-                    keep = self._real(rho)
-                    square = slots[0].assign(keep * slots[0] + (1 - keep) * tf.square(gradient))
+                case RmsProp():  # the fused operation has its epsilon inside the root
+                    rho, rest = self._constants
+                    square = slots[0].assign(rho * slots[0] + rest * tf.square(gradient))
                     variable.assign_sub(rate * gradient / (tf.sqrt(square) + epsilon))
 
 
