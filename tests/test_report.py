@@ -462,3 +462,21 @@ def test_a_plan_that_is_none_is_refused_and_loses_nothing(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="does not exist"):
         report.write(tmp_path / "absent")
+
+
+def test_modes_whose_order_hangs_on_one_round_are_called_nearly_alike() -> None:
+    results = [r for r in make.run() if r.cell.runner != "torch" or r.outcome == "proof"]
+    for number, slow in enumerate((0.9, 0.9, 0.5, 1.2, 1.2), 1):
+        # Over all rounds compile's median is lower; without any of the first three rounds eager's is.
+        results.append(make.measured("torch", "compile", number, number, slow=slow))
+        results.append(make.measured("torch", "eager", number, number, slow=1.0))
+    document = build(results, {})
+    assert "(compile)" in row(document)[2]
+    assert "compile and eager are nearly alike" in section(document, "The answer")
+
+
+def test_a_short_training_is_left_out_where_whole_ones_are_there() -> None:
+    spec = make.claiming(0.975)
+    short = make.measured("torch", "compile", 6, 6, spec, 0.5, epochs=1)
+    whole = of(spec, 0.975)
+    assert claim_table([*whole, short]) == claim_table(whole)
