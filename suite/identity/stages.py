@@ -182,6 +182,8 @@ class Gate:
         def diverges(chain: Chain, weights: Weights) -> bool:
             def outputs(program: Program, type_: Precision) -> Tensors:
                 program.load(probe.at(State(weights), type_))
+                if not chain.spec.parameters:  # nothing to differentiate by, and no layer that trains otherwise
+                    return {"": program.infer(images.astype(type_))}
                 targets = np.zeros((len(images), *chain.spec.graph[-1].output), type_)
                 return {"": look(program.probe(images.astype(type_), targets))}
 

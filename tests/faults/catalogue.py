@@ -1,0 +1,206 @@
+# ruff: noqa: E501
+"""Faults that can be planted in any runner: in its spec, or in what crosses its boundary."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from suite.layers import Activation, AveragePool, BatchNorm, Dropout, MaxPool
+from suite.runners.base import Runner
+from tests.faults.plant import Planted, layers, optimizer
+from tests.faults.spoilt import (
+    AxesSwapped,
+    BatchesWeighAlike,
+    BiasLost,
+    ChannelsMixed,
+    Doubled,
+    FlattenOrder,
+    Flipped,
+    FlushedSlots,
+    GradientMissing,
+    Half,
+    LabelsOffByOne,
+    LastBatchLost,
+    LoadTransposed,
+    NanAfterAnEpoch,
+    NanInOne,
+    OffRange,
+    OneGradientOff,
+    OneWeightOff,
+    OrderIgnored,
+    OrderOfNextBatch,
+    OtherRange,
+    PredictionShort,
+    PredictionShuffled,
+    QueryRounded,
+    RaggedDropped,
+    SlotScaled,
+    SlotsForgotten,
+    StatisticsStill,
+    StepAhead,
+    StepMiscounted,
+    StepStuck,
+    TrainsOther,
+    Transposed,
+)
+
+RELATIVE = tuple(10.0**-n for n in range(1, 11))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is planted where, and what the gate has to say: a pattern over ``section: tensor``.
+
+    A numeric fault comes in several magnitudes, gravest first; those down to ``must`` have to be caught and named.
+    Magnitudes are relative, or bits of mantissa that are left.
+    """
+
+    name: str
+    spec: str
+    expected: str
+    plant: Callable[[Runner, float], Runner]
+    ladder: tuple[float, ...] = (1.0,)
+    must: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """What the magnitudes count."""
+        return "bits" if self.ladder[0] > 1 and self.ladder[0] < self.ladder[-1] else ""
+
+    def must_catch(self, magnitude: float) -> bool:
+        """Whether the gate has to see it."""
+        return magnitude <= self.must if self.unit else magnitude >= self.must
+
+
+class FirstOnly:
+    """A change for the first layer of a kind alone."""
+
+    def __init__(self, kind, change):
+        self._kind, self._change, self._done = kind, change, False
+
+    def __call__(self, layer):
+        if self._done or not self._kind(layer):
+            return layer
+        self._done = True
+        return self._change(layer)
+
+
+def _first(kind, change):
+    return lambda runner, m: Planted(runner, spec=lambda spec: layers(spec, FirstOnly(kind, lambda x: change(x, m))))
+
+
+def _program(cls, **attributes):
+    def plant(runner, m):
+        return Planted(runner, program=type(cls.__name__, (cls,), {**attributes, "m": m}))
+
+    return plant
+
+
+def _training_alone(change):
+    """The probe and the queries are right, only training follows another spec."""
+
+    def plant(runner, m):
+        def program(inner, spec, precision):
+            return TrainsOther(inner, spec, precision, runner.build(change(spec, m), planted.mode, precision))
+
+        planted = Planted(runner, program=program)
+        return planted
+
+    return plant
+
+
+def _drops(layer):
+    return isinstance(layer, Dropout) and layer.rate > 0
+
+
+def _is(kind):
+    return lambda layer: isinstance(layer, kind)
+
+
+def _relu(layer):
+    return isinstance(layer, Activation) and layer.layer == "relu"
+
+
+def _optimizer(**changes):
+    def change(spec, m):
+        return optimizer(spec, **{k: f(getattr(spec.optimizer, k), m) for k, f in changes.items()})
+
+    return lambda runner, m: Planted(runner, spec=lambda spec: change(spec, m))
+
+
+def _l2(change):
+    return lambda runner, m: Planted(runner, spec=lambda spec: spec.replace(l2=change(spec.l2, m)))
+
+
+def _complement(value, _m):
+    return 1 - value
+
+
+def _relative(value, m):
+    return value * (1 + m)
+
+
+def _update(**fields):
+    return lambda layer, m: layer.model_copy(update={k: f(getattr(layer, k), m) for k, f in fields.items()})
+
+
+STEP_1 = r"float64 step 1, "
+# fmt: off
+FAULTS = (  # a fault a line, to be read as a table
+    Fault("label off by one", "mlp", r"float64 loss: loss", _program(LabelsOffByOne)),
+    Fault("NCHW read as NHWC", "cnn", r"float64 training outputs: conv2d_1", _program(ChannelsMixed)),
+    Fault("inputs in [-1, 1] instead of [0, 1]", "mlp", r"float64 training outputs: flatten_1", _program(OtherRange)),
+    Fault("input scale", "mlp", r"float64 training outputs: flatten_1", _program(OffRange), RELATIVE, 1e-8),
+    Fault("kernel transposed", "mlp", r"float64 training outputs: dense_1/kernel", _program(Transposed)),
+    Fault("kernel transposed on the way in", "mlp", r"float64 held weights: dense_1/kernel", _program(LoadTransposed)),
+    Fault("convolution instead of correlation", "cnn", r"float64 training outputs: conv2d_1/kernel", _program(Flipped)),
+    Fault("kernel's axes in and out swapped", "cnn", r"float64 training outputs: conv2d_2/kernel", _program(AxesSwapped)),
+    Fault("flattened in NCHW order", "cnn", r"float64 training outputs: dense_1/kernel", _program(FlattenOrder)),
+    Fault("bias takes no part", "mlp", r"float64 training outputs: dense_2/bias", _program(BiasLost)),
+    Fault("one weight off", "mlp", r"float64 held weights: dense_1/kernel", _program(OneWeightOff), RELATIVE, 1e-8),
+    Fault("relu skipped", "mlp", r"float64 training outputs: relu_1", _first(_relu, lambda *_: None)),
+    Fault("tanh instead of relu", "cnn", r"float64 training outputs: relu_1", _first(_relu, lambda *_: Activation(layer="tanh"))),
+    Fault("tanh skipped in a network with branches", "residual", r"float64 training outputs: tanh_1", _first(lambda layer: layer.layer == "tanh", lambda *_: None)),
+    Fault("relu in a branch skipped", "residual", r"float64 training outputs: residual_1/body/relu_1", _first(_relu, lambda *_: None)),
+    Fault("average instead of max pooling", "cnn", r"float64 training outputs: max_pool_1", _first(_is(MaxPool), lambda x, _: AveragePool(layer="average_pool", **x.model_dump(exclude={"layer"})))),
+    Fault("max instead of average pooling", "cnn", r"float64 training outputs: average_pool_1", _first(_is(AveragePool), lambda x, _: MaxPool(layer="max_pool", **x.model_dump(exclude={"layer"})))),
+    Fault("batch norm's epsilon", "cnn", r"float64 training outputs: batch_norm_1", _first(_is(BatchNorm), _update(epsilon=_relative)), (99.0, *RELATIVE), 1e-3),
+    Fault("batch norm's momentum as its complement", "cnn", r"float64 statistics: batch_norm_1/moving_mean", _first(_is(BatchNorm), _update(momentum=_complement))),
+    Fault("batch norm's momentum", "cnn", r"float64 statistics: batch_norm_1/moving_\w+", _first(_is(BatchNorm), _update(momentum=lambda v, m: v * (1 - m))), RELATIVE, 1e-8),
+    Fault("statistics stand still in training", "cnn", STEP_1 + r"statistics: .*", _program(StatisticsStill)),
+    Fault("learning rate", "mlp", STEP_1 + r"weights: dense_1/kernel", _optimizer(learning_rate=_relative), RELATIVE, 1e-5),
+    Fault("beta 1 as its complement", "mlp", STEP_1 + r"slot m: dense_1/kernel", _optimizer(beta_1=_complement)),
+    Fault("beta 2", "mlp", STEP_1 + r"slot v: dense_1/kernel", _optimizer(beta_2=lambda v, m: v * (1 - m)), RELATIVE, 1e-8),
+    Fault("beta 2 through float32", "mlp", STEP_1 + r"slot v: dense_1/kernel", _optimizer(beta_2=lambda v, _: float(np.float32(v)))),
+    Fault("Adam's epsilon", "mlp", STEP_1 + r"weights: \S+", _optimizer(epsilon=_relative), (99.0, *RELATIVE), 1e-2),
+    Fault("RMSprop's rho", "residual", STEP_1 + r"slot square: conv2d_1/kernel", _optimizer(rho=lambda v, m: v * (1 - m)), RELATIVE, 1e-8),
+    Fault("momentum as its complement", "cnn", r"float64 step (1, weights|2, slot velocity): conv2d_1/kernel", _optimizer(momentum=_complement)),
+    Fault("Nesterov's momentum lost", "cnn", STEP_1 + r"weights: conv2d_1/kernel", _optimizer(nesterov=lambda *_: False)),
+    Fault("weight decay without its 2", "mlp", r"float64 gradients: dense_3/kernel", _l2(lambda l2, _: l2 / 2)),
+    Fault("weight decay", "mlp", r"float64 gradients: dense_\d/kernel", _l2(_relative), RELATIVE, 1e-5),
+    Fault("weight decay left out of training", "mlp", STEP_1 + r"slot m: dense_1/kernel", _training_alone(lambda spec, _: spec.replace(l2=0.0))),
+    Fault("slots forgotten on the way in", "cnn", r"float64 step 2, slot velocity: conv2d_1/kernel", _program(SlotsForgotten)),
+    Fault("slot scaled", "mlp", STEP_1 + r"slot v: dense_1/kernel", _program(SlotScaled), RELATIVE, 1e-8),
+    Fault("bias correction one step ahead", "mlp", STEP_1 + r"weights: dense_1/kernel", _program(StepAhead)),
+    Fault("bias correction always at step 1", "mlp", r"float64 step 2, weights: dense_1/kernel", _program(StepStuck)),
+    Fault("steps miscounted", "mlp", STEP_1 + r"count: step", _program(StepMiscounted)),
+    Fault("ragged batch dropped", "cnn", r"float32 epoch, .*", _program(RaggedDropped)),
+    Fault("order ignored", "mlp", STEP_1 + r"loss: loss", _program(OrderIgnored)),
+    Fault("order off by one", "mlp", STEP_1 + r"loss: loss", _program(OrderOfNextBatch)),
+    Fault("ragged batch weighs like a full one", "mlp", r"float32 epoch, loss: loss", _program(BatchesWeighAlike)),
+    Fault("loss of the last batch", "mlp", r"float32 epoch, loss: loss", _program(LastBatchLost)),
+    Fault("softmax behind the model", "mlp", r"float64 training outputs: outputs", _program(Doubled)),
+    Fault("queries in half precision", "mlp", r"float32 query of .*: outputs", _program(QueryRounded)),
+    Fault("prediction in another order", "mlp", r"float32 prediction: outputs", _program(PredictionShuffled)),
+    Fault("prediction leaves out the ragged end", "mlp", r"float32 prediction: outputs", _program(PredictionShort)),
+    Fault("NaN in one element", "mlp", r"float64 gradients: dense_1/bias", _program(NanInOne)),
+    Fault("one element of a gradient off", "mlp", r"float64 gradients: dense_2/kernel", _program(OneGradientOff), RELATIVE, 1e-8),
+    Fault("a gradient missing", "mlp", r"float64 gradients: dense_2/bias", _program(GradientMissing)),
+    Fault("NaN after an epoch in single precision", "mlp", r"float32 epoch, weights: dense_1/kernel", _program(NanAfterAnEpoch)),
+    Fault("small slots flushed to zero", "mlp", r"float32 epoch, slot \w+: \S+", _program(FlushedSlots), RELATIVE[:6], 1e-3),
+    Fault("bits of the inputs", "mlp", r"float32 training outputs: flatten_1", _program(Half), (7, 10, 12, 14, 16, 18, 20), 16),
+    Fault("rate of dropout as what is kept", "mlp", r"dropout 0.25: keep rate", _first(_drops, _update(rate=_complement))),
+    Fault("rate of dropout", "mlp", r"dropout 0.25: (keep rate|scale)", _first(_drops, _update(rate=_relative)), RELATIVE[:4], 1e-3),
+)
+# fmt: on

@@ -1,0 +1,136 @@
+"""Plant every fault and every harmless mutant, ask the gate, and print what it caught."""
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from unittest.mock import patch
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from suite import identity
+from suite.identity import probe
+from suite.result import Identity, Verdict
+from suite.runners.base import Runner, Threads, find
+from suite.runners.reference import Runner as Reference
+from suite.spec import Spec, digest
+from tests.faults.catalogue import FAULTS, Fault
+from tests.faults.harmless import ANYWHERE, Mutant
+from tests.faults.specs import SPECS
+
+THREADS = Threads(intra=1, inter=1)
+
+
+def examine(spec: Spec, runner: Runner, mode: str) -> Identity:
+    """What the gate says, with float32 as the timed precision."""
+    return identity.examine(
+        spec,
+        runner,
+        lambda variants: Reference("cpu", THREADS, 0, variants=variants),
+        mode,
+        "float32",
+        key=digest(spec.id),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fault: the smallest magnitude caught, and what was named at the largest.
+
+    ``missed`` are magnitudes that had to be caught and were not, ``misnamed`` what was named instead of the expected.
+    """
+
+    fault: Fault
+    smallest: float | None
+    named: str
+    missed: tuple[float, ...]
+    misnamed: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        return self.smallest is not None and not self.missed and not self.misnamed
+
+
+def try_fault(fault: Fault, runner: Runner, mode: str) -> Outcome:
+    """Down the ladder until the gate sees nothing any more; the name counts as far down as the fault must be caught."""
+    smallest, named = None, ""
+    misnamed: list[str] = []
+    for magnitude in fault.ladder:
+        found = examine(SPECS[fault.spec], fault.plant(runner, magnitude), mode)
+        if found.verdict is not Verdict.UNPROVEN or found.divergence is None:
+            break
+        smallest = magnitude
+        said = f"{found.divergence.section}: {found.divergence.tensor}"
+        named = named or said
+        if fault.must_catch(magnitude) and not re.fullmatch(fault.expected, said):
+            misnamed.append(said)
+    caught = fault.ladder[: fault.ladder.index(smallest) + 1] if smallest is not None else ()
+    missed = tuple(m for m in fault.ladder if fault.must_catch(m) and m not in caught)
+    return Outcome(fault, smallest, named, missed, tuple(misnamed))
+
+
+def false_alarms(mutants: Sequence[Mutant], runner: Runner, mode: str, seeds: int) -> Iterator[tuple[str, str]]:
+    """For each mutant, benchmark and probe: its name, and what the gate found wrong, or nothing."""
+    for mutant in mutants:
+        for spec in SPECS.values():
+            for seed in range(seeds):
+                with patch.object(probe, "SEED", seed):
+                    found = examine(spec, mutant.plant(runner), mode).divergence
+                yield mutant.name, f"{spec.name}, probe {seed}, {found.section}: {found.tensor}" if found else ""
+
+
+def native(token: str) -> tuple[tuple[Fault, ...], tuple[Mutant, ...]]:
+    """Faults and mutants that a runner's own code is replaced for."""
+    module = importlib.import_module(f"tests.faults.in_{token}")
+    return module.FAULTS, module.MUTANTS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 if a fault is missed or misnamed, or a harmless mutant is not let pass."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--runner", default="reference", help="the runner to plant faults in")
+    parser.add_argument("--mode", help="its mode; the first it has unless given")
+    parser.add_argument("--seeds", type=int, default=1, help="probes per harmless mutant and benchmark")
+    parser.add_argument("--only", default="", help="faults and mutants whose name holds this")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    runner = find(options.runner)("cpu", THREADS, 0)
+    mode = options.mode or runner.modes[0]
+    faults, mutants = native(options.runner)
+    faults = tuple(fault for fault in (*FAULTS, *faults) if options.only in fault.name)
+    mutants = tuple(mutant for mutant in (*ANYWHERE, *mutants) if options.only in mutant.name)
+
+    quiet = not console.is_terminal
+    outcomes = [try_fault(f, runner, mode) for f in track(faults, "faults", console=console, disable=quiet)]
+    table = Table("fault", "in", "caught", "smallest caught", "named", title=f"Faults in {options.runner} {mode}")
+    for outcome in outcomes:
+        graded = len(outcome.fault.ladder) > 1 and outcome.smallest is not None
+        wrong = [f"missed {m:g}" for m in outcome.missed] + [f"named {name}" for name in outcome.misnamed]
+        table.add_row(
+            outcome.fault.name,
+            outcome.fault.spec,
+            "[green]yes" if outcome.right else "[red]" + "; ".join(wrong),
+            f"{outcome.smallest:g} {outcome.fault.unit}".rstrip() if graded else "",
+            outcome.named,
+        )
+    console.print(table)
+
+    alarms = list(
+        track(false_alarms(mutants, runner, mode, options.seeds), "mutants", console=console, disable=quiet, total=None)
+    )
+    table = Table("harmless mutant", "let pass", title=f"Harmless mutants of {options.runner} {mode}")
+    for mutant in mutants:
+        found = [said for name, said in alarms if name == mutant.name]
+        said = [s for s in found if s]
+        table.add_row(mutant.name, "[red]" + "; ".join(said) if said else f"[green]{len(found)} of {len(found)}")
+    console.print(table)
+
+    right = sum(outcome.right for outcome in outcomes)
+    false = sum(bool(said) for _, said in alarms)
+    console.print(f"caught and rightly named: {right} of {len(outcomes)} kinds of fault")
+    console.print(f"false alarms: {false} of {len(alarms)} ({len(mutants)} harmless mutants)")
+    return 0 if right == len(outcomes) and not false else 1
