@@ -1,0 +1,90 @@
+"""Nothing of the suite but the runner's own step loop runs while the clock does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite import measure, scores
+from suite.runners import base, null, reference
+from suite.runners.base import Runner, Threads
+from suite.spec import Spec
+from tests import frames, runs
+
+THREADS = Threads(intra=1, inter=1)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Spec:
+    return runs.make(tmp_path).specs[0]
+
+
+def strangers(runner: Runner, spec: Spec, mode: str, *own: str) -> Mapping[str, set[str]]:
+    measure.splits(spec.model_dump_json())
+    with frames.watched() as seen:
+        measure.measure(runner, spec, mode, 0, runs.profile(epochs=2), None)
+    return frames.strangers(seen, *own)
+
+
+def test_only_the_null_runner_runs_while_it_is_timed(tiny: Spec) -> None:
+    assert not strangers(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null.py")
+
+
+def test_only_the_reference_runs_while_it_is_timed(tiny: Spec) -> None:
+    own = "runners/reference.py", "reference/", "layers.py"  # it reads the spec's layers anew at every step
+    assert not strangers(reference.Runner("cpu", THREADS, 0), tiny, "numpy", *own)
+
+
+class Wordy(null.Program):
+    """A program that calls back into the suite while the clock runs."""
+
+    def train(self, order: Any) -> float:
+        measure.compile_cache()
+        return super().train(order)
+
+    def infer(self, images: Any) -> Any:
+        scores.finite(0.0)
+        return super().infer(images)
+
+
+class WordyRunner(null.Runner):
+    def build(self, spec: Spec, mode: str, precision: base.Precision) -> Wordy:
+        return Wordy(spec, precision)
+
+
+def test_a_runner_that_calls_back_into_the_suite_is_found_out(tiny: Spec) -> None:
+    found = strangers(WordyRunner("cpu", THREADS, 0), tiny, "null", "runners/null.py")
+    assert found == {"train": {"measure.py"}, "infer": {"scores.py"}}
+
+
+def test_a_timer_with_something_of_its_own_inside_is_found_out(tiny: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is planted where it would happen: between the clock and the runner."""
+    timed = measure.timed
+
+    def checking(call: Any, *arguments: Any) -> tuple[int, Any]:
+        def inner(*values: Any) -> Any:
+            scores.finite(float(np.size(values[0])))
+            return call(*values)
+
+        inner.__name__ = call.__name__
+        return timed(inner, *arguments)
+
+    monkeypatch.setattr(measure, "timed", checking)
+    assert {"scores.py"} in strangers(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null.py").values()
+
+
+@pytest.mark.torch
+def test_only_the_torch_runner_runs_while_it_is_timed(tiny: Spec) -> None:
+    pytest.importorskip("torch")
+    runner = base.find("torch")("cpu", THREADS, 0)
+    assert not strangers(runner, tiny, "eager", "runners/torch.py")
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_only_the_tf_runner_runs_while_it_is_timed(tiny: Spec, mode: str) -> None:
+    pytest.importorskip("tensorflow")
+    runner = base.find("tf")("cpu", THREADS, 0)
+    assert not strangers(runner, tiny, mode, "runners/tf.py")
