@@ -1,0 +1,297 @@
+"""How a cell is measured: where training starts, what is counted, what is kept.  No time is ever asserted."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from suite import data, initial, measure
+from suite.errors import DataError
+from suite.measure import Measurement, Split, Watch, train
+from suite.recipe import EarlyStopping
+from suite.result import Scores
+from suite.runners import null, reference
+from suite.runners.base import State, Threads
+from suite.spec import Spec, load
+from tests import runs
+
+THREADS = Threads(intra=1, inter=1)
+STATEFUL = """
+name: stateful
+dataset: digits
+model: {mlp: {hidden: [8], dropout: 0.3, batch_norm: true}}
+optimizer: {name: adam}
+batch_size: 64
+epochs: 3
+"""
+HELD_OUT = runs.SPEC + "validation_fraction: 0.1\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[str], Spec]:
+    """A spec from YAML, its data fetched."""
+
+    def make(text: str) -> Spec:
+        path = tmp_path / f"{text.split()[1]}.yaml"
+        path.write_text(text)
+        data.fetch("digits")
+        return load(path, data.describe)[0]
+
+    return make
+
+
+def by_reference(spec: Spec, seed: int = 0, **profile: Any) -> Measurement:
+    return measure.measure(reference.Runner("cpu", THREADS, seed), spec, "numpy", seed, runs.profile(**profile), 17)
+
+
+def test_training_starts_where_the_spec_says_whatever_came_before(read: Callable[[str], Spec]) -> None:
+    """Batch norm, dropout and Adam all remember; the final weights equal those of a loop that never warmed up."""
+    spec = read(STATEFUL)
+    program = reference.Runner("cpu", THREADS, 5).build(spec, "numpy", "float32")
+    split = measure.splits(spec.model_dump_json())["train"]
+    program.stage("train", split.images, split.targets)
+    program.load(State(initial.weights(spec, 5)))
+    for epoch in range(2):
+        program.train(initial.order(5, epoch, spec.train_images))
+    bare = initial.fingerprint(program.state().weights)
+    assert by_reference(spec, 5, epochs=2).training.weights == bare
+    assert by_reference(spec, 6, epochs=2).training.weights != bare
+
+
+def test_epochs_are_those_of_the_spec_up_to_the_cap(read: Callable[[str], Spec]) -> None:
+    spec = read(runs.SPEC)
+    for cap, epochs in ((None, 2), (1, 1), (9, 2)):
+        taken = by_reference(spec, epochs=cap).training
+        assert [epoch.images for epoch in taken.epochs] == [1437] * epochs
+        assert (taken.stopped_early, taken.best_epoch, taken.validation) == (False, None, None)
+
+
+def test_what_is_learnt_is_scored_on_every_split(read: Callable[[str], Spec]) -> None:
+    taken = by_reference(read(HELD_OUT.replace("epochs: 2", "epochs: 8")), epochs=None)
+    assert taken.training.test == taken.training.epochs[-1].test
+    assert taken.training.validation == taken.training.epochs[-1].validation
+    assert (taken.training.train.accuracy or 0) > 0.6
+    assert (taken.training.test.accuracy or 0) > 0.6
+    losses = [epoch.train_loss or 0 for epoch in taken.training.epochs]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_splits_hold_every_image_once(read: Callable[[str], Spec]) -> None:
+    held = measure.splits(read(HELD_OUT).model_dump_json())
+    assert {name: len(split.images) for name, split in held.items()} == {"train": 1293, "validation": 144, "test": 360}
+    arrays = data.load("digits")
+    both = np.concatenate([held["train"].images, held["validation"].images]) * arrays.facts.max_value
+    assert sorted(map(bytes, both.round().astype(np.uint8))) == sorted(map(bytes, arrays.train_images))
+    assert held["test"].labels.tolist() == held["test"].targets.tolist() == arrays.test_labels.tolist()
+    assert measure.splits(read(runs.SPEC).model_dump_json()).keys() == {"train", "test"}
+
+
+def test_data_that_changed_since_the_plan_are_refused(
+    read: Callable[[str], Spec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = read(runs.SPEC)
+    arrays = data.load("digits")
+    changed = replace(arrays, facts=arrays.facts.model_copy(update={"digest": "sha256:other"}))
+    monkeypatch.setattr(data, "load", lambda _: changed)
+    measure.splits.cache_clear()
+    with pytest.raises(DataError, match="not the data set that the run was planned with"):
+        measure.splits(spec.model_dump_json())
+
+
+def test_digests_change_with_what_they_are_of(read: Callable[[str], Spec]) -> None:
+    spec, other = read(runs.SPEC), read(runs.SPEC.replace("[8]", "[9]"))
+    here = measure.digests(spec, 0)
+    assert here == measure.digests(spec, 0)
+    seeded, larger = measure.digests(spec, 1), measure.digests(other, 0)
+    assert (seeded.spec, seeded.dataset) == (here.spec, here.dataset)
+    assert seeded.weights != here.weights
+    assert seeded.order != here.order
+    assert larger.spec != here.spec
+    assert larger.weights != here.weights
+    assert (larger.dataset, larger.order) == (here.dataset, here.order)
+
+
+class Recorder(null.Program):
+    """What a program is asked for, call by call."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec, "float32")
+        self.asked: list[tuple[str, Any]] = []
+
+    def load(self, state: State) -> None:
+        self.asked.append(("load", state.step))
+        super().load(state)
+
+    def train(self, order: Any) -> float:
+        self.asked.append(("train", len(order)))
+        return super().train(order)
+
+    def predict(self, split: str, batch_size: int) -> Any:
+        self.asked.append(("predict", (split, batch_size)))
+        return super().predict(split, batch_size)
+
+    def infer(self, images: Any) -> Any:
+        self.asked.append(("infer", images))
+        return super().infer(images)
+
+
+class Recording(null.Runner):
+    warmup: ClassVar[Mapping[str, int]] = {"null": 3}
+
+    def build(self, spec: Spec, mode: str, precision: Any) -> Recorder:
+        self.program = Recorder(spec)
+        return self.program
+
+
+def test_everything_is_asked_in_order_and_every_sample_kept_with_the_warm_up_apart(
+    read: Callable[[str], Spec],
+) -> None:
+    runner = Recording("cpu", THREADS, 0)
+    profile = runs.profile(epochs=2, latency_samples=4, latency_batches=(1, 400), throughput_batches=(100, 256))
+    taken = measure.measure(runner, read(runs.SPEC), "null", 0, profile, 17)
+    asked = runner.program.asked
+    warm = [("train", 8 * 64 + 1437 % 64)] * 3
+    epoch = [("train", 1437), ("predict", ("test", 500))]
+    final = [("predict", ("train", 500)), ("predict", ("test", 500))]
+    assert asked[:12] == [("load", 0), ("train", 64), *warm, ("load", 0), *epoch, *epoch, *final]
+    assert [len(images) for kind, images in asked if kind == "infer"] == [1] * (3 + 4)
+    latency, training = taken.latency[0], taken.training
+    assert [item.batch_size for item in taken.latency] == [1], "400 images are more than there are"
+    assert (len(latency.warmup_ns), len(latency.samples_ns)) == (3, 4)
+    assert (len(training.warmup_ns), len(training.epochs)) == (3, 2)
+    assert [(item.batch_size, item.images) for item in taken.throughput] == [(100, 360), (256, 360)]
+    for item in taken.throughput:
+        calls = asked.count(("predict", ("test", item.batch_size)))
+        assert (len(item.warmup_ns), calls) == (3, 3 + len(item.samples_ns))
+    assert taken.memory.import_bytes == 17
+
+
+def test_queries_walk_through_the_images(read: Callable[[str], Spec]) -> None:
+    program = Recorder(read(runs.SPEC))
+    images = np.arange(7, dtype=np.float32).reshape(7, 1, 1, 1)
+    taken = measure.latencies(program, images, 2, 4, 1)
+    assert [value.ravel().tolist() for _, value in program.asked] == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
+    assert (taken.batch_size, len(taken.samples_ns), len(taken.warmup_ns)) == (2, 4, 1)
+
+
+@pytest.mark.parametrize(("nanoseconds", "passes"), [(200_000_000, 5), (2_000_000_000, 3), (0, 7)])
+def test_throughput_takes_as_many_passes_as_fill_its_span(
+    read: Callable[[str], Spec], monkeypatch: pytest.MonkeyPatch, nanoseconds: int, passes: int
+) -> None:
+    """Three at the least, and not for ever where a pass takes no time."""
+    monkeypatch.setattr(measure, "timed", lambda call, *arguments: (nanoseconds, call(*arguments)))
+    monkeypatch.setattr(measure, "MOST_PASSES", 7)
+    program = Recorder(read(runs.SPEC))
+    program.stage("test", np.zeros((10, 8, 8, 1), np.float32), np.zeros(10, np.int32))
+    taken = measure.throughputs(program, 10, 4, 1.0, 2)
+    assert taken.samples_ns == (nanoseconds,) * passes
+    assert taken.warmup_ns == (nanoseconds,) * 2
+    assert program.asked == [("predict", ("test", 4))] * (2 + passes)
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [(1437, 8 * 64 + 29), (64 * 20, 8 * 64), (64 * 3 + 5, 64 * 3 + 5), (40, 40)],
+)
+def test_a_warm_up_sees_every_batch_size_of_an_epoch(read: Callable[[str], Spec], images: int, expected: int) -> None:
+    spec = read(runs.SPEC)
+    smaller = spec.model_copy(update={"data": spec.data.model_copy(update={"train": images})})
+    order = measure.warmup_order(smaller, 0)
+    assert len(order) == expected
+    assert len(set(order.tolist())) == expected
+    assert order.flags.c_contiguous
+
+
+def scores(loss: float | None, accuracy: float | None = None, penalty: float | None = 0.0) -> Scores:
+    return Scores(loss=loss, penalty=penalty, accuracy=accuracy)
+
+
+def watched(rule: EarlyStopping, *found: Scores) -> tuple[int, int | None]:
+    """After how many epochs training stops, and which was the best."""
+    watch = Watch(rule)
+    for number, each in enumerate(found, 1):
+        watch.improved(each)
+        if watch.over:
+            return number, watch.best_epoch
+    return len(found) + 1, watch.best_epoch
+
+
+def test_training_stops_when_patience_runs_out() -> None:
+    falling = [scores(loss) for loss in (1.0, 0.8, 0.9, 0.85, 0.7)]
+    assert watched(EarlyStopping(patience=1), *falling) == (3, 2)
+    assert watched(EarlyStopping(patience=2), *falling) == (4, 2)
+    assert watched(EarlyStopping(patience=3), *falling) == (6, 5)
+
+
+def test_an_improvement_counts_only_beyond_min_delta() -> None:
+    slow = [scores(loss) for loss in (1.0, 0.95, 0.9, 0.85)]
+    assert watched(EarlyStopping(patience=2, min_delta=0.1), *slow) == (3, 1)
+    assert watched(EarlyStopping(patience=3, min_delta=0.1), *slow) == (5, 4)
+
+
+def test_accuracy_is_watched_upwards() -> None:
+    rule = EarlyStopping(monitor="validation_accuracy", patience=2)
+    assert watched(rule, *(scores(None, value) for value in (0.5, 0.9, 0.8, 0.7))) == (4, 2)
+
+
+def test_the_loss_watched_includes_the_penalty() -> None:
+    assert watched(EarlyStopping(patience=2), scores(1.0, penalty=0.0), scores(0.9, penalty=0.5)) == (3, 1)
+
+
+def test_a_loss_that_is_no_number_is_never_the_best() -> None:
+    nothing = scores(None)
+    assert watched(EarlyStopping(patience=2), nothing, nothing, scores(1.0)) == (2, None)
+    assert watched(EarlyStopping(patience=2), scores(1.0), nothing, scores(0.5), nothing) == (5, 3)
+
+
+@pytest.mark.parametrize(("restore", "steps"), [(True, 2), (False, 4)])
+def test_the_best_epochs_weights_come_back_if_the_spec_says_so(
+    read: Callable[[str], Spec], monkeypatch: pytest.MonkeyPatch, restore: bool, steps: int
+) -> None:
+    class Counting(Recorder):
+        """A program whose state counts its epochs."""
+
+        def train(self, order: Any) -> float:
+            self.load(State({}, {}, self.state().step + 1))
+            return 0.0
+
+    spec = read(HELD_OUT.replace("epochs: 2", "epochs: 9")).model_copy(
+        update={"early_stopping": EarlyStopping(patience=2, restore_best=restore)}
+    )
+    losses = iter([1.0, 0.5, 0.6, 0.7])
+    answers = {"validation": lambda: scores(next(losses)), "test": lambda: scores(0.0)}
+    monkeypatch.setattr(measure, "evaluate", lambda program, spec, name, split, weights: answers[name]())
+    program = Counting(spec)
+    nothing = Split(np.zeros(0), np.zeros(0), np.zeros(0))
+    epochs, stopped, best = train(program, spec, 0, {"validation": nothing, "test": nothing}, None)
+    assert (len(epochs), stopped, best) == (4, True, 2)
+    assert program.state().step == steps
+
+
+def test_a_training_that_diverges_has_null_for_a_loss(read: Callable[[str], Spec]) -> None:
+    class Diverging(Recorder):
+        def train(self, order: Any) -> float:
+            return float("nan")
+
+        def predict(self, split: str, batch_size: int) -> Any:
+            return np.full_like(super().predict(split, batch_size), np.nan)
+
+    class Runner(null.Runner):
+        def build(self, spec: Spec, mode: str, precision: Any) -> Recorder:
+            return Diverging(spec)
+
+    taken = measure.measure(Runner("cpu", THREADS, 0), read(runs.SPEC), "null", 0, runs.profile(), None)
+    assert taken.training.epochs[0].train_loss is None
+    assert taken.training.test == Scores(loss=None, penalty=0.0, accuracy=None)
+
+
+def test_the_compilers_cache_is_none_then_cold_then_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert measure.compile_cache() == "none"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    assert measure.compile_cache() == "cold"
+    (tmp_path / "cache" / "a" / "b").mkdir(parents=True)
+    assert measure.compile_cache() == "warm"
