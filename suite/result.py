@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
 
 from suite.errors import ResultError, RunError
 from suite.layers import Frozen
@@ -175,6 +175,12 @@ class _Record(Frozen):
     spec: Spec
     started: AwareDatetime
     seconds: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _spec_is_the_cells(self) -> _Record:
+        if self.cell.spec != self.spec.id:
+            raise ValueError(f"the cell is of {self.cell.spec[:80]!r}, but the spec is {self.spec.id!r}")
+        return self
 
 
 class Measured(_Record):

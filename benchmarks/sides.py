@@ -1,0 +1,89 @@
+"""One training epoch of mnist-mlp-128, timed in a fresh process: through the suite, in a bare loop, as notebooks do it.
+
+    python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch but the first, as JSON
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+
+from suite import data, initial, measure, plan, run
+from suite.environment import ROOT
+from suite.meters.clock import quiet, timed
+from suite.runners import base
+
+Side = Literal["suite", "bare", "notebook"]
+THREADS = os.cpu_count() or 1
+
+
+def epochs(side: Side, token: str, mode: str, spec_id: str, count: int) -> list[int]:
+    """Nanoseconds of ``count`` epochs, the first of which is the warm-up."""
+    spec = plan.choose((spec_id,), run.BENCHMARKS / "specs", data.describe)[0]
+    if side == "notebook":
+        arrays = data.load(spec.dataset)
+        notebook = importlib.import_module(f"benchmarks.notebook_{token}")
+        labels = arrays.train_labels.astype(np.int64)
+        return [round(notebook.epoch(arrays.train_images, labels, spec.batch_size) * 1e9) for _ in range(count)]
+    train = measure.splits(spec.model_dump_json())["train"]
+    orders = [initial.order(0, number, spec.train_images) for number in range(count)]
+    if side == "bare":
+        bare = importlib.import_module(f"benchmarks.bare_{token}")
+        return list(bare.epochs(mode, train.images, train.targets, orders, spec.batch_size, THREADS))
+    program = base.find(token)("cpu", base.Threads(intra=THREADS, inter=1), 0).build(spec, mode, "float32")
+    program.stage("train", train.images, train.targets)
+    program.load(measure.start(spec, 0))
+    taken = []
+    for order in orders:
+        with quiet():
+            taken.append(timed(program.train, order)[0])
+    return taken
+
+
+def fresh(side: Side, cell: str, spec_id: str, count: int) -> float:
+    """Median seconds of an epoch after the warm one, in a process of its own."""
+    python = run.pythons((cell.partition(":")[0],)).popitem()[1]
+    done = subprocess.run(
+        [str(python), "-m", "benchmarks.sides", side, cell, "--spec", spec_id, "--epochs", str(count)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{side} of {cell} failed:\n{done.stderr[-2000:]}")
+    return statistics.median(json.loads(done.stdout.splitlines()[-1])[1:]) / 1e9
+
+
+def blocks(label: str, number: int, sides: dict[str, Callable[[], float]]) -> Iterator[dict[str, float]]:
+    """Seconds of every side, block by block, in random order within each."""
+    shuffle = random.Random(0)
+    for block in range(1, number + 1):
+        taken = {side: sides[side]() for side in shuffle.sample(sorted(sides), len(sides))}
+        shown = ", ".join(f"{side} {taken[side]:.3f} s" for side in sides)
+        print(f"  {label}, block {block} of {number}: {shown}", flush=True)
+        yield taken
+
+
+def main() -> None:
+    """Be one side."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("side", choices=["suite", "bare", "notebook"])
+    parser.add_argument("cell", help="runner:mode")
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--epochs", type=int, default=3)
+    given = parser.parse_args()
+    token, _, mode = given.cell.partition(":")
+    print(json.dumps(epochs(given.side, token, mode, given.spec, given.epochs)))
+
+
+if __name__ == "__main__":
+    main()
