@@ -1,0 +1,134 @@
+"""What a result says about the machine: true where it can be known, null where it cannot."""
+
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from suite import environment
+from suite.environment import ROOT
+from suite.result import Environment, Gpu
+
+
+def test_an_environment_describes_itself_in_full() -> None:
+    here = environment.describe("torch")
+    assert Environment.model_validate_json(here.model_dump_json()) == here
+    assert here.lock == environment.lock_digest("torch") != environment.lock_digest("core")
+    assert environment.describe("null").lock == environment.lock_digest("core")
+    assert here.packages["numpy"] == importlib.metadata.version("numpy")
+    assert 1 <= here.cores <= (os.cpu_count() or 1)
+    assert here.memory_bytes > 1 << 28
+    assert here.before.load_1min is not None
+
+
+def test_a_lock_is_named_by_its_content() -> None:
+    content = (ROOT / "docker" / "locks" / "core.txt").read_bytes()
+    assert environment.lock_digest("core") == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert environment.lock_digest("null") is None
+
+
+def test_the_source_digest_changes_with_any_byte_and_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    (tmp_path / "suite" / "deep").mkdir(parents=True)
+    file = tmp_path / "suite" / "deep" / "a.py"
+
+    def digest() -> str:
+        environment.source_digest.cache_clear()
+        return environment.source_digest()
+
+    found = []
+    for content in ("one", "two"):
+        file.write_text(content)
+        found.append(digest())
+    (tmp_path / "suite" / "notes.txt").write_text("no source")
+    assert digest() == found[-1]
+    file.rename(file.with_name("b.py"))
+    found.append(digest())
+    assert len(set(found)) == 3
+    environment.source_digest.cache_clear()
+
+
+def test_the_machine_is_another_when_what_decides_speed_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = environment.machine()
+    assert environment.machine() == here
+    assert environment.machine((Gpu(name="a", uuid="1"),)) != here
+    monkeypatch.setattr(environment, "cores", lambda: 1_000)
+    assert environment.machine() != here
+
+
+def test_the_commit_is_marked_when_the_checkout_holds_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> None:
+        identity = "-c", "user.name=a", "-c", "user.email=a@example.org"
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def commit() -> str | None:
+        environment.commit.cache_clear()
+        return environment.commit()
+
+    monkeypatch.delenv("PARITY_COMMIT", raising=False)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    assert commit() is None
+    (tmp_path / "a").write_text("a")
+    for words in (("init", "-q"), ("add", "a"), ("commit", "-q", "-m", "a")):
+        git(*words)
+    clean = commit()
+    assert clean is not None
+    assert len(clean) == 12
+    (tmp_path / "a").write_text("b")
+    assert commit() == clean + "+"
+    monkeypatch.setenv("PARITY_COMMIT", "stated")
+    assert commit() == "stated"
+    environment.commit.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"intel_pstate/no_turbo": "1"}, False),
+        ({"intel_pstate/no_turbo": "0"}, True),
+        ({"cpufreq/boost": "1\n"}, True),
+        ({"cpufreq/boost": "0\n"}, False),
+        ({}, None),
+    ],
+)
+def test_turbo_is_known_or_null(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: bool | None
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(environment, "CPU", tmp_path)
+    assert environment.turbo() is expected
+
+
+def test_what_sensors_do_not_tell_is_null_and_never_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Any:
+        raise NotImplementedError("can't find current frequency file")
+
+    monkeypatch.setattr(psutil, "sensors_temperatures", dict)
+    for frequency in (lambda: None, lambda: SimpleNamespace(current=0.0), refuse):
+        monkeypatch.setattr(psutil, "cpu_freq", frequency)
+        found = environment.processor()
+        assert (found.mhz, found.celsius) == (None, None)
+
+
+def test_the_hottest_sensor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = {"a": [SimpleNamespace(current=40.0)], "b": [SimpleNamespace(current=71.5)]}
+    monkeypatch.setattr(psutil, "cpu_freq", lambda: SimpleNamespace(current=2100))
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: readings)
+    found = environment.processor()
+    assert (found.mhz, found.celsius) == (2100.0, 71.5)
+
+
+def test_a_distribution_without_a_name_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    some: list[Any] = [SimpleNamespace(metadata={"Name": name}, version="1") for name in ("NumPy", None)]
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: some)
+    environment.packages.cache_clear()
+    assert environment.packages() == {"numpy": "1"}
+    environment.packages.cache_clear()

@@ -1,0 +1,56 @@
+"""Predictions: more work takes longer, and a run corrects them by what it has seen."""
+
+from pathlib import Path
+
+import pytest
+
+from suite import estimate
+from suite.plan import Plan
+from tests import runs
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Plan:
+    return runs.make(tmp_path, runners={"torch": ("eager", "compile"), "reference": ("numpy",)}, rounds=2)
+
+
+def test_a_total_is_the_sum_of_its_trials(made: Plan) -> None:
+    assert estimate.total(made, made.entries) == pytest.approx(sum(estimate.seconds(made, e) for e in made.entries))
+    assert estimate.total(made, ()) == 0
+    assert all(estimate.seconds(made, entry) > 0 for entry in made.entries)
+
+
+def test_more_of_anything_takes_longer(tmp_path: Path) -> None:
+    def total(name: str, **changes: object) -> float:
+        plan = runs.make(tmp_path / name, **{"runners": {"torch": ("eager",)}, **changes})
+        return estimate.total(plan, plan.entries)
+
+    least = total("least")
+    assert total("rounds", rounds=3) > least
+    assert total("modes", runners={"torch": ("eager", "compile")}) > least
+    assert total("span", throughput_seconds=5.0) > least
+    assert total("spans", throughput_batches=(64, 256, 512)) > least
+    longer = total("longer", epochs=None, spec=runs.SPEC.replace("epochs: 2", "epochs: 200"))
+    assert (
+        longer > total("capped", epochs=1, spec=runs.SPEC.replace("epochs: 2", "epochs: 200")) == pytest.approx(least)
+    )
+
+
+def test_the_instrument_takes_its_spans_and_trains_nothing(tmp_path: Path) -> None:
+    long = runs.SPEC.replace("epochs: 2", "epochs: 10000")
+    totals = []
+    for name, spec in (("short", runs.SPEC), ("long", long)):
+        plan = runs.make(tmp_path / name, spec=spec, epochs=None)
+        totals.append(estimate.seconds(plan, next(e for e in plan.entries if e.runner == "null")))
+    assert totals[0] == totals[1]
+
+
+def test_the_rest_is_predicted_by_how_long_the_first_part_took(made: Plan) -> None:
+    entries = made.entries
+    first, rest = entries[:2], entries[2:]
+    expected = estimate.total(made, rest)
+    assert estimate.remaining(made, entries, entries, 5.0) == estimate.total(made, entries)
+    half = estimate.total(made, first) / 2
+    assert estimate.remaining(made, entries, rest, half) == pytest.approx(expected / 2)
+    assert estimate.remaining(made, entries, (), 5.0) == 0
+    assert estimate.remaining(made, (), (), 5.0) == 0
