@@ -1,0 +1,200 @@
+"""One trial: every cell ends as a result, whatever happens in it or beside it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite import result, trial
+from suite.environment import ROOT
+from suite.errors import MachineError, RunError, Unsupported
+from suite.plan import STOPPED, Entry, Plan
+from suite.result import Cause, Failed, Measured, Proof, Verdict
+from suite.runners import base, null, reference
+from suite.spec import Spec
+from tests import runs
+
+TWO = runs.SPEC.replace("model: {mlp: {hidden: [8]}}\n", "") + (
+    "cases:\n  first: {model: {mlp: {hidden: [8]}}}\n  second: {model: {mlp: {hidden: [9]}}}\n"
+)
+Outcome = Measured | Proof | Failed
+
+
+def entry_of(made: Plan, runner: str, round_: int) -> Entry:
+    return next(entry for entry in made.entries if (entry.runner, entry.round) == (runner, round_))
+
+
+def outcomes(folder: Path, made: Plan, entry: Entry) -> dict[str, Outcome]:
+    """What a trial left, read back from its files, by the case of the cell."""
+    trial.main(folder, entry.id)
+    left = {cell.spec.partition("/")[2]: result.read(folder / "results" / entry.file(cell)) for cell in entry.cells}
+    assert len(list((folder / "results").iterdir())) == len(entry.cells)
+    return left
+
+
+@pytest.fixture
+def with_runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Any]], None]:
+    """Let every token stand for one class of runner."""
+    return lambda runner: monkeypatch.setattr(base, "find", lambda token: runner)
+
+
+def test_a_measured_cell_says_what_ran_where(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    entry = entry_of(made, "reference", 2)
+    (found,) = outcomes(tmp_path, made, entry).values()
+    assert isinstance(found, Measured)
+    assert (found.run, found.entry, found.cell, found.spec) == (made.id, entry.id, entry.cells[0], made.specs[0])
+    assert found.cell.seed == 1
+    assert found.environment.libraries["numpy"] == np.__version__
+    assert (found.environment.threads_intra, found.environment.threads_inter) == (1, 1)
+    assert found.environment.denormals == "kept"
+    assert found.environment.after.load_1min is not None
+    assert found.digests.spec == made.specs[0].digest
+    assert found.import_ns > 0
+    assert found.seconds > 0
+
+
+def test_a_proof_of_the_reference_against_itself_is_identical(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    (found,) = outcomes(tmp_path, made, entry_of(made, "reference", 0)).values()
+    assert isinstance(found, Proof)
+    assert found.identity.verdict is Verdict.IDENTICAL
+    assert found.identity.compared > 0
+
+
+class Choosy(null.Runner):
+    """Raises what ``fault`` makes for the spec's first case."""
+
+    fault: Callable[[], Exception]
+
+    def build(self, spec: Spec, mode: str, precision: base.Precision) -> null.Program:
+        if spec.case == "first":
+            raise type(self).fault()
+        return null.Program(spec, precision)
+
+
+class ResourceExhaustedError(Exception):
+    """As frameworks name it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "reason"),
+    [
+        (Unsupported("no layer 'swirl'", where="swirl_1"), Cause.UNSUPPORTED, "swirl_1: no layer 'swirl'"),
+        (MemoryError("of 3 TiB"), Cause.OUT_OF_MEMORY, "MemoryError: of 3 TiB"),
+        (ResourceExhaustedError("OOM"), Cause.OUT_OF_MEMORY, "ResourceExhaustedError: OOM"),
+        (ValueError("no such thing"), Cause.CRASHED, "ValueError: no such thing"),
+        (ValueError("x" * 100_000), Cause.CRASHED, "ValueError: " + "x" * (2000 - 12)),
+    ],
+)
+@pytest.mark.parametrize("round_", [0, 1])
+def test_an_error_in_one_cell_is_a_result_and_the_others_go_on(
+    tmp_path: Path,
+    with_runner: Callable[[type[Any]], None],
+    error: Exception,
+    cause: Cause,
+    reason: str,
+    round_: int,
+) -> None:
+    with_runner(type("Faulty", (Choosy,), {"fault": staticmethod(lambda: error)}))
+    made = runs.make(tmp_path, spec=TWO, runners={"null": ("null",)})
+    left = outcomes(tmp_path, made, entry_of(made, "null", round_))
+    assert isinstance(left["first"], Failed)
+    assert (left["first"].cause, left["first"].reason) == (cause, reason)
+    assert left["first"].environment is not None
+    assert isinstance(left["second"], Measured if round_ else Proof)
+
+
+def test_a_mode_that_is_missing_here_is_unsupported_with_the_runners_reason(
+    tmp_path: Path, with_runner: Callable[[type[Any]], None]
+) -> None:
+    class Compilerless(null.Runner):
+        def missing(self, mode: str) -> str | None:
+            return "no C++ compiler"
+
+    with_runner(Compilerless)
+    made = runs.make(tmp_path)
+    (found,) = outcomes(tmp_path, made, entry_of(made, "null", 1)).values()
+    assert isinstance(found, Failed)
+    assert (found.cause, found.reason) == (Cause.UNSUPPORTED, "no C++ compiler")
+
+
+def test_what_cannot_be_recorded_is_a_failure_of_its_cell_alone(
+    tmp_path: Path, with_runner: Callable[[type[Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that breaks its contract must not take the other cells with it."""
+    digests = trial.measure.digests
+
+    def broken(spec: Spec, seed: int) -> Any:
+        return "no digests" if spec.case == "first" else digests(spec, seed)
+
+    monkeypatch.setattr(trial.measure, "digests", broken)
+    made = runs.make(tmp_path, spec=TWO)
+    left = outcomes(tmp_path, made, entry_of(made, "null", 1))
+    assert isinstance(left["first"], Failed)
+    assert left["first"].cause is Cause.CRASHED
+    assert isinstance(left["second"], Measured)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_a_training_that_diverges_is_measured_with_null_for_its_loss(tmp_path: Path) -> None:
+    wild = runs.SPEC.replace("0.1}", "1e30}").replace("epochs: 2", "epochs: 1")
+    made = runs.make(tmp_path, spec=wild)
+    (found,) = outcomes(tmp_path, made, entry_of(made, "reference", 1)).values()
+    assert isinstance(found, Measured)
+    assert found.training is not None
+    assert found.training.epochs[0].train_loss is None
+    assert found.training.test.loss is None
+    assert found.training.test.accuracy is None
+
+
+def test_the_reference_in_a_proof_knows_the_variants_asked_for(
+    tmp_path: Path, with_runner: Callable[[type[Any]], None]
+) -> None:
+    class Variant(reference.Runner):
+        variants = frozenset({"adam_epsilon_before_correction"})
+
+        def __init__(self, device: base.Device, threads: base.Threads, seed: int) -> None:
+            super().__init__(device, threads, seed, variants=self.variants)
+
+    with_runner(Variant)
+    made = runs.make(tmp_path, spec=runs.SPEC.replace("{name: sgd, learning_rate: 0.1}", "{name: adam}"))
+    (found,) = outcomes(tmp_path, made, entry_of(made, "reference", 0)).values()
+    assert isinstance(found, Proof)
+    assert found.identity.verdict is Verdict.VARIANT
+    assert found.identity.variant_shift
+
+
+def test_a_runner_that_cannot_start_ends_its_trial_alone(tmp_path: Path) -> None:
+    """The status of a crash, so that the worker records it and the run goes on; the log has the sentence."""
+    made = runs.make(tmp_path, runners={"nothing": ("null",)})
+    entry = entry_of(made, "nothing", 1)
+    command = [sys.executable, "-m", "suite.trial", str(tmp_path), entry.id]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode not in (0, STOPPED)
+    assert "there is no runner 'nothing'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plan_that_is_none_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    command = [sys.executable, "-m", "suite.trial", str(tmp_path), "r01-00-null"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == STOPPED
+    assert "Traceback" not in done.stderr
+
+
+def test_a_result_that_cannot_be_written_ends_the_trial(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    (tmp_path / "results").write_text("in the way")
+    with pytest.raises(RunError):
+        trial.main(tmp_path, entry_of(made, "null", 1).id)
+
+
+def test_causes_are_told_apart() -> None:
+    assert trial.cause(MachineError("no GPU")) is Cause.CRASHED
+    assert trial.reason_of(MachineError("no GPU", way_out="Buy one.")) == "no GPU\n  Buy one."
