@@ -1,0 +1,189 @@
+"""A run's question and its folder, the environments of its runners, and what each framework sees."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import data, environment, run
+from suite.errors import DataError, MachineError, ResultError, RunError, SpecError
+from suite.plan import Profile
+from tests import runs
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Callable[..., Profile]:
+    """A profile whose one benchmark is a file of its own."""
+    (tmp_path / "specs").mkdir()
+    path = tmp_path / "specs" / "tiny.yaml"
+    path.write_text(runs.SPEC)
+    return lambda **changes: runs.profile(**{"benchmarks": (str(path),), **changes})
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+def test_the_same_question_finds_its_folder_and_another_gets_its_own(
+    tmp_path: Path, wanted: Callable[..., Profile]
+) -> None:
+    folder, made = run.prepare(wanted(), tmp_path, "first", quiet)
+    stamp = (folder / "plan.json").stat().st_mtime_ns
+    again, same = run.prepare(wanted(), tmp_path, "second", quiet)
+    assert (again, same) == (folder, made)
+    assert same.command == "first"
+    assert (folder / "plan.json").stat().st_mtime_ns == stamp
+    assert run.prepare(wanted(rounds=3), tmp_path, "", quiet)[0] != folder
+    assert folder.name == made.id
+
+
+def test_a_draft_writes_nothing_and_fetches_nothing(
+    tmp_path: Path, wanted: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> Path:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(data, "fetch", refuse)
+    before = sorted(tmp_path.rglob("*"))
+    made = run.draft(wanted())
+    assert sorted(tmp_path.rglob("*")) == before
+    monkeypatch.undo()
+    assert run.prepare(wanted(), tmp_path, "", quiet)[1].id == made.id
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which the digits alone can be had."""
+    fetch = data.fetch
+
+    def try_to(name: str, say: Callable[[str], None]) -> Path:
+        if name != "digits":
+            raise DataError(f"{name} cannot be reached", way_out="Connect.")
+        return fetch(name, say)
+
+    monkeypatch.setattr(data, "fetch", try_to)
+
+
+def test_a_benchmark_whose_data_cannot_be_had_is_left_out_with_a_note(
+    tmp_path: Path, wanted: Callable[..., Profile], unreachable: None
+) -> None:
+    mine = wanted().benchmarks[0]
+    _, made = run.prepare(wanted(benchmarks=(mine, "mnist-mlp-128")), tmp_path, "", quiet)
+    assert [spec.id for spec in made.specs] == ["tiny"]
+    (note,) = made.notes
+    assert "mnist-mlp-128/tensorflow-recipe, mnist-mlp-128/pytorch-recipe was left out" in note
+    assert "mnist cannot be reached" in note
+
+
+def test_without_any_data_there_is_no_run(tmp_path: Path, wanted: Callable[..., Profile], unreachable: None) -> None:
+    with pytest.raises(RunError, match="no benchmark is left to run") as caught:
+        run.prepare(wanted(benchmarks=("mnist-cnn",)), tmp_path, "", quiet)
+    assert "mnist cannot be reached" in caught.value.way_out
+    assert not list(tmp_path.glob("test-*"))
+
+
+@pytest.mark.parametrize(
+    ("runners", "sentence"),
+    [
+        ({"flax": ("jit",)}, r"no runner 'flax'[\s\S]*There are: null, reference, tf, torch"),
+        ({"torch": ("eager", "fast")}, r"torch has no mode 'fast'[\s\S]*It has: eager, compile"),
+    ],
+)
+def test_a_runner_or_mode_that_is_unknown_is_refused_before_anything_starts(
+    tmp_path: Path, wanted: Callable[..., Profile], runners: dict[str, tuple[str, ...]], sentence: str
+) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        run.prepare(wanted(runners=runners), tmp_path, "", quiet)
+    assert not list(tmp_path.glob("test-*"))
+
+
+def test_every_profile_that_is_there_can_be_read_and_drafted() -> None:
+    profiles = sorted((run.BENCHMARKS / "profiles").glob("*.yaml"))
+    assert profiles
+    for path in profiles:
+        found = run.profile(path.stem)
+        assert found.name == path.stem
+        assert run.profile(str(path)) == found
+        assert len(run.draft(found).entries) == len({entry.id for entry in run.draft(found).entries})
+
+
+def test_an_unknown_profile_is_refused_and_the_known_ones_named() -> None:
+    with pytest.raises(SpecError, match=r"no profile 'slow'[\s\S]*There are: .*quick"):
+        run.profile("slow")
+
+
+def test_a_profiles_wrong_field_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nbenchmarks: [tiny]\nrunners: {torch: [eager]}\nrounds: -1\nseeds: [0]\nprocess: cell\n"
+    )
+    with pytest.raises(SpecError, match="rounds") as caught:
+        run.profile(str(path))
+    assert "mine.yaml" in caught.value.where
+
+
+def test_a_missing_environment_is_named_with_the_way_to_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "ENVIRONMENTS", tmp_path)
+    with pytest.raises(MachineError, match="the environment of torch is missing") as caught:
+        run.pythons(("null", "torch"))
+    assert (caught.value.where, "make envs" in caught.value.way_out) == (
+        str(tmp_path / "torch" / "bin" / "python"),
+        True,
+    )
+    assert run.pythons(("null", "reference")) == {"null": Path(sys.executable), "reference": Path(sys.executable)}
+    (tmp_path / "torch" / "bin").mkdir(parents=True)
+    (tmp_path / "torch" / "bin" / "python").touch()
+    assert run.pythons(("torch",)) == {"torch": tmp_path / "torch" / "bin" / "python"}
+
+
+def test_what_a_framework_sees_is_asked_in_its_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the environments are scripts: one answers, one dies, one is not there."""
+    locks = {"answers": "sha256:1", "dies": "sha256:2", "absent": "sha256:3"}
+    monkeypatch.setattr(environment, "lock_digest", locks.get)
+    monkeypatch.setattr(run, "ENVIRONMENTS", tmp_path)
+    for token, line in (("answers", 'echo "$3 sees $4"'), ("dies", "echo trouble >&2; exit 1")):
+        script = tmp_path / token / "bin" / "python"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+    found = run.devices(("answers", "dies", "absent", "null"), "cuda")
+    assert found == {
+        "answers": "answers sees cuda",
+        "dies": "nothing: it could not be asked",
+        "absent": "nothing: the environment of absent is missing; `make envs` makes it.",
+    }
+
+
+def launched(folder: Path) -> int | None:
+    """The process of a worker in ``folder``."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if {b"suite.launch", bytes(folder)} <= set(path.read_bytes().split(b"\0")):
+                return int(path.parent.name)
+    return None
+
+
+def test_workers_are_out_of_reach_of_the_terminals_ctrl_c(tmp_path: Path) -> None:
+    """They hear of it once, from the run: a second signal would cut their leave-taking short."""
+    made = runs.make(tmp_path, rounds=0)
+    progress = run.supervise(tmp_path, made, {"reference": Path(sys.executable)})
+    for _ in progress:
+        if worker := launched(tmp_path):
+            break
+    assert worker
+    assert os.getpgid(worker) != os.getpgid(0)
+    progress.close()
+    assert launched(tmp_path) is None
+
+
+def test_a_plan_that_was_damaged_is_not_run(tmp_path: Path, wanted: Callable[..., Profile]) -> None:
+    folder, _ = run.prepare(wanted(), tmp_path, "", quiet)
+    (folder / "plan.json").write_text('{"profile": ')
+    with pytest.raises(ResultError, match=r"plan\.json"):
+        run.prepare(wanted(), tmp_path, "", quiet)
