@@ -184,6 +184,9 @@ class Recipe(Frozen):
     epochs: PositiveInt
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     early_stopping: EarlyStopping | None = None
+    target_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="the test accuracy whose time the report tells; it stops nothing"
+    )
     claims: tuple[Claim, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
 

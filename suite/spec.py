@@ -77,7 +77,7 @@ class DatasetFacts(Frozen):
     digest: str
 
 
-PROSE = frozenset({"name", "case", "title", "description", "source", "claims", "assumptions"})
+PROSE = frozenset({"name", "case", "title", "description", "source", "claims", "assumptions", "target_accuracy"})
 """Fields that say what a benchmark is about, not what is computed: no part of its digest."""
 
 

@@ -141,6 +141,7 @@ def test_the_digest_does_not_change_with_prose(make_spec):
         "source": {"title": "s"},
         "claims": [{"metric": "test_loss", "value": 1}],
         "assumptions": [{"about": "a", "chosen": "b"}],
+        "target_accuracy": 0.5,
     }
     assert {*prose, "case"} == PROSE
     assert make_spec(**prose).digest == make_spec().digest == make_spec().replace(case="c").digest

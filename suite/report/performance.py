@@ -124,21 +124,36 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
                 label, contender.runner, contender.mode, rate(median(medians)), _spread(medians, rate),
                 duration(median(epochs)),
                 *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
+                _time_to_target(results, notes),
                 f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",
             ]
         )  # fmt: skip
     if not rows:
         return [Markdown("No proven cell was trained.")]
     heads = ["benchmark", "framework", "mode", "median over rounds", "rounds", "per epoch"]
-    heads += ["first step, cold", "first step, warm", "epochs"]
+    heads += ["first step, cold", "first step, warm", "to target accuracy", "epochs"]
     return [
-        table(heads, rows, "lllrlrrrr"),
+        table(heads, rows, "lllrlrrrlr"),
         *notes.lines(),
         Markdown(
             "*First step* is building, tracing, compiling and one step, and is no part of the other numbers; a mode "
             "that keeps no compiled code between processes is always cold."
         ),
     ]
+
+
+def _time_to_target(results: Sequence[Measured], notes: Notes) -> str:
+    """Median training time until the test accuracy first reached the spec's target, evaluation not counted."""
+    target = results[0].spec.target_accuracy
+    if target is None:
+        return notes.dash("the benchmark states no target accuracy")
+    times = []
+    for epochs in (r.training.epochs for r in results if r.training):
+        reached = [i for i, e in enumerate(epochs, 1) if e.test and (e.test.accuracy or 0.0) >= target]
+        times += [sum(e.seconds_ns for e in epochs[: reached[0]])] if reached else []
+    if len(times) < len(results):
+        return f"{percent(target)}: reached in {len(times)} of {len(results)} rounds"
+    return f"{percent(target)}: {duration(median(times))}"
 
 
 def _median(nanoseconds: Sequence[int], absent: str, notes: Notes) -> str:
