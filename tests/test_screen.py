@@ -1,0 +1,130 @@
+"""What the command line shows, and that nothing from a file can dress it up."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from suite import screen
+from suite.plan import Plan
+from suite.result import Cause, Check, Identity, Verdict
+from suite.run import Progress
+from suite.spec import Spec
+from tests import results, runs
+
+MakeSpec = Callable[..., Spec]
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is written to a screen that is no terminal."""
+    return use(monkeypatch, terminal=False)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> io.StringIO:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=200, highlight=False, color_system=None)
+    monkeypatch.setattr(screen, "out", console)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "under a minute"), (29, "under a minute"), (62, "about a minute"), (600, "about 10 minutes")],
+)
+def test_durations_are_spoken_roughly(seconds: float, words: str) -> None:
+    assert screen.spoken(seconds) == words
+
+
+def progress(made: Plan) -> list[Progress]:
+    """Two looks at the first trial, one at the second, and the end."""
+    first, second, *_ = made.entries
+    total = len(made.entries)
+    running = [(first, 0), (first, 0), (second, 1), (None, total)]
+    return [Progress(entry, done, total, 60.0 * (total - done)) for entry, done in running]
+
+
+def test_a_log_gets_a_line_for_each_trial(tmp_path: Path, shown: io.StringIO) -> None:
+    made = runs.make(tmp_path)
+    screen.follow(made, progress(made))
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "[  0/5] proving: reference, 1 cell; about 5 minutes left"
+    assert lines[1].startswith(f"[  1/5] round 1 of 2: {made.entries[1].runner}, 1 cell; about 4 minutes")
+    assert len(lines) == 2
+
+
+def test_a_terminal_gets_one_line_that_renews_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = use(monkeypatch, terminal=True)
+    monkeypatch.setenv("COLUMNS", "31")
+    made = runs.make(tmp_path)
+    screen.follow(made, progress(made))
+    written = file.getvalue()
+    assert written.count("\n") == 1
+    assert written.endswith("\n")
+    lines = written.rstrip("\n").split("\r")
+    assert lines[0] == ""
+    assert len(lines) == 4
+    assert {len(line) for line in lines[1:]} == {30}, "no longer than the terminal is wide, and over what stood there"
+
+
+def test_the_line_is_ended_when_the_run_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = use(monkeypatch, terminal=True)
+    made = runs.make(tmp_path)
+
+    def interrupted() -> object:
+        yield progress(made)[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        screen.follow(made, interrupted())  # type: ignore[arg-type]
+    assert file.getvalue().endswith("\n")
+
+
+def test_markup_in_a_files_text_stays_text(make_spec: MakeSpec, shown: io.StringIO) -> None:
+    spec = make_spec(title="[bold]loud[/] [link=http://e.org]x[/link]", validation_fraction=0.1)
+    screen.say("[red]said[/]")
+    screen.out.print(screen.catalogue([spec]), screen.facts(spec), screen.answer((("a", "b"), ("[red]1[/]", "2"))))
+    text = shown.getvalue()
+    assert "[red]said[/]" in text
+    assert "[bold]loud[/] [link=http://e.org]x[/link]" in text
+    assert "[red]1[/]" in text
+
+
+def test_a_benchmark_is_shown_with_all_that_follows_from_it(make_spec: MakeSpec, shown: io.StringIO) -> None:
+    spec = make_spec(validation_fraction=0.1)
+    screen.out.print(screen.layers(spec), screen.facts(spec))
+    text = " ".join(shown.getvalue().split())
+    assert "dense_1 10 650 1,280 units 10, use_bias true, kernel_init glorot_uniform" in text
+    assert "total 650 1,280" in text
+    assert "images 1,293 train, 144 validation, 360 test" in text
+    assert "beta_1: 0.9" in text
+    assert spec.digest in text
+
+
+def test_a_plan_is_shown_trial_by_trial(tmp_path: Path, shown: io.StringIO) -> None:
+    made = runs.make(tmp_path)
+    screen.out.print(screen.trials(made))
+    lines = shown.getvalue().splitlines()
+    assert len(lines) == 1 + len(made.entries)
+    assert lines[1].split()[:5] == ["r00-00-reference", "proof", "reference", "tiny", "numpy"]
+
+
+def test_verdicts_stand_beside_what_came_closest_and_what_failed(shown: io.StringIO) -> None:
+    """A bound of 0 allows nothing, and divides nothing."""
+    exact = Check(section="float64 step 1, count", tensor="step", error=0.0, bound=0.0)
+    near = Check(section="outputs", tensor="evaluation", error=5e-10, bound=1e-9)
+    wrong = Check(section="gradients", tensor="dense_1/kernel", error=None, bound=1e-9)
+    key = f"sha256:{'0' * 64}"
+    good = Identity(verdict=Verdict.IDENTICAL, compared=2, checks=(exact, near), divergence=None, drift=None, key=key)
+    bad = Identity(verdict=Verdict.UNPROVEN, compared=2, checks=(near, wrong), divergence=wrong, drift=None, key=key)
+    proofs = [results.proof("torch", "eager").model_copy(update={"identity": found}) for found in (good, bad)]
+    failed = results.failed("tf", "xla", cause=Cause.UNSUPPORTED, reason="no compiler\nand more")
+    screen.out.print(screen.identities([*proofs, failed]))
+    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert lines[1:] == [
+        "digits-mlp torch eager identical 2 outputs evaluation: 5.0e-10 of 1.0e-09 none",
+        "digits-mlp torch eager unproven 2 gradients: dense_1/kernel",
+        "digits-mlp tf xla unsupported no compiler",
+    ]
