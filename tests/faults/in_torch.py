@@ -16,7 +16,7 @@ from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted
 
 LINEAR, CONV2D, BATCH_NORM = functional.linear, functional.conv2d, functional.batch_norm
-CROSS_ENTROPY, DROPOUT = functional.cross_entropy, functional.dropout
+CROSS_ENTROPY, DROPOUT, GRAD = functional.cross_entropy, functional.dropout, torch.autograd.grad
 EDGES, OPTIMIZER = runner_module._edges, runner_module._optimizer
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
@@ -93,6 +93,13 @@ def _decoupled(_m, spec, kernels, others):
     return torch.optim.AdamW(groups, rate, betas, spec.optimizer.epsilon)
 
 
+def _accumulating(_m, loss, parameters):
+    summed = [g + getattr(p, "before", 0) for p, g in zip(parameters, GRAD(loss, parameters), strict=True)]
+    for parameter, gradient in zip(parameters, summed, strict=True):
+        parameter.before = gradient.detach()
+    return tuple(summed)
+
+
 def _unscaled_dropout(_m, x, p=0.5, training=True, inplace=False):
     return DROPOUT(x, p, training) * (1 - p) if training else x
 
@@ -114,7 +121,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: weight decay without its 2", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(runner_module, "_optimizer", _half_decay)),
     Fault("torch: weight decay decoupled", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(runner_module, "_optimizer", _decoupled)),
     Fault("torch: Adam's epsilon of Keras", "mlp", STEP_1 + r"weights: \S+", replaced(runner_module, "_optimizer", _default_epsilon)),
-    Fault("torch: gradients accumulate", "mlp", r"float64 step (1|2), slot m: dense_1/kernel", replaced(torch.optim.Adam, "zero_grad", lambda *_: None)),
+    Fault("torch: gradients accumulate", "mlp", "float64 step 2, slot m: dense_1/kernel", replaced(torch.autograd, "grad", _accumulating)),
     Fault("torch: dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", replaced(functional, "linear", _low_linear), BITS, 16),
     Fault("torch: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(functional, "conv2d", _low_conv), BITS, 16),
     Fault("torch: dropout unscaled", "mlp", "dropout 0.25: scale", replaced(functional, "dropout", _unscaled_dropout)),
