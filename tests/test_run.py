@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite import data, environment, run
@@ -158,6 +160,22 @@ def test_what_a_framework_sees_is_asked_in_its_own_environment(tmp_path: Path, m
         "dies": "nothing: it could not be asked",
         "absent": "nothing: the environment of absent is missing; `make envs` makes it.",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["null"], 0, f"numpy {np.__version__}: cpu: not used; cuda: not used; modes null"),
+        (["reference", "cuda"], 0, "modes no numpy (NumPy computes on the processor only)"),
+        (["zork"], 1, "there is no runner 'zork'"),
+    ],
+)
+def test_a_runner_says_in_a_line_what_it_sees(words: list[str], status: int, sentence: str) -> None:
+    command = [sys.executable, "-m", "suite.runners", *words]
+    done = subprocess.run(command, cwd=environment.ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def launched(folder: Path) -> int | None:

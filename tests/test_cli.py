@@ -1,0 +1,386 @@
+"""Every command, what it exits with, and that a caller's mistake is a sentence and never a traceback."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from suite import cli, data, launch, plan, result, run, screen
+from suite.environment import ROOT
+from suite.result import Cause, Failed, Measured
+from tests import runs
+
+PROFILE = """
+name: test
+benchmarks: [{spec}]
+runners: {{reference: [numpy]}}
+rounds: 1
+seeds: [0]
+process: runner
+epochs: 1
+latency_samples: 3
+throughput_seconds: {span}
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        return " ".join((self.out + self.err).split())
+
+
+Suite = Callable[..., Said]
+
+
+@pytest.fixture
+def suite(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Suite]:
+    """The command, in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for console in (screen.out, screen.err):
+        monkeypatch.setattr(console, "width", 200)
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["suite", *map(str, arguments)])
+        status = cli.main()
+        return Said(status, *capfd.readouterr())
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def profile(folder: Path, *, spec: str = runs.SPEC, span: float = 0.001) -> Path:
+    """A profile of one tiny benchmark, as small as can be."""
+    (folder / "tiny.yaml").write_text(spec)
+    path = folder / "profile.yaml"
+    path.write_text(PROFILE.format(spec=folder / "tiny.yaml", span=span))
+    return path
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
+
+
+COMMANDS = sorted(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "list"], ["data", "fetch"]])
+def test_every_command_explains_itself(suite: Suite, words: list[str]) -> None:
+    said = suite(*words, "--help")
+    assert said.status == 0
+    assert " ".join(["Usage: suite", *words]) in said.all
+
+
+def test_every_argument_and_option_is_explained(suite: Suite) -> None:
+    group = typer.main.get_command(cli.app)
+    commands = [*group.commands.values(), *group.commands["data"].commands.values()]  # type: ignore[attr-defined]
+    silent = [(c.name, p.name) for c in commands for p in c.params if not getattr(p, "help", None)]
+    assert silent == []
+    assert all(command.help for command in commands)
+
+
+def test_the_command_alone_says_where_to_begin(suite: Suite) -> None:
+    said = suite()
+    assert said.status == 2
+    assert "Start with suite doctor" in said.all
+
+
+def test_benchmarks_are_listed(suite: Suite) -> None:
+    said = suite("list")
+    assert said.status == 0
+    for path in (run.BENCHMARKS / "specs").glob("*.yaml"):
+        assert path.stem in said.out
+
+
+def test_a_benchmark_is_shown_to_people_and_to_programs(suite: Suite) -> None:
+    told = suite("show", "digits-mlp")
+    assert (told.status, told.err) == (0, "")
+    assert "dense_1" in told.out
+    assert "beta_2: 0.999" in told.out
+    fields = json.loads(suite("show", "digits-mlp", "--json").out)
+    assert (fields["name"], fields["optimizer"]["beta_2"]) == ("digits-mlp", 0.999)
+    assert "mnist-mlp-128/pytorch-recipe" in suite("show", "mnist-mlp-128/pytorch-recipe").out
+
+
+def test_data_sets_are_listed_and_fetched(suite: Suite) -> None:
+    assert (suite("data", "fetch", "digits").status, data.load("digits").test_labels.size) == (0, 360)
+    said = suite("data", "list")
+    assert said.status == 0
+    assert "1,437 + 360" in said.out
+    assert "npz:PATH" in said.out
+
+
+def test_a_dry_run_prints_the_trials_and_leaves_nothing(suite: Suite, tmp_path: Path) -> None:
+    said = suite("run", profile(tmp_path), "--rounds", 2, "--reports", tmp_path / "reports", "--dry-run")
+    assert said.status == 0
+    assert "r00-00-reference" in said.out
+    assert "5 trials, under a minute; run test-" in said.out
+    assert not (tmp_path / "reports").exists()
+
+
+def test_options_take_the_place_of_the_profiles_fields(suite: Suite, tmp_path: Path) -> None:
+    words = "-r", "torch:eager", "-r", "torch:compile", "-r", "null", "-b", "digits-mlp", "-b", "digits-cnn"
+    said = suite("run", profile(tmp_path), *words, "--rounds", 0, "--dry-run")
+    assert said.status == 0
+    cells = [f"{spec} {mode}" for spec in ("digits-mlp", "digits-cnn") for mode in ("eager", "compile")]
+    assert ", ".join(cells) in said.all
+    assert "digits-mlp null" in said.out
+    assert "reference" not in said.out
+
+
+def test_a_run_goes_from_the_question_to_the_report(suite: Suite, tmp_path: Path) -> None:
+    """Then: asked again it changes nothing; `--again` measures anew; one that is under way is left alone."""
+    reports = tmp_path / "reports"
+    words = "run", profile(tmp_path), "--reports", reports
+    first = suite(*words)
+    assert first.status == 0, first.all
+    assert "3 of 3 trials to do" in first.out
+    assert "proving: reference" in first.out
+    folder = (reports / "latest").resolve()
+    assert (reports / "latest").is_symlink()
+    assert (folder / "report.md").read_text().startswith("# Parity Suite report")
+    assert plan.read(folder).command == f"suite run {words[1]} --reports {reports}"
+    before = stamps(folder)
+    assert len(before) == 3
+
+    second = suite(*words)
+    assert second.status == 0
+    assert "All 3 trials are finished already" in second.out
+    assert stamps(folder) == before
+
+    with launch.locked(folder / "session.lock"):
+        busy = suite(*words, "--again")
+    assert busy.status == 1
+    assert "under way already" in busy.err
+    assert stamps(folder) == before
+
+    assert suite(*words, "--again").status == 0
+    assert stamps(folder).keys() == before.keys()
+    assert not stamps(folder).items() & before.items()
+    assert {path.name for path in (folder / "results-1").iterdir()} == before.keys()
+
+    made = plan.read(folder)
+    failing = next(entry for entry in made.entries if entry.kind == "measure" and entry.runner == "reference")
+    (folder / "results" / failing.file(failing.cells[0])).unlink()
+    launch.record_failure(folder, made, failing, Cause.CRASHED, "the roof fell in")
+    after = suite(*words)
+    assert after.status == 1, "a trial that failed makes the exit status 1"
+    assert "the roof fell in" in (folder / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with all its results, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    made = runs.make(folder, rounds=1)
+    core = {"null": Path(sys.executable), "reference": Path(sys.executable)}
+    for _ in run.supervise(folder, made, core):
+        pass
+    return folder
+
+
+HOSTILE: dict[str, Callable[[str], str]] = {
+    "truncated": lambda text: text[: len(text) // 2],
+    "nan": lambda text: text.replace('"seconds":', '"seconds": NaN, "ignored":', 1),
+    "doubled": lambda text: text.replace('"entry":', '"entry": "r09", "entry":', 1),
+    "deep": lambda text: "[" * 100_000,
+    "schema": lambda text: text.replace('"schema_version": 1', '"schema_version": 99', 1),
+    "empty": lambda text: "",
+}
+
+
+def test_a_report_is_made_beside_files_that_are_no_results(suite: Suite, tmp_path: Path, finished: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    source = next(folder.glob("results/r01-*reference*"))
+    text = source.read_text()
+    for name, spoil in HOSTILE.items():
+        assert spoil(text) != text
+        (folder / "results" / f"{name}.json").write_text(spoil(text))
+    (folder / "results" / "copied.json").write_text(text)
+    said = suite("report", folder)
+    assert said.status == 0, said.all
+    assert "Traceback" not in said.all
+    report = (folder / "report.md").read_text()
+    assert "Files refused, and listed below: 6" in report
+    assert [name for name in HOSTILE if f"{name}.json" not in report] == []
+    assert "2 files" in report, "the copy"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_trial_whose_result_is_spoilt_makes_the_report_fail(
+    suite: Suite, tmp_path: Path, finished: Path, name: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    path = next(folder.glob("results/r01-*reference*"))
+    path.write_text(HOSTILE[name](path.read_text()))
+    said = suite("report", folder)
+    assert said.status == 1
+    assert "Traceback" not in said.all
+    assert path.name in (folder / "report.md").read_text()
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "command": (["rnu"], "No such command 'rnu'"),
+    "option": (["list", "--zork"], "No such option"),
+    "number": (["run", "--rounds", "many"], "Invalid value for '--rounds'"),
+    "negative": (["run", "--rounds", "-1"], "Invalid value for '--rounds'"),
+    "profile": (["run", "slow"], "no profile 'slow'"),
+    "benchmark": (["run", "-b", "zork"], "no benchmark 'zork'"),
+    "long": (["run", "-b", "z" * 300], "benchmarks"),
+    "case": (["show", "mnist-mlp-128/zork"], "no case 'zork'"),
+    "runner": (["run", "-r", "zork"], "no runner 'zork'"),
+    "mode": (["run", "-r", "torch:fast"], "no mode 'fast'"),
+    "empty mode": (["run", "-r", "torch:eager,"], "no mode ''"),
+    "no profile file": (["run", "{folder}/none.yaml"], "none.yaml: cannot be read"),
+    "no spec file": (["show", "{folder}/none.yaml"], "none.yaml: cannot be read"),
+    "bad YAML": (["show", "{folder}/bad.yaml"], "is not valid YAML"),
+    "bad profile": (["run", "{folder}/bad.yaml"], "is not valid YAML"),
+    "wrong field": (["identity", "{folder}/wrong.yaml"], "batch_sise"),
+    "data": (["data", "fetch", "zork"], "no data set is called 'zork'"),
+    "own data": (["data", "fetch", "npz:{folder}/none.npz"], "none.npz"),
+    "report": (["report", "{folder}"], "holds no results"),
+    "no report": (["report", "{folder}/none"], "holds no results"),
+    "no environment": (["run", "{folder}/profile.yaml", "-r", "torch", "--reports", "{folder}"], "`make envs`"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_a_sentence_and_exit_status_2(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    monkeypatch.setattr(run, "ENVIRONMENTS", tmp_path / "envs")
+    profile(tmp_path)
+    (tmp_path / "bad.yaml").write_text("name: [")
+    (tmp_path / "wrong.yaml").write_text(runs.SPEC.replace("batch_size", "batch_sise"))
+    words, sentence = MISTAKES[mistake]
+    said = suite(*(word.format(folder=tmp_path) for word in words))
+    assert said.status == 2, said.all
+    assert sentence in " ".join(said.err.split())
+    assert "Traceback" not in said.all
+    assert len(said.err.splitlines()) <= 4
+
+
+def test_the_reference_proves_itself(suite: Suite, tmp_path: Path) -> None:
+    """A proof that is spoilt afterwards is no proof."""
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text(runs.SPEC)
+    words = "identity", spec, "--runner", "reference", "--reports", tmp_path
+    said = suite(*words)
+    assert said.status == 0, said.all
+    assert "tiny reference numpy identical" in said.all
+    assert not (tmp_path / "latest").exists()
+    (path,) = tmp_path.glob("identity-*/results/*.json")
+    path.write_text(path.read_text()[:100])
+    again = suite(*words)
+    assert again.status == 1
+    assert path.name in again.err
+
+
+def test_every_framework_is_proven_unless_one_is_named(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_unsupported(folder: Path, made: plan.Plan, **_: object) -> None:
+        for entry in made.entries:
+            launch.record_failure(folder, made, entry, Cause.UNSUPPORTED, "not on this machine")
+
+    monkeypatch.setattr(cli, "_measure", all_unsupported)
+    said = suite("identity", "digits-mlp", "--reports", tmp_path)
+    rows = [line.split()[1:4] for line in said.out.splitlines()[1:]]
+    modes = [("tf", "eager"), ("tf", "graph"), ("tf", "xla"), ("torch", "compile"), ("torch", "eager")]
+    assert sorted(rows) == [[runner, mode, "unsupported"] for runner, mode in modes]
+    assert said.status == 0, "what a machine cannot offer is no failure"
+
+
+def test_the_doctor_says_what_there_is(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "devices", lambda tokens, device: {"torch": "nothing: the environment is missing"})
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    said = suite("doctor")
+    assert said.status == 0
+    for word in ("processor", "system", "disk", "torch nothing: the environment", "none: torch's compile mode"):
+        assert word in said.all
+
+
+def test_the_schema_is_written_where_editors_look_for_it(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = (run.BENCHMARKS / "spec.schema.json").read_text()
+    monkeypatch.setattr(run, "BENCHMARKS", tmp_path)
+    assert suite("schema").status == 0
+    assert (tmp_path / "spec.schema.json").read_text() == committed
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    """`suite run` as a terminal starts it: a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "suite", *map(str, words)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def processes(folder: Path) -> list[str]:
+    """Command lines that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+def test_a_run_that_is_broken_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """First by Ctrl-C, which the whole process group gets; then by SIGTERM to the command alone."""
+    reports = tmp_path / "reports"
+    words = "run", profile(tmp_path, span=2), "--reports", reports
+    proof: dict[str, int] = {}
+    for interrupt in (
+        lambda process: os.killpg(process.pid, signal.SIGINT),
+        lambda process: process.terminate(),
+    ):
+        process = start(*words)
+        deadline = time.monotonic() + 60
+        while not any("suite.trial" in line and " r01-" in line for line in processes(tmp_path)):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        interrupt(process)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, out + err
+        assert "What is finished is kept" in err
+        assert "Traceback" not in out + err
+        assert processes(tmp_path) == []
+        (folder,) = reports.glob("test-*")
+        left = {name: stamp for name, stamp in stamps(folder).items() if name.startswith("r00-")}
+        assert left
+        assert proof in ({}, left)
+        proof = left
+    process = start(*words)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert "2 of 3 trials to do" in out
+    assert proof.items() <= stamps(folder).items()
+    found = result.read_all(folder / "results", lambda error: pytest.fail(str(error)))
+    assert len(found) == 3
+    assert not [each for each in found if isinstance(each, Failed)]
+    assert len([each for each in found if isinstance(each, Measured)]) == 2
