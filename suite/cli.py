@@ -47,7 +47,8 @@ ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,co
 def main() -> int:
     """Run a command and return its exit status; a mistake of the caller's is a sentence, never a traceback."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)  # to be told to stop is as good as Ctrl-C: trials are stopped, not orphaned
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not orphaned
     try:
         status = int(app(prog_name="suite", standalone_mode=False) or 0)
     except SuiteError as error:
@@ -199,7 +200,8 @@ def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
             say(f"{moved} results of a round that was broken off are set aside; that round is done again whole.")
         left = launch.unfinished(folder, made)
         if not left:
-            say(f"All {len(made.entries)} trials are finished already; `--again` measures them again.")
+            hint = "; `--again` measures them again" if made.profile.rounds else ""
+            say(f"All {len(made.entries)} trials are finished already{hint}.")
             return
         interpreters = run.pythons(tuple(dict.fromkeys(entry.runner for entry in made.entries)))
         for token, seen in run.devices(tuple(interpreters), made.profile.device).items():

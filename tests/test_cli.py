@@ -327,6 +327,21 @@ def test_the_schema_is_written_where_editors_look_for_it(
     assert (tmp_path / "spec.schema.json").read_text() == committed
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_to_be_told_to_stop_is_an_interruption_unless_it_is_to_be_ignored(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def stop() -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(data, "available", lambda: stop() or [])
+    signal.signal(number, signal.SIG_IGN)
+    assert suite("data", "list").status == 0, "nohup asks for this"
+    signal.signal(number, signal.SIG_DFL)
+    said = suite("data", "list")
+    assert (said.status, "Interrupted" in said.err) == (130, True)
+
+
 def start(*words: object) -> subprocess.Popen[str]:
     """`suite run` as a terminal starts it: a process group of its own."""
     return subprocess.Popen(
