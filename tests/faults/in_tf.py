@@ -81,7 +81,7 @@ def _half_penalty(_m, self, gradients):
 
 def _uncorrected_epsilon(_m, self, step, count):
     rates = RATES(self, step, count).copy()
-    rates[:, 1] = getattr(self._optimizer, "epsilon", 0)
+    rates[1] = getattr(self._optimizer, "epsilon", 0)
     return rates
 
 
