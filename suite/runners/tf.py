@@ -185,19 +185,19 @@ class Trainer:
                 return rho, 1 - float(self._real(rho))
 
     def rates(self, step: int, count: int) -> Array:
-        """Learning rate and epsilon (count, 2) of the steps after ``step``.
+        """Learning rates and epsilons (2, count) of the steps after ``step``.
 
         TensorFlow's Adam adds its epsilon before bias correction.  The paper's ``m^ / (sqrt(v^) + epsilon)`` is
         ``sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon * sqrt(1 - b2^t))``; the powers are taken in float64,
         for in float32 ``1 - b2^t`` loses half of its digits.
         """
         optimizer = self._optimizer
-        rates = np.empty((count, 2))
-        rates[:] = optimizer.learning_rate, 0 if isinstance(optimizer, Sgd) else optimizer.epsilon
+        rates = np.empty((2, count))
+        rates.T[:] = optimizer.learning_rate, 0 if isinstance(optimizer, Sgd) else optimizer.epsilon
         if isinstance(optimizer, Adam):
             t = np.arange(step + 1, step + count + 1)
             root = np.sqrt(1 - float(self._real(optimizer.beta_2)) ** t)
-            rates *= np.stack([root / (1 - float(self._real(optimizer.beta_1)) ** t), root], axis=1)
+            rates *= root / (1 - float(self._real(optimizer.beta_1)) ** t), root
         return cast(Array, rates.astype(self._real))
 
     def penalise(self, gradients: list[Tensor]) -> list[Tensor]:
@@ -284,29 +284,29 @@ class Program:
         """
         size, split = self._spec.batch_size, self._splits["train"]
         full, ragged = divmod(len(order), size)
-        rates = self._trainer.rates(self._step, full + 1)
+        rows = max(full, self._capacity)  # an order is filled up to one length, so that it compiles once
+        rates = self._trainer.rates(self._step, rows + 1)
+        total = 0.0
         with tf.device(self._device):
-            total = 0.0
             if full:
-                rows = max(full, self._capacity)  # of one length, so that it compiles once
-                batches, schedule = np.resize(order, (rows, size)), np.resize(rates, (rows, 2))
+                batches = tf.constant(np.resize(order, (rows, size)), tf.int64)
                 counts = tf.constant(full, tf.int64), tf.constant(self._step, tf.int64)
-                total += self._epoch(*split, tf.constant(batches, tf.int64), tf.constant(schedule), *counts)
+                total += float(self._epoch(*split, batches, *tf.unstack(tf.constant(rates)), *counts)) * size
             if ragged:
                 batch, step = tf.constant(order[-ragged:], tf.int64), tf.constant(self._step + full, tf.int64)
-                total += self._advance(*split, batch, *tf.constant(rates[full]), step)
+                total += float(self._advance(*split, batch, *tf.unstack(tf.constant(rates[:, full])), step)) * ragged
         self._step += full + bool(ragged)
-        return float(total) / len(order)
+        return total / len(order)
 
     def _take_step(
         self, images: Tensor, targets: Tensor, batch: Tensor, rate: Tensor, epsilon: Tensor, step: Tensor
     ) -> Tensor:
-        """Train on the images that ``batch`` (n,) points to; returns the sum of their losses before the step."""
+        """Train on the images that ``batch`` (n,) points to; returns their mean loss before the step."""
         _, loss, gradients, statistics = self._differentiate(tf.gather(images, batch), tf.gather(targets, batch), step)
         self._trainer.apply(gradients, rate, epsilon)
         for name, value in statistics.items():
             self._network.variables[name].assign(value)
-        return tf.cast(loss, tf.float64) * batch.shape[0]
+        return tf.cast(loss, tf.float64)
 
     def _differentiate(
         self, images: Tensor, targets: Tensor, step: Tensor
@@ -319,22 +319,38 @@ class Program:
         return outputs, loss, self._trainer.penalise(gradients), statistics
 
     def _graph_epoch(
-        self, images: Tensor, targets: Tensor, batches: Tensor, rates: Tensor, count: Tensor, step: Tensor
+        self,
+        images: Tensor,
+        targets: Tensor,
+        batches: Tensor,
+        rates: Tensor,
+        epsilons: Tensor,
+        count: Tensor,
+        step: Tensor,
     ) -> Tensor:
-        """The first ``count`` rows of ``batches`` (rows, n); returns the sum of all losses."""
+        """Steps ``step`` to ``step + count`` over rows of ``batches`` (rows, n); returns the sum of their losses."""
 
         def body(i: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-            return i + 1, total + self._body(images, targets, batches[i], rates[i, 0], rates[i, 1], step + i)
+            # A gather is one operation where an index in brackets becomes four.
+            batch, rate, epsilon = (tf.gather(values, i) for values in (batches, rates, epsilons))
+            return i + 1, total + self._body(images, targets, batch, rate, epsilon, step + i)
 
         start = tf.zeros((), tf.int64), tf.zeros((), tf.float64)
         return tf.while_loop(lambda i, _: i < count, body, start, parallel_iterations=1)[1]
 
     def _eager_epoch(
-        self, images: Tensor, targets: Tensor, batches: Tensor, rates: Tensor, count: Tensor, step: Tensor
+        self,
+        images: Tensor,
+        targets: Tensor,
+        batches: Tensor,
+        rates: Tensor,
+        epsilons: Tensor,
+        count: Tensor,
+        step: Tensor,
     ) -> Tensor:
         """The same, op after op; tensors are cut into rows all at once, for each cut is an op as dear as a layer."""
         total = tf.zeros((), tf.float64)
-        rows = [tf.unstack(values[:count]) for values in (batches, rates[:, 0], rates[:, 1])]
+        rows = [tf.unstack(values[:count]) for values in (batches, rates, epsilons)]
         for batch, rate, epsilon, at in zip(*rows, tf.unstack(tf.range(step, step + count)), strict=True):
             total += self._take_step(images, targets, batch, rate, epsilon, at)
         return total
