@@ -1,7 +1,7 @@
 """An epoch of mnist-mlp-128 as notebooks write it in PyTorch.
 
-A Dataset whose images pass one by one through torchvision's ToTensor and Normalize, a shuffling DataLoader, Adam as it
-comes, and the loss fetched after every step.  Run as a script it trains on random images of MNIST's shape:
+A Dataset that makes a PIL image of each picture, as torchvision's MNIST does, and passes it through ToTensor and
+Normalize, a shuffling DataLoader, Adam as it comes, and the loss fetched after every step.  Run as a script it trains on random images of MNIST's shape:
 ``python benchmarks/notebook_torch.py --batch 64``.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -23,17 +24,17 @@ HIDDEN = 128
 
 
 class Images(Dataset):  # type: ignore[misc]
-    """Images (n, h, w, c) of uint8 and their labels, each transformed when it is asked for."""
+    """Images (n, h, w, 1) of uint8 and their labels, each transformed when it is asked for."""
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[Any]) -> None:
-        self.images, self.labels = images, labels
+        self.images, self.labels = torch.tensor(images[..., 0]), torch.tensor(labels)
         self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.transform(self.images[index]), int(self.labels[index])
+        return self.transform(Image.fromarray(self.images[index].numpy())), int(self.labels[index])
 
 
 class Network(nn.Module):  # type: ignore[misc]
