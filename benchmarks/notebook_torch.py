@@ -1,8 +1,8 @@
 """An epoch of mnist-mlp-128 as notebooks write it in PyTorch.
 
 A Dataset that makes a PIL image of each picture, as torchvision's MNIST does, and passes it through ToTensor and
-Normalize, a shuffling DataLoader, Adam as it comes, and the loss fetched after every step.  Run as a script it trains on random images of MNIST's shape:
-``python benchmarks/notebook_torch.py --batch 64``.
+Normalize, a shuffling DataLoader, Adam as it comes, and the loss fetched after every step.  Run as a script it trains
+on random images of MNIST's shape: ``python benchmarks/notebook_torch.py --batch 64``.
 """
 
 from __future__ import annotations
