@@ -116,6 +116,9 @@ def test_a_mode_that_is_missing_here_is_unsupported_with_the_runners_reason(
         def missing(self, mode: str) -> str | None:
             return "no C++ compiler"
 
+        def build(self, spec: Spec, mode: str, precision: base.Precision) -> null.Program:
+            raise AssertionError("built all the same")
+
     with_runner(Compilerless)
     made = runs.make(tmp_path)
     (found,) = outcomes(tmp_path, made, entry_of(made, "null", 1)).values()
