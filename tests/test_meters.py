@@ -80,7 +80,7 @@ def test_the_phase_that_allocates_has_the_higher_peak() -> None:
     """Straight from the system: what an allocator still holds from before would be resident already."""
     phases = Phases()
     with mmap.mmap(-1, 50 * MIB) as held:
-        held.write(b"1" * held.size())
+        held.write(b"1" * len(held))
     busy, idle = phases.end(), phases.end()
     assert busy is not None
     assert idle is not None
