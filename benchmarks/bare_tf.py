@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 
 def epochs(
-    mode: str, images: NDArray[np.float32], labels: NDArray[np.int32], orders: list[NDArray[np.int32]], batch: int, threads: int
+    mode: str,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    orders: list[NDArray[np.int32]],
+    batch: int,
+    threads: int,
 ) -> Iterator[int]:
     """Nanoseconds of one epoch per order; images (n, h, w, c)."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -31,7 +36,9 @@ def epochs(
 
     def step(indices: Any) -> Any:
         with tf.GradientTape() as tape:
-            hidden = tf.nn.relu(tf.nn.bias_add(tf.matmul(tf.reshape(tf.gather(x, indices), (-1, pixels)), weights[0]), weights[1]))
+            hidden = tf.nn.relu(
+                tf.nn.bias_add(tf.matmul(tf.reshape(tf.gather(x, indices), (-1, pixels)), weights[0]), weights[1])
+            )
             logits = tf.nn.bias_add(tf.matmul(hidden, weights[2]), weights[3])
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(y, indices), logits))
         steps.assign_add(1.0)

@@ -18,7 +18,12 @@ from torch import nn
 
 
 def epochs(
-    mode: str, images: NDArray[np.float32], labels: NDArray[np.int32], orders: list[NDArray[np.int32]], batch: int, threads: int
+    mode: str,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    orders: list[NDArray[np.int32]],
+    batch: int,
+    threads: int,
 ) -> Iterator[int]:
     """Nanoseconds of one epoch per order; images (n, h, w, c)."""
     torch.set_flush_denormal(True)

@@ -25,7 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", default=["torch:eager", "tf:xla"], help="runner:mode")
     parser.add_argument("--blocks", type=int, default=6, help="fresh processes a side")
-    parser.add_argument("--epochs", type=int, default=6, help="epochs in each process, of which the first is not counted")
+    parser.add_argument(
+        "--epochs", type=int, default=6, help="epochs in each process, of which the first is not counted"
+    )
     given = parser.parse_args()
     missed = False
     for cell in given.cells:

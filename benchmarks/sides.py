@@ -1,6 +1,6 @@
 """One training epoch of mnist-mlp-128, timed in a fresh process: through the suite, in a bare loop, as notebooks do it.
 
-    python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch but the first, as JSON
+python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch but the first, as JSON
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def fresh(side: Side, cell: str, spec_id: str, count: int) -> float:
     python = run.pythons((cell.partition(":")[0],)).popitem()[1]
     done = subprocess.run(
         [str(python), "-m", "benchmarks.sides", side, cell, "--spec", spec_id, "--epochs", str(count)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )  # fmt: skip
     if done.returncode:

@@ -1,12 +1,12 @@
 """The errors a user can meet.  Each says what is wrong, where, and the way out; none is ever a traceback.
 
-    SuiteError
-    ├── SpecError      a spec or profile cannot be read or makes no sense
-    ├── DataError      a data set is unknown, damaged or cannot be had
-    ├── ResultError    a result file is not one, or not whole
-    ├── MachineError   this machine lacks something: a framework, a compiler, disk, permission
-    ├── Unsupported    a runner lacks a layer or a mode; ends as a Result, not as an error
-    └── RunError       a run cannot start or go on
+SuiteError
+├── SpecError      a spec or profile cannot be read or makes no sense
+├── DataError      a data set is unknown, damaged or cannot be had
+├── ResultError    a result file is not one, or not whole
+├── MachineError   this machine lacks something: a framework, a compiler, disk, permission
+├── Unsupported    a runner lacks a layer or a mode; ends as a Result, not as an error
+└── RunError       a run cannot start or go on
 """
 
 
@@ -31,10 +31,10 @@ class ResultError(SuiteError):
 
 
 class MachineError(SuiteError):
-    """This machine lacks something: a framework, a compiler, disk, permission."""
+    """The machine lacks something: a framework, a compiler, disk, permission."""
 
 
-class Unsupported(SuiteError):
+class Unsupported(SuiteError):  # noqa: N818 - it becomes a Result
     """A runner lacks a layer or a mode on this machine.  It becomes a Result with the reason."""
 
 

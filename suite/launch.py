@@ -9,7 +9,7 @@ turn knows that it is dead, and records its entry as failed.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import fcntl
 import os
 import signal
@@ -89,7 +89,9 @@ def work(folder: Path, token: str) -> None:
     workers = folder / "workers"
     with locked(workers / f"{token}.lock", wait=False) as mine:
         if mine is None:
-            raise RunError(f"another worker for {token} is at work", where=str(folder), way_out="Wait for it, or stop it.")
+            raise RunError(
+                f"another worker for {token} is at work", where=str(folder), way_out="Wait for it, or stop it."
+            )
         started = workers / f"{token}.started"
         started.touch()
         began = time.monotonic()
@@ -138,7 +140,9 @@ def run_trial(folder: Path, made: Plan, entry: Entry, lock: int) -> None:
             status = process.wait(made.profile.timeout_seconds * len(entry.cells))
         except subprocess.TimeoutExpired:
             stop(process)
-            record_failure(folder, made, entry, Cause.TIMED_OUT, f"took over {made.profile.timeout_seconds * len(entry.cells)} s")
+            record_failure(
+                folder, made, entry, Cause.TIMED_OUT, f"took over {made.profile.timeout_seconds * len(entry.cells)} s"
+            )
             return
         except BaseException:
             stop(process)
@@ -180,7 +184,7 @@ def record_failure(folder: Path, made: Plan, entry: Entry, cause: Cause, reason:
     for cell in entry.cells:
         path = folder / "results" / entry.file(cell)
         if not path.exists():
-            common = made.record(entry, cell, datetime.datetime.now(datetime.UTC))
+            common = made.record(entry, cell, dt.datetime.now(dt.UTC))
             result.write(path, Failed(**common, cause=cause, reason=reason))
 
 

@@ -6,7 +6,7 @@ digest of the plan names the run, so the same question asked again finds its ans
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,9 +86,16 @@ class Plan(Frozen):
         """A spec by its id."""
         return next(spec for spec in self.specs if spec.id == spec_id)
 
-    def record(self, entry: Entry, cell: Cell, began: datetime.datetime) -> dict[str, Any]:
+    def record(self, entry: Entry, cell: Cell, began: dt.datetime) -> dict[str, Any]:
         """What every result of ``cell`` states, whatever becomes of it; its seconds are set when it ends."""
-        return {"run": self.id, "entry": entry.id, "cell": cell, "spec": self.spec(cell.spec), "started": began, "seconds": 0.0}
+        return {
+            "run": self.id,
+            "entry": entry.id,
+            "cell": cell,
+            "spec": self.spec(cell.spec),
+            "started": began,
+            "seconds": 0.0,
+        }
 
     def entry(self, entry_id: str) -> Entry:
         """An entry by its id."""
@@ -105,18 +112,24 @@ def choose(wanted: tuple[str, ...], folder: Path, describe: Callable[[str], Data
         file = path if own else folder / f"{name}.yaml"
         if not own and not file.is_file():
             known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-            raise SpecError(f"there is no benchmark {name!r}", way_out=f"There are: {known}; or give the path of a YAML file.")
+            raise SpecError(
+                f"there is no benchmark {name!r}", way_out=f"There are: {known}; or give the path of a YAML file."
+            )
         specs = load(file, describe)
         found = [spec for spec in specs if not case or spec.case == case]
         if not found:
             raise SpecError(
-                f"{name} has no case {case!r}", where=str(file), way_out="It has: " + ", ".join(s.case or "none" for s in specs) + "."
+                f"{name} has no case {case!r}",
+                where=str(file),
+                way_out="It has: " + ", ".join(s.case or "none" for s in specs) + ".",
             )
         chosen |= {spec.id: spec for spec in found}
     return tuple(chosen.values())
 
 
-def without_missing_data(specs: tuple[Spec, ...], fetch: Callable[[str], object]) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
+def without_missing_data(
+    specs: tuple[Spec, ...], fetch: Callable[[str], object]
+) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
     """The specs whose data can be had, and a note on each data set that cannot."""
     notes, missing = [], set()
     for dataset in dict.fromkeys(spec.dataset for spec in specs):
@@ -164,14 +177,28 @@ def _round(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry
     runners = profile.runners if proving else {**profile.runners, **INSTRUMENT}
     for runner, modes in runners.items():
         cells = tuple(
-            Cell(spec=spec.id, runner=runner, mode=mode, precision="float32", device=profile.device, seed=seed, round=round_)
+            Cell(
+                spec=spec.id,
+                runner=runner,
+                mode=mode,
+                precision="float32",
+                device=profile.device,
+                seed=seed,
+                round=round_,
+            )
             for spec in specs
             for mode in modes
         )
         groups += [(runner, cells)] if proving or profile.process == "runner" else [(runner, (cell,)) for cell in cells]
     shuffled = initial.stream(0, "plan", profile.name, round_).permutation(len(groups))
     return [
-        Entry(id=f"r{round_:02}-{i:02}-{groups[g][0]}", kind="prove" if proving else "measure", round=round_, runner=groups[g][0], cells=groups[g][1])
+        Entry(
+            id=f"r{round_:02}-{i:02}-{groups[g][0]}",
+            kind="prove" if proving else "measure",
+            round=round_,
+            runner=groups[g][0],
+            cells=groups[g][1],
+        )
         for i, g in enumerate(shuffled)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -64,7 +65,7 @@ def test_workers_take_turns_by_the_plan_and_never_overlap(tmp_path: Path) -> Non
     assert list(found) == [entry.id for entry in made.entries]
     assert not [r for r in found.values() if isinstance(r, Failed)]
     spans = [(r.started.timestamp(), r.started.timestamp() + r.seconds) for r in found.values()]  # type: ignore[attr-defined]
-    assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
     assert seen[0].total == len(made.entries)
 
 
@@ -109,7 +110,9 @@ def test_entries_of_a_worker_that_died_become_failed_results(tmp_path: Path) -> 
     made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1)
     measuring = next(e for e in made.entries if e.round == 1 and e.runner == "reference")
     for _ in run.supervise(tmp_path, made, CORE):
-        if (tmp_path / "logs" / f"{measuring.id}.log").exists() and (victim := pid_of("suite.launch", str(tmp_path), "reference")):
+        if (tmp_path / "logs" / f"{measuring.id}.log").exists() and (
+            victim := pid_of("suite.launch", str(tmp_path), "reference")
+        ):
             os.kill(victim, signal.SIGKILL)
             until(lambda: trial_pid(tmp_path))
             os.kill(trial_pid(tmp_path) or 0, signal.SIGKILL)
@@ -148,7 +151,9 @@ def test_an_interrupted_run_is_resumed_by_rounds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_worker_stops_its_trial_and_loses_nothing_finished(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_worker_stops_its_trial_and_loses_nothing_finished(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1)
     process = worker(tmp_path, "reference")
     proof = made.entries[0]
@@ -194,7 +199,13 @@ except SuiteError as error:
 
 
 def test_a_lock_is_let_go_when_its_holder_dies(tmp_path: Path) -> None:
-    code = f"import fcntl, os, time; d = os.open({str(tmp_path / 'lock')!r}, os.O_CREAT | os.O_RDWR); fcntl.flock(d, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+    code = f"""
+import fcntl, os, time
+descriptor = os.open({str(tmp_path / "lock")!r}, os.O_CREAT | os.O_RDWR)
+fcntl.flock(descriptor, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()

@@ -12,7 +12,7 @@ MODULES = sorted((ROOT / "suite").rglob("*.py"))
 SPECS = sorted((ROOT / "benchmarks" / "specs").glob("*.yaml"))
 PURE = frozenset({"__init__", "__main__", "base", "reference", "null"})
 TOKENS = sorted(p.stem for p in (ROOT / "suite" / "runners").glob("*.py") if p.stem not in PURE)
-LONGEST = 400
+LONGEST, LONGEST_RUNNER = 400, 480
 LARGEST = 1 << 20
 
 ELSEWHERE = {
@@ -66,7 +66,9 @@ def test_every_module_has_a_test_file(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_stay_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    """A framework is one file, whatever it takes: that file alone may be longer."""
+    runner = path.parent.name == "runners" and path.stem in TOKENS
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= (LONGEST_RUNNER if runner else LONGEST)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)

@@ -45,7 +45,10 @@ def test_the_run_is_named_by_what_decides_it(tmp_path: Path) -> None:
     assert same[0].id == same[1].id
     assert same[0].model_copy(update={"notes": ("other",), "command": "other"}).id == same[0].id
     others = {same[0].model_copy(update={field: "x"}).id for field in ("machine", "source")}
-    others |= {runs.make(tmp_path / "c", epochs=2).id, runs.make(tmp_path / "d", spec=runs.SPEC.replace("0.1", "0.2")).id}
+    others |= {
+        runs.make(tmp_path / "c", epochs=2).id,
+        runs.make(tmp_path / "d", spec=runs.SPEC.replace("0.1", "0.2")).id,
+    }
     assert len(others | {same[0].id}) == 5
 
 
@@ -64,7 +67,11 @@ def test_an_unknown_benchmark_or_case_is_refused_with_those_there_are() -> None:
 
 def test_a_name_takes_every_case_and_a_path_takes_ones_own(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(runs.SPEC)
-    chosen = plan.choose(("mnist-mlp-128", "mnist-mlp-128/tensorflow-recipe", str(tmp_path / "own.yaml")), BENCHMARKS / "specs", data.describe)
+    chosen = plan.choose(
+        ("mnist-mlp-128", "mnist-mlp-128/tensorflow-recipe", str(tmp_path / "own.yaml")),
+        BENCHMARKS / "specs",
+        data.describe,
+    )
     assert [spec.id for spec in chosen] == ["mnist-mlp-128/tensorflow-recipe", "mnist-mlp-128/pytorch-recipe", "tiny"]
 
 

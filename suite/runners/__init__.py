@@ -1,0 +1,1 @@
+"""One file per framework, behind the protocol in ``base``."""

@@ -138,9 +138,16 @@ def modes(token: str) -> tuple[str, ...]:
     """The modes that a runner states, read from its file: its framework may live in another environment."""
     tree = ast.parse((Path(__file__).parent / f"{token}.py").read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "modes" and node.value:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == "modes"
+            and node.value
+        ):
             return tuple(ast.literal_eval(node.value))
-    raise MachineError(f"runner {token!r} states no modes", way_out="Give its class a literal `modes: ClassVar[...] = (...)`.")
+    raise MachineError(
+        f"runner {token!r} states no modes", way_out="Give its class a literal `modes: ClassVar[...] = (...)`."
+    )
 
 
 def find(token: str) -> type[Runner]:
@@ -150,5 +157,7 @@ def find(token: str) -> type[Runner]:
     try:
         module = importlib.import_module(f"suite.runners.{token}")
     except ImportError as error:
-        raise MachineError(f"runner {token!r} cannot be imported: {error}", way_out="`make envs` makes its environment.") from None
+        raise MachineError(
+            f"runner {token!r} cannot be imported: {error}", way_out="`make envs` makes its environment."
+        ) from None
     return cast(type[Runner], module.Runner)
