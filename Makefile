@@ -37,6 +37,9 @@ format: envs  ## bring the code into its standard form
 faults: envs  ## plant faults in the runners and count how many the gate catches
 	$(CORE) -m tests.faults
 
+faults-%:
+	.envs/$*/bin/python -m tests.faults --runner $*
+
 schema: envs  ## write the JSON Schema of a spec, for editors
 	$(CORE) -m suite schema
 

@@ -11,7 +11,7 @@ START_SECONDS = {"torch": 6.0, "tf": 9.0}
 """Starting a process and importing the framework."""
 COMPILE_SECONDS = {"compile": 8.0, "xla": 3.0, "graph": 2.0}
 """Tracing and compiling one cell with a warm cache."""
-PROOF_SECONDS = {"compile": 60.0, "xla": 15.0, "graph": 10.0, "eager": 4.0}
+PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5}
 """Proving one cell with a cold cache."""
 STEP_SECONDS = 5e-4
 FLOPS_PER_SECOND = 5e10

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from suite import data, initial
 from suite.errors import DataError
-from suite.meters.clock import quiet, timed
+from suite.meters.clock import quiet, settled, timed
 from suite.meters.memory import Phases
 from suite.plan import Profile
 from suite.result import Digests, Epoch, Latency, Memory, Scores, Throughput, Training
@@ -92,7 +92,7 @@ def measure(
     held = splits(spec.model_dump_json())
     calls = runner.warmup[mode]
     phases = Phases()
-    cache = compile_cache()
+    cache = compile_cache(kept=mode in runner.cached)
     build_ns, program = timed(runner.build, spec, mode, "float32")
     for name, split in held.items():
         program.stage(name, split.images, split.targets)
@@ -104,31 +104,32 @@ def measure(
     order = warmup_order(spec, seed)
     warmup = tuple(timed(program.train, order)[0] for _ in range(calls))
     program.load(begin)
-    epochs, stopped, best = train(program, spec, seed, held, profile.epochs)
-    weights = program.state().weights
-    final = {name: evaluate(program, spec, name, split, weights) for name, split in held.items()}
-    training = Training(
-        first_step_ns=build_ns + first_ns,
-        compile_cache=cache,
-        warmup_ns=warmup,
-        epochs=tuple(epochs),
-        stopped_early=stopped,
-        best_epoch=best,
-        train=final["train"],
-        validation=final.get("validation"),
-        test=final["test"],
-        weights=initial.fingerprint(weights),
-    )
-    images = held["test"].images
-    latency = tuple(
-        latencies(program, images, size, profile.latency_samples, calls)
-        for size in profile.latency_batches
-        if size <= len(images)
-    )
-    throughput = tuple(
-        throughputs(program, len(images), size, profile.throughput_seconds, calls)
-        for size in profile.throughput_batches
-    )
+    with settled():
+        epochs, stopped, best = train(program, spec, seed, held, profile.epochs)
+        weights = program.state().weights
+        final = {name: evaluate(program, spec, name, split, weights) for name, split in held.items()}
+        training = Training(
+            first_step_ns=build_ns + first_ns,
+            compile_cache=cache,
+            warmup_ns=warmup,
+            epochs=tuple(epochs),
+            stopped_early=stopped,
+            best_epoch=best,
+            train=final["train"],
+            validation=final.get("validation"),
+            test=final["test"],
+            weights=initial.fingerprint(weights),
+        )
+        images = held["test"].images
+        latency = tuple(
+            latencies(program, images, size, profile.latency_samples, calls)
+            for size in profile.latency_batches
+            if size <= len(images)
+        )
+        throughput = tuple(
+            throughputs(program, len(images), size, profile.throughput_seconds, calls)
+            for size in profile.throughput_batches
+        )
     memory = Memory(import_bytes=import_bytes, build_bytes=build_bytes, steady_bytes=phases.end())
     return Measurement(latency, throughput, training, memory)
 
@@ -233,9 +234,9 @@ def throughputs(program: Program, images: int, batch_size: int, seconds: float, 
     return Throughput(batch_size=batch_size, images=images, samples_ns=tuple(samples), warmup_ns=warm)
 
 
-def compile_cache() -> Literal["cold", "warm", "none"]:
-    """Whether compiled code of earlier trials is at hand: ``cold``, ``warm``, or ``none`` where no cache is kept."""
+def compile_cache(*, kept: bool) -> Literal["cold", "warm", "none"]:
+    """Whether compiled code of earlier trials is at hand: ``cold``, ``warm``, or ``none`` where none is ever kept."""
     folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if not folder:
+    if not kept or not folder:
         return "none"
     return "warm" if any(Path(folder).glob("*/*")) else "cold"

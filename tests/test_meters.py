@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite.meters import clock, memory
-from suite.meters.clock import quiet, timed
+from suite.meters.clock import quiet, settled, timed
 from suite.meters.memory import Phases
 
 MIB = 1 << 20
@@ -59,6 +59,13 @@ def test_garbage_collection_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_lives_is_settled_only_within_and_also_after_an_exception() -> None:
+    with pytest.raises(ZeroDivisionError), settled():
+        assert gc.get_freeze_count() > 0
+        _ = 1 / 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_garbage_is_collected_before_what_is_measured() -> None:

@@ -480,3 +480,15 @@ def test_a_short_training_is_left_out_where_whole_ones_are_there() -> None:
     short = make.measured("torch", "compile", 6, 6, spec, 0.5, epochs=1)
     whole = of(spec, 0.975)
     assert claim_table([*whole, short]) == claim_table(whole)
+
+
+def test_the_time_to_a_target_is_training_time_until_it_was_first_reached() -> None:
+    reached, never = (
+        section(build(few(make.run(make.spec(target_accuracy=target))), {}), "Training") for target in (0.9, 0.999)
+    )
+    assert re.search(r"\| 90\.00 %: \d+ ms", reached)
+    assert "99.90 %: reached in 0 of 5 rounds" in never
+    assert "the benchmark states no target accuracy" in section(WHOLE, "Training")
+    found = next(r for r in few(make.run(make.spec(target_accuracy=0.9))) if r.training and r.cell.runner == "torch")
+    epochs = found.training.epochs
+    assert [epoch.test.accuracy >= 0.9 for epoch in epochs] == [False, True, True]

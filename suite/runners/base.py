@@ -106,6 +106,8 @@ class Runner(Protocol):
 
     modes: ClassVar[tuple[str, ...]]
     variants: ClassVar[frozenset[Variant]]
+    cached: ClassVar[frozenset[str]]
+    """Modes whose compiled code a later process finds again."""
     warmup: ClassVar[Mapping[str, int]]
     """Calls of each kind before measuring, by mode: tracing, compiling and caches settle within them."""
 

@@ -73,6 +73,7 @@ class Runner:
 
     modes: ClassVar[tuple[str, ...]] = ("null",)
     variants: ClassVar[frozenset[Variant]] = frozenset()
+    cached: ClassVar[frozenset[str]] = frozenset()
     warmup: ClassVar[Mapping[str, int]] = {"null": 1}
 
     def __init__(self, device: Device, threads: Threads, seed: int) -> None:

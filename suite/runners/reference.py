@@ -123,6 +123,7 @@ class Runner:
 
     modes: ClassVar[tuple[str, ...]] = ("numpy",)
     variants: ClassVar[frozenset[Variant]] = frozenset()
+    cached: ClassVar[frozenset[str]] = frozenset()
     warmup: ClassVar[Mapping[str, int]] = {"numpy": 1}
 
     def __init__(

@@ -413,6 +413,7 @@ class Runner:
 
     modes: ClassVar[tuple[str, ...]] = ("eager", "graph", "xla")
     variants: ClassVar[frozenset[Variant]] = frozenset()
+    cached: ClassVar[frozenset[str]] = frozenset()
     warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3}
 
     def __init__(self, device: Device, threads: Threads, seed: int) -> None:

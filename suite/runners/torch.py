@@ -372,6 +372,7 @@ class Runner:
 
     modes: ClassVar[tuple[str, ...]] = ("eager", "compile")
     variants: ClassVar[frozenset[Variant]] = frozenset()
+    cached: ClassVar[frozenset[str]] = frozenset({"compile"})
     warmup: ClassVar[Mapping[str, int]] = {"eager": 3, "compile": 5}
 
     def __init__(self, device: Device, threads: Threads, seed: int) -> None:

@@ -57,7 +57,8 @@ class Planted:
         context: Context = nullcontext,
     ) -> None:
         self._inner, self._spec, self._program, self._context = inner, spec, program, context
-        self.modes, self.variants, self.warmup = inner.modes, inner.variants, inner.warmup
+        self.modes, self.variants = inner.modes, inner.variants
+        self.cached, self.warmup = inner.cached, inner.warmup
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
