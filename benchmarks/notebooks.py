@@ -16,7 +16,7 @@ from functools import partial
 from benchmarks.sides import blocks, fresh
 from suite.stats import TooFew, speed_ratio
 
-PAIRS = {"torch:eager": "mnist-mlp-128/pytorch-recipe", "tf:xla": "mnist-mlp-128/tensorflow-recipe"}
+PAIRS = {"torch:compile": "mnist-mlp-128/pytorch-recipe", "tf:xla": "mnist-mlp-128/tensorflow-recipe"}
 
 
 def main() -> int:

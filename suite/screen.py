@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from suite.run import Progress
 from suite.spec import Spec
 
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True, highlight=False)
 
 

@@ -5,14 +5,27 @@ from __future__ import annotations
 import copy
 import platform
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import Unsupported
+from suite.layers import Shape
 from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant
 from suite.spec import Spec
+
+
+class _Zeros(dict[int, Array]):
+    """Zeros (n, *output) by n, made when first asked for: a look-up is all that a query costs."""
+
+    def __init__(self, output: Shape, dtype: np.dtype[Any]) -> None:
+        super().__init__()
+        self._output, self._dtype = output, dtype
+
+    def __missing__(self, images: int) -> Array:
+        made = self[images] = np.zeros((images, *self._output), self._dtype)
+        return made
 
 
 class Program:
@@ -22,7 +35,7 @@ class Program:
         self._spec, self._dtype = spec, np.dtype(precision)
         self._state = State({})
         self._images: dict[str, int] = {}
-        self._zeros: dict[int, Array] = {}
+        self._outputs = _Zeros(self._spec.graph[-1].output, self._dtype)
 
     def load(self, state: State) -> None:
         """Keep a copy of the state."""
@@ -35,7 +48,7 @@ class Program:
     def stage(self, split: str, images: Array, targets: Array) -> None:  # noqa: ARG002 - nothing is compared
         """Remember how many images the split holds, and make the outputs of the whole."""
         self._images[split] = len(images)
-        self._outputs(len(images))
+        self._outputs.__missing__(len(images))
 
     def train(self, order: NDArray[np.int32]) -> float:
         """The loop over batches that every runner has, around an empty step; the loss is 0."""
@@ -48,24 +61,19 @@ class Program:
 
     def predict(self, split: str, batch_size: int) -> Array:  # noqa: ARG002 - there is no work to divide
         """Zeros (n, *output) for the whole split."""
-        return self._outputs(self._images[split])
+        return self._outputs[self._images[split]]
 
     def infer(self, images: Array) -> Array:
         """Zeros (n, *output)."""
-        return self._outputs(len(images))
+        return self._outputs[len(images)]
 
     def probe(self, images: Array, targets: Array) -> Probe:  # noqa: ARG002 - nothing is compared
         """Zeros for outputs, loss and gradients; the statistics as loaded."""
-        outputs = self._outputs(len(images))
+        outputs = self._outputs[len(images)]
         tensors = self._spec.tensors.items()
         gradients = {name: np.zeros(t.shape, self._dtype) for name, t in tensors if t.role.trainable}
         statistics = {name: self._state.weights[name].copy() for name, t in tensors if not t.role.trainable}
         return Probe(outputs, outputs, 0.0, gradients, statistics)
-
-    def _outputs(self, images: int) -> Array:
-        if images not in self._zeros:
-            self._zeros[images] = np.zeros((images, *self._spec.graph[-1].output), self._dtype)
-        return self._zeros[images]
 
 
 class Runner:
