@@ -26,6 +26,8 @@ from suite.spec import EarlyStopping, Spec
 EVALUATION_BATCH = 500
 WARMUP_STEPS = 8
 """Full steps of one warm-up call of training; the ragged one follows, as in an epoch."""
+WARMUP_QUERIES = 20
+"""Queries per warm-up call of the mode: a query is short, and processor caches and clocks take milliseconds to settle."""
 MOST_PASSES = 10_000
 """Bound on samples where a pass takes next to no time."""
 
@@ -122,7 +124,7 @@ def measure(
         )
         images = held["test"].images
         latency = tuple(
-            latencies(program, images, size, profile.latency_samples, calls)
+            latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls)
             for size in profile.latency_batches
             if size <= len(images)
         )

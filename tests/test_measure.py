@@ -157,10 +157,10 @@ def test_everything_is_asked_in_order_and_every_sample_kept_with_the_warm_up_apa
     epoch = [("train", 1437), ("predict", ("test", 500))]
     final = [("predict", ("train", 500)), ("predict", ("test", 500))]
     assert asked[:12] == [("load", 0), ("train", 64), *warm, ("load", 0), *epoch, *epoch, *final]
-    assert [len(images) for kind, images in asked if kind == "infer"] == [1] * (3 + 4)
+    assert [len(images) for kind, images in asked if kind == "infer"] == [1] * (3 * measure.WARMUP_QUERIES + 4)
     latency, training = taken.latency[0], taken.training
     assert [item.batch_size for item in taken.latency] == [1], "400 images are more than there are"
-    assert (len(latency.warmup_ns), len(latency.samples_ns)) == (3, 4)
+    assert (len(latency.warmup_ns), len(latency.samples_ns)) == (3 * measure.WARMUP_QUERIES, 4)
     assert (len(training.warmup_ns), len(training.epochs)) == (3, 2)
     assert [(item.batch_size, item.images) for item in taken.throughput] == [(100, 360), (256, 360)]
     for item in taken.throughput:
