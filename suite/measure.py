@@ -27,7 +27,7 @@ EVALUATION_BATCH = 500
 WARMUP_STEPS = 8
 """Full steps of one warm-up call of training; the ragged one follows, as in an epoch."""
 WARMUP_QUERIES = 20
-"""Queries per warm-up call of the mode: a query is short, and processor caches and clocks take milliseconds to settle."""
+"""Queries per warm-up call of the mode: a query is short, while caches and clocks take milliseconds to settle."""
 MOST_PASSES = 10_000
 """Bound on samples where a pass takes next to no time."""
 
