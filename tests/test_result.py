@@ -8,7 +8,8 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,25 +122,28 @@ def test_nesting_is_counted_outside_strings_alone() -> None:
         assert result._depth(text.encode()) == deepest
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Callable[[int], None]]:
-    """Limit the size of files, as a disk with so many bytes left would."""
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Limit the size of files, as a disk with so many bytes left would, and only here: pytest may write to one."""
     limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
+def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     result.write(path, make.failed())
     before = path.read_bytes()
-    small_disk(100)
-    with pytest.raises(RunError, match="cannot be written"):
-        result.write(path, make.measured())
-    with pytest.raises(RunError, match="cannot be written"):
-        result.write(tmp_path / "two.json", make.measured())
+    with small_disk(100):
+        with pytest.raises(RunError, match="cannot be written"):
+            result.write(path, make.measured())
+        with pytest.raises(RunError, match="cannot be written"):
+            result.write(tmp_path / "two.json", make.measured())
     assert [p.name for p in tmp_path.iterdir()] == ["one.json"]
     assert path.read_bytes() == before
 
