@@ -9,11 +9,11 @@ import pytest
 
 from suite import measure, scores
 from suite.runners import base, null, reference
-from suite.runners.base import Runner, Threads
+from suite.runners.base import Runner
 from suite.spec import Spec
-from tests import frames, runs
+from tests import contract, frames, runs
 
-THREADS = Threads(intra=1, inter=1)
+THREADS = contract.THREADS  # a framework takes its threads once per process
 
 
 @pytest.fixture
