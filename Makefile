@@ -18,7 +18,7 @@ preflight:  ## can this machine run the suite, and what will it cost?
 envs:  ## install the environments, one per framework, from the lock files
 	@$(PYTHON) -m suite.bootstrap
 
-bench: envs  ## compare the frameworks on this machine: about ten minutes, then a report
+bench: envs  ## compare the frameworks on this machine: about twelve minutes, then a report
 	@$(CORE) -m suite run quick
 
 test: envs  ## the core's tests without any framework, then each framework's

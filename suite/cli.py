@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
     "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
-    "frameworks in about ten minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
+    "frameworks in about twelve minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is, and getting it.")
 app.add_typer(data_app, name="data")

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from suite.plan import Entry, Plan
 from suite.spec import Spec
 
-START_SECONDS = {"torch": 6.0, "tf": 9.0}
+START_SECONDS = {"torch": 5.0, "tf": 5.0}
 """Starting a process and importing the framework."""
-COMPILE_SECONDS = {"compile": 8.0, "xla": 3.0, "graph": 2.0}
+COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0}
 """Tracing and compiling one cell with a warm cache."""
 PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5}
 """Proving one cell with a cold cache."""
 STEP_SECONDS = 5e-4
-FLOPS_PER_SECOND = 5e10
+FLOPS_PER_SECOND = 1e11
 """Of small layers on two cores; all of these were seen there and serve only to predict."""
 
 
