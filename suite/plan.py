@@ -41,6 +41,8 @@ class Profile(Frozen):
     process: Literal["runner", "cell"] = Field(description="one process per runner and round, or one per cell")
     threads: Threads | None = Field(None, description="null: as many as there are cores, one operation at a time")
     device: Device = "cpu"
+    deterministic: bool = Field(False, description="ask each framework for deterministic algorithms, at their price")
+    gpu_meter: bool | None = Field(None, description="meter the GPU; null: where the device is cuda")
     epochs: PositiveInt | None = Field(None, description="cap on each spec's epochs")
     latency_batches: tuple[PositiveInt, ...] = (1,)
     latency_samples: PositiveInt = 200

@@ -3,7 +3,7 @@
 A Result holds raw values; statistics are derived.  What is unknown is null.  Result files come from anywhere, so
 reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absurd values are refused by file and place.
 
-Schema history: 1, the first.
+Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set.  Both are read.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, model_v
 from suite.errors import ResultError, RunError
 from suite.layers import Frozen
 from suite.spec import Spec
+from suite.trace import Trace
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
 MAX_FILE_BYTES = 32 << 20
 MAX_DEPTH = 48
 
@@ -83,10 +85,13 @@ class Environment(Frozen):
     source: Digest = Field(description="over the suite's own source files")
     commit: Word | None = None
     lock: Digest | None = None
-    image: Word | None = None
+    place: Literal["native", "container"] = "native"
+    image: Word | None = Field(None, description="the container image's id, where whoever started it told")
+    build: dict[Word, Word] = Field({}, description="what the image was built from: base, lock, commit")
     packages: dict[Word, Word] = Field({})
     libraries: dict[Word, Word] = Field({}, description="the framework and the libraries under it, as the runner tells")
     devices: dict[Word, Word] = Field({}, description="what the framework sees, or why not")
+    settings: dict[Word, Word] = Field({}, description="the framework's switches that decide numbers: tf32, ...")
     threads_intra: Count | None = None
     threads_inter: Count | None = None
     denormals: Literal["flushed", "kept"] | None = None
@@ -158,7 +163,7 @@ class Training(Frozen):
 
 
 class Memory(Frozen):
-    """Peak resident bytes of the process while importing, building and measuring; null where not to be had."""
+    """Peak bytes: resident, by phase; of the GPU above its idle baseline; of the framework's allocator there.  Or null."""
 
     import_bytes: Count | None
     build_bytes: Count | None
@@ -168,7 +173,7 @@ class Memory(Frozen):
 
 
 class _Record(Frozen):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     run: Word
     entry: Word
     cell: Cell
@@ -194,6 +199,7 @@ class Measured(_Record):
     throughput: tuple[Throughput, ...]
     training: Training | None
     memory: Memory
+    gpu: Trace | None = Field(None, description="null where no GPU was to be metered")
 
     @property
     def complete(self) -> bool:
@@ -314,8 +320,9 @@ def read(path: Path) -> Measured | Proof | Failed:
     """Read one result file.  Raises ResultError with the file's name and the place of what is wrong."""
     raw = read_json(path)
     version = raw.get("schema_version")
-    if version != SCHEMA:
-        raise ResultError(f"has schema version {str(version)[:20]!r}; this suite reads {SCHEMA}", where=str(path))
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise ResultError(f"has schema version {str(version)[:20]!r}; this suite reads {known}", where=str(path))
     return validate(path, raw, _ADAPTER)
 
 

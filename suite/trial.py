@@ -45,7 +45,10 @@ class Trial:
 
     def _start(self) -> Runner:
         seed = self._entry.cells[0].seed  # a round has one
-        return base.find(self._entry.runner)(self._plan.profile.device, self._plan.threads, seed)
+        profile = self._plan.profile
+        return base.find(self._entry.runner)(
+            profile.device, self._plan.threads, seed, deterministic=profile.deterministic
+        )
 
     def run(self) -> None:
         """Every cell in turn."""

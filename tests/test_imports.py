@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
 SPEC = ("errors", "layers", "problems", "reading", "recipe", "spec")
-CORE = (*SPEC, "stats", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
+CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
 RUNNER = ("errors", "layers", "recipe", "spec", "initial", "reference", "reference.*", "runners.base")
 
 # The first pattern that fits a module is its law; a module without one may import whatever is no framework.
@@ -24,12 +24,13 @@ LAWS: dict[str, tuple[str, ...]] = {
     "reading": ("errors", "problems"),
     "recipe": ("errors", "layers"),
     "spec": ("errors", "layers", "problems", "reading", "recipe"),
-    "result": (*SPEC, "stats"),
+    "trace": ("errors", "layers"),
+    "result": (*SPEC, "stats", "trace"),
     "initial": SPEC,
     "data": (*SPEC, "stats", "data.*"),
     "data.*": (*SPEC, "stats", "data", "data.*"),
     "meters": (*SPEC, "stats", "meters.*"),
-    "meters.*": (*SPEC, "stats", "meters", "meters.*"),
+    "meters.*": (*SPEC, "stats", "trace", "meters", "meters.*"),
     "reference": (*SPEC, "runners.base", "reference.*"),
     "reference.*": (*SPEC, "runners.base", "reference", "reference.*"),
     "runners": (),
@@ -38,8 +39,8 @@ LAWS: dict[str, tuple[str, ...]] = {
     "runners.*": RUNNER,
     "identity": (*CORE, "result", "identity.*"),
     "identity.*": (*CORE, "result", "identity", "identity.*"),
-    "report": (*SPEC, "stats", "result", "report.*"),
-    "report.*": (*SPEC, "stats", "result", "report", "report.*"),
+    "report": (*SPEC, "stats", "trace", "result", "report.*"),
+    "report.*": (*SPEC, "stats", "trace", "result", "report", "report.*"),
 }
 RUNNERS = {"trial": "the only one to find a runner", "runners.__main__": "asks a runner what it offers"}
 """Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""

@@ -16,6 +16,7 @@ LONGEST, LONGEST_RUNNER = 400, 480
 LARGEST = 1 << 20
 
 ELSEWHERE = {
+    "suite/trace.py": "part of the record: test_result.py",
     "suite/errors.py": "nothing to call: every test of an error raises one",
     "suite/__main__.py": "one line, which test_cli.py starts as a process",
     "suite/bootstrap.py": "makes what preflight.py has checked: test_preflight.py",

@@ -102,7 +102,10 @@ class Program(Protocol):
 
 
 class Runner(Protocol):
-    """One framework in one process.  Constructing it sets threads, denormals and the device, once."""
+    """One framework in one process.  Constructing it sets threads, denormals, the device and determinism, once.
+
+    Raises MachineError where the device is not there.
+    """
 
     modes: ClassVar[tuple[str, ...]]
     variants: ClassVar[frozenset[Variant]]
@@ -111,7 +114,7 @@ class Runner(Protocol):
     warmup: ClassVar[Mapping[str, int]]
     """Calls of each kind before measuring, by mode: tracing, compiling and caches settle within them."""
 
-    def __init__(self, device: Device, threads: Threads, seed: int) -> None: ...
+    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None: ...
 
     def missing(self, mode: str) -> str | None:
         """Why this machine cannot offer ``mode``, or None."""
@@ -123,6 +126,18 @@ class Runner(Protocol):
 
     def devices(self) -> dict[str, str]:
         """What the framework sees: ``{"cpu": "...", "cuda": "name" or "why not"}``."""
+        ...
+
+    def settings(self) -> dict[str, str]:
+        """The switches that decide numbers, as set: tf32, deterministic and, on a GPU, how algorithms are chosen."""
+        ...
+
+    def gpu(self) -> str | None:
+        """UUID of the GPU that it computes on, as the driver writes it (``GPU-...``); None on the processor."""
+        ...
+
+    def allocator_peak(self) -> int | None:
+        """Peak bytes of the framework's own allocator on the GPU since the last call; None on the processor."""
         ...
 
     def build(self, spec: Spec, mode: str, precision: Precision) -> Program:

@@ -84,7 +84,7 @@ class Runner:
     cached: ClassVar[frozenset[str]] = frozenset()
     warmup: ClassVar[Mapping[str, int]] = {"null": 1}
 
-    def __init__(self, device: Device, threads: Threads, seed: int) -> None:
+    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:
         pass
 
     def missing(self, mode: str) -> str | None:
@@ -98,6 +98,18 @@ class Runner:
     def devices(self) -> dict[str, str]:
         """None is used."""
         return {"cpu": "not used", "cuda": "not used"}
+
+    def settings(self) -> dict[str, str]:
+        """Nothing is to be set."""
+        return {}
+
+    def gpu(self) -> str | None:
+        """None is used."""
+        return None
+
+    def allocator_peak(self) -> int | None:
+        """Nothing is allocated on a GPU."""
+        return None
 
     def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
         """Raises Unsupported for another mode."""

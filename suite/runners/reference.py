@@ -127,7 +127,13 @@ class Runner:
     warmup: ClassVar[Mapping[str, int]] = {"numpy": 1}
 
     def __init__(
-        self, device: Device, threads: Threads, seed: int, *, variants: frozenset[Variant] = frozenset()
+        self,
+        device: Device,
+        threads: Threads,
+        seed: int,
+        *,
+        deterministic: bool = True,  # noqa: ARG002 - NumPy always is
+        variants: frozenset[Variant] = frozenset(),
     ) -> None:
         """``variants`` are computed instead of the canonical semantics."""
         self._device, self._threads, self._seed, self._computed = device, threads, seed, variants
@@ -147,6 +153,18 @@ class Runner:
     def devices(self) -> dict[str, str]:
         """The processor alone."""
         return {"cpu": platform.processor() or platform.machine(), "cuda": "NumPy computes on the processor only"}
+
+    def settings(self) -> dict[str, str]:
+        """Nothing is to be set."""
+        return {}
+
+    def gpu(self) -> str | None:
+        """None is used."""
+        return None
+
+    def allocator_peak(self) -> int | None:
+        """Nothing is allocated on a GPU."""
+        return None
 
     def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
         """Raises Unsupported for another mode or device."""

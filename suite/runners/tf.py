@@ -416,7 +416,7 @@ class Runner:
     cached: ClassVar[frozenset[str]] = frozenset()
     warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3}
 
-    def __init__(self, device: Device, threads: Threads, seed: int) -> None:
+    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:  # noqa: ARG002 - next
         self._cuda, self._seed = device == "cuda", seed
         tf.config.threading.set_intra_op_parallelism_threads(threads.intra)
         tf.config.threading.set_inter_op_parallelism_threads(threads.inter)

@@ -375,7 +375,7 @@ class Runner:
     cached: ClassVar[frozenset[str]] = frozenset({"compile"})
     warmup: ClassVar[Mapping[str, int]] = {"eager": 3, "compile": 5}
 
-    def __init__(self, device: Device, threads: Threads, seed: int) -> None:
+    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:  # noqa: ARG002 - next
         """Raises MachineError where ``device`` is not there."""
         if device == "cuda" and (reason := _no_cuda()):
             raise MachineError(reason, way_out="Use the device cpu.")
