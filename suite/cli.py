@@ -41,6 +41,8 @@ data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is,
 app.add_typer(data_app, name="data")
 
 ABOUT_BENCHMARK = "a name from `suite list`, one case of it as name/case, or the path of a YAML file"
+ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
+ABOUT_DEVICE = "cpu or cuda, instead of the profile's"
 ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,compile; may be repeated"
 
 
@@ -118,9 +120,7 @@ def data_fetch(
 
 @app.command("run")
 def run_(
-    profile: Annotated[
-        str, typer.Argument(help="how much to measure: a name from benchmarks/profiles, or the path of a YAML file")
-    ] = "quick",
+    profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "quick",
     benchmark: Annotated[
         list[str] | None, typer.Option("--benchmark", "-b", help=f"instead of the profile's: {ABOUT_BENCHMARK}")
     ] = None,
@@ -131,6 +131,10 @@ def run_(
         int | None, typer.Option(min=0, help="how often to measure everything; five are needed to rank, 0 only proves")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="train at most this long")] = None,
+    device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic", help="ask each framework for deterministic algorithms")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")
     ] = False,
@@ -143,7 +147,10 @@ def run_(
 
     Press Ctrl-C at any time: the same command finds what is finished and goes on from there.
     """
-    wanted = _profile(profile, benchmark, runner, rounds, epochs)
+    wanted = _profile(
+        profile, benchmarks=tuple(benchmark or ()), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
+        device=device, deterministic=deterministic,
+    )  # fmt: skip
     command = shlex.join(["suite", *sys.argv[1:]])
     if dry_run:
         made = run.draft(wanted, command)
@@ -157,17 +164,9 @@ def run_(
     raise typer.Exit(_report(folder, point=reports.resolve() / "latest"))
 
 
-def _profile(
-    name: str, benchmarks: list[str] | None, runners: list[str] | None, rounds: int | None, epochs: int | None
-) -> Profile:
-    """The named profile with what the caller wants otherwise.  Raises SpecError."""
-    asked = {
-        "benchmarks": tuple(benchmarks) if benchmarks else None,
-        "runners": _runners(runners) if runners else None,
-        "rounds": rounds,
-        "epochs": epochs,
-    }
-    changes: dict[str, Any] = {field: value for field, value in asked.items() if value is not None}
+def _profile(name: str, **asked: Any) -> Profile:
+    """The named profile with what the caller wants otherwise; null and empty is as it has it.  Raises SpecError."""
+    changes = {field: value for field, value in asked.items() if value not in (None, (), {})}
     try:
         return Profile.model_validate({**dict(run.profile(name)), **changes})
     except ValidationError as error:
@@ -196,8 +195,7 @@ def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
             raise RunError("this run is under way already", where=str(folder), way_out="Wait for it, or stop it.")
         if again and (folder / "results").exists():
             (folder / "results").rename(folder / f"results-{len(list(folder.glob('results-*'))) + 1}")
-        if moved := launch.resume(folder, made):
-            say(f"{moved} results of a round that was broken off are set aside; that round is done again whole.")
+        _resume(folder, made)
         left = launch.unfinished(folder, made)
         if not left:
             hint = "; `--again` measures them again" if made.profile.rounds else ""
@@ -212,17 +210,52 @@ def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
             screen.follow(made, progress)
 
 
+def _resume(folder: Path, made: Plan) -> None:
+    if moved := launch.resume(folder, made):
+        say(f"{moved} results of rounds that were broken off, or failed, are set aside; these are done again whole.")
+
+
 def _report(folder: Path, point: Path | None = None) -> int:
     """Write a run's report, print its answer, and let the link ``point`` lead to it; returns the exit status."""
     outcome = report.write(folder)
     if point is not None:
         with contextlib.suppress(OSError):  # not every file system has links, and a folder of that name stays
-            temporary = point.with_name(f".{point.name}.{os.getpid()}")
-            temporary.symlink_to(folder.name)
-            temporary.replace(point)
+            run.point(point, folder)
     out.print("\n", screen.answer(outcome.answer), sep="")
     say(f"\nreport: {folder / 'report.md'}")
     return 1 if outcome.failed else 0
+
+
+@app.command(rich_help_panel="For containers")
+def prepare(
+    profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "full",
+    device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
+    reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = run.REPORTS,
+) -> None:
+    """Fetch the data and make the plan, or find the same question's unfinished run; then workers can begin.
+
+    The link .compose in the folder of reports leads to the run: `python -m suite.launch reports/.compose TOKEN` is the
+    worker of one framework, and `suite conclude reports/.compose` ends the run.
+    """
+    run.refuse_unwritable(reports)
+    command = os.environ.get("PARITY_COMMAND") or shlex.join(["suite", *sys.argv[1:]])
+    wanted = _profile(profile, device=device)
+    folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
+    _tell(made.notes)
+    if busy := launch.working(folder, made):
+        raise RunError(f"this run is under way already: {', '.join(busy)} at work", where=str(folder))
+    _resume(folder, made)
+    left = launch.unfinished(folder, made)
+    say(f"{len(left)} of {len(made.entries)} trials to do, {screen.spoken(estimate.total(made, left))}, into {folder}")
+    run.point(reports.resolve() / ".compose", folder)
+
+
+@app.command(rich_help_panel="For containers")
+def conclude(folder: Annotated[Path, typer.Argument(help="a run's folder, or a link to it")]) -> None:
+    """End a run whose workers are gone: what they did not do has failed; then the report."""
+    folder = folder.resolve()
+    launch.conclude(folder, plan.read(folder))
+    raise typer.Exit(_report(folder, point=folder.parent / "latest"))
 
 
 @app.command("report")

@@ -22,20 +22,27 @@ from typing import NoReturn
 
 from suite import plan, result
 from suite.environment import ROOT
-from suite.errors import RunError
+from suite.errors import ResultError, RunError, SuiteError
 from suite.plan import STOPPED, Entry, Plan
 from suite.result import Cause, Failed
 
 WAIT_SECONDS = 0.1
 GRACE_SECONDS = 10.0
 """How long a trial that is told to stop may take to flush."""
-ARRIVAL_SECONDS = 120.0
+ARRIVAL_SECONDS = float(os.environ.get("PARITY_ARRIVAL_SECONDS", "120"))
 """How long the others wait for a worker that has never started."""
+TRIED_AGAIN = frozenset({Cause.WORKER_DIED, Cause.OUT_OF_MEMORY, Cause.TIMED_OUT})
+"""What the machine did to a cell, another try may spare it; what its framework did is an answer, and stays."""
+
+
+def files(folder: Path, entry: Entry) -> list[Path]:
+    """Where the cells of ``entry`` leave their results."""
+    return [folder / "results" / entry.file(cell) for cell in entry.cells]
 
 
 def finished(folder: Path, entry: Entry) -> bool:
     """Whether every cell of ``entry`` has left a result."""
-    return all((folder / "results" / entry.file(cell)).exists() for cell in entry.cells)
+    return all(path.exists() for path in files(folder, entry))
 
 
 def unfinished(folder: Path, made: Plan) -> tuple[Entry, ...]:
@@ -46,25 +53,48 @@ def unfinished(folder: Path, made: Plan) -> tuple[Entry, ...]:
 def resume(folder: Path, made: Plan) -> int:
     """Make an interrupted run ready to go on; returns how many results were set aside.
 
-    A measuring round that was broken off is done again whole, for half a round from another day is no pair: what it
-    left moves to ``superseded/``.  Proofs stand alone and are kept.
+    What failed for want of time, memory or a worker is tried again.  A measuring round that was broken off, or that
+    holds such a failure, is done again whole, for half a round from another day is no pair: what it left moves to
+    ``superseded/``.  Proofs stand alone: those that came out are kept.
     """
     (folder / "results").mkdir(parents=True, exist_ok=True)
     for stale in (folder / "workers").glob("*.started"):
         stale.unlink()
-    moved = 0
-    broken = {entry.round for entry in unfinished(folder, made) if entry.round}
-    for entry in made.entries:
-        if entry.round not in broken:
-            continue
-        for cell in entry.cells:
-            path = folder / "results" / entry.file(cell)
-            if path.exists():
-                aside = folder / "superseded" / f"{time.time_ns()}-{path.name}"
-                aside.parent.mkdir(exist_ok=True)
-                path.rename(aside)
-                moved += 1
-    return moved
+    there = [(entry, path) for entry in made.entries for path in files(folder, entry) if path.exists()]
+    failed = {path for _, path in there if _to_try_again(path)}
+    broken = {entry.round for entry in unfinished(folder, made)} | {e.round for e, path in there if path in failed}
+    aside = [path for entry, path in there if path in failed or (entry.round and entry.round in broken)]
+    for path in aside:
+        target = folder / "superseded" / f"{time.time_ns()}-{path.name}"
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    return len(aside)
+
+
+def _to_try_again(path: Path) -> bool:
+    """Whether a result is a failure worth another try, or no result at all."""
+    try:
+        found = result.read(path)
+    except ResultError:
+        return True
+    return isinstance(found, Failed) and found.cause in TRIED_AGAIN
+
+
+def conclude(folder: Path, made: Plan) -> None:
+    """Record as failed what is unfinished: no worker is left that would do it.  Raises RunError if one is."""
+    if busy := working(folder, made):
+        raise RunError(f"{', '.join(busy)} still at work", where=str(folder), way_out="Wait for the run to end.")
+    for entry in unfinished(folder, made):
+        record_failure(folder, made, entry, Cause.WORKER_DIED, f"the worker for {entry.runner} ended before its turn")
+
+
+def working(folder: Path, made: Plan) -> list[str]:
+    """The frameworks whose workers are alive."""
+    alive = []
+    for token in sorted({entry.runner for entry in made.entries}):
+        with locked(folder / "workers" / f"{token}.lock", wait=False) as free:
+            alive += [] if free is not None else [token]
+    return alive
 
 
 @contextlib.contextmanager
@@ -111,6 +141,8 @@ def _turn(folder: Path, made: Plan, token: str, waited: float) -> bool:
         if not any(entry.runner == token for entry in left):
             return False
         if left[0].runner == token:
+            done = len(made.entries) - len(left)
+            _say(f"[{done + 1}/{len(made.entries)}] {left[0].id}: {left[0].kind} {len(left[0].cells)} cells")
             run_trial(folder, made, left[0], lock)
         elif _dead(folder, left[0].runner, waited):
             reason = f"the worker for {left[0].runner} died, or never came"
@@ -206,6 +238,10 @@ def trial_environment(folder: Path, made: Plan) -> dict[str, str]:
     }
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a worker has no other voice
+
+
 def _interrupted(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
     raise KeyboardInterrupt
 
@@ -217,8 +253,8 @@ def main(arguments: list[str]) -> int:
         work(Path(arguments[0]).resolve(), arguments[1])
     except KeyboardInterrupt:
         return 130
-    except RunError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a worker has no other voice
+    except SuiteError as error:
+        _say(str(error))
         return 1
     return 0
 

@@ -76,6 +76,28 @@ def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], N
     return folder, plan.read(folder)
 
 
+def refuse_unwritable(reports: Path) -> None:
+    """Raises RunError, with the way out, where this user cannot write into the folder of reports."""
+    if os.access(reports, os.W_OK | os.X_OK):
+        return
+    user, group = os.getuid(), os.getgid()
+    owner = reports.stat() if reports.exists() else None
+    what = f"user {user}, group {group}, cannot write here" if owner else "does not exist"
+    way_out = (
+        "Run as its owner: PARITY_UID=$(id -u) PARITY_GID=$(id -g) docker compose up; `make docker-bench` does so."
+    )
+    if owner:
+        way_out += f" Or give it away: chown {user}:{group} reports. It belongs to user {owner.st_uid}."
+    raise RunError(what, where=str(reports), way_out=way_out)
+
+
+def point(link: Path, folder: Path) -> None:
+    """Let the symbolic link ``link`` lead to ``folder``, which lies beside it, whatever it led to before."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.symlink_to(folder.name)
+    temporary.replace(link)
+
+
 def pythons(tokens: tuple[str, ...]) -> dict[str, Path]:
     """The interpreter of each runner's environment; a runner without one runs in the core's.
 

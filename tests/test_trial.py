@@ -161,7 +161,7 @@ def test_the_reference_in_a_proof_knows_the_variants_asked_for(
     class Variant(reference.Runner):
         variants = frozenset({"adam_epsilon_before_correction"})
 
-        def __init__(self, device: base.Device, threads: base.Threads, seed: int) -> None:
+        def __init__(self, device: base.Device, threads: base.Threads, seed: int, **switches: object) -> None:
             super().__init__(device, threads, seed, variants=self.variants)
 
     with_runner(Variant)
