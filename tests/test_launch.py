@@ -150,6 +150,58 @@ def test_an_interrupted_run_is_resumed_by_rounds(tmp_path: Path) -> None:
     assert len(list((tmp_path / "superseded").iterdir())) == moved
 
 
+@pytest.mark.parametrize(("cause", "again"), [(c, c in launch.TRIED_AGAIN) for c in Cause])
+def test_what_the_machine_did_is_tried_again_and_what_the_framework_did_stays(
+    tmp_path: Path, cause: Cause, again: bool
+) -> None:
+    made = runs.make(tmp_path)
+    for entry in made.entries:
+        launch.record_failure(tmp_path, made, entry, Cause.UNSUPPORTED, "kept")
+    failed = next(e for e in made.entries if e.round == 1)
+    for path in launch.files(tmp_path, failed):
+        path.unlink()
+    launch.record_failure(tmp_path, made, failed, cause, "once")
+    launch.resume(tmp_path, made)
+    assert {e.round for e in launch.unfinished(tmp_path, made)} == ({1} if again else set())
+
+
+def test_a_proof_that_failed_for_want_of_a_worker_is_tried_again_alone(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, runners={"reference": ("numpy",), "null": ("null",)})
+    for entry in made.entries:
+        launch.record_failure(tmp_path, made, entry, Cause.UNSUPPORTED, "kept")
+    failed, kept = (e for e in made.entries if e.round == 0)
+    for path in launch.files(tmp_path, failed):
+        path.unlink()
+    launch.record_failure(tmp_path, made, failed, Cause.WORKER_DIED, "once")
+    assert launch.resume(tmp_path, made) == len(failed.cells)
+    assert launch.unfinished(tmp_path, made) == (failed,)
+    assert launch.finished(tmp_path, kept)
+
+
+def test_a_result_that_cannot_be_read_is_set_aside_and_done_again(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    list(run.supervise(tmp_path, made, CORE))
+    broken = next(e for e in made.entries if e.round == 2)
+    launch.files(tmp_path, broken)[0].write_text('{"schema_version": ')
+    launch.resume(tmp_path, made)
+    assert {e.round for e in launch.unfinished(tmp_path, made)} == {2}
+
+
+def test_concluding_a_run_records_what_never_came(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    launch.conclude(tmp_path, made)
+    found = outcomes(tmp_path)
+    assert len(found) == len(made.entries)
+    assert {r.cause for r in found.values() if isinstance(r, Failed)} == {Cause.WORKER_DIED}
+
+
+def test_a_run_is_not_concluded_while_a_worker_is_alive(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    with launch.locked(tmp_path / "workers" / "null.lock"), pytest.raises(RunError, match="null still at work"):
+        launch.conclude(tmp_path, made)
+    assert len(launch.unfinished(tmp_path, made)) == len(made.entries)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_worker_stops_its_trial_and_loses_nothing_finished(
     tmp_path: Path, number: signal.Signals
