@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from suite import __version__
+from suite import __version__, envs
 from suite.result import Environment, Gpu, Processor
 from suite.spec import digest
 
@@ -24,7 +24,7 @@ TELLING = ("cli.py", "stats.py", "estimate.py", "preflight.py", "bootstrap.py", 
 
 def lock_digest(token: str) -> str | None:
     """Digest of the lock file that a runner's environment is installed from; null if there is none."""
-    path = ROOT / "docker" / "locks" / f"{token}.txt"
+    path = envs.lock(ROOT, token)
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else None
 
 
@@ -51,6 +51,17 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")
+
+
+def build() -> dict[str, str]:
+    """What the image that this process runs in was built from, as far as its build was told; natively nothing."""
+    stated = {name: os.environ.get(f"PARITY_{name.upper()}") for name in ("base", "base_digest", "inputs", "cuda")}
+    return {name: value for name, value in stated.items() if value} if in_container() else {}
+
+
+def in_container() -> bool:
+    """Whether this process runs in an image of the suite, which says so."""
+    return os.environ.get("PARITY_PLACE") == "container"
 
 
 @functools.cache
@@ -123,7 +134,9 @@ def describe(token: str) -> Environment:
         source=source_digest(),
         commit=commit(),
         lock=lock_digest(token) or lock_digest("core"),
+        place="container" if in_container() else "native",
         image=os.environ.get("PARITY_IMAGE") or None,
+        build=build(),
         packages=packages(),
         governor=_text(CPU / "cpu0" / "cpufreq" / "scaling_governor"),
         turbo=turbo(),

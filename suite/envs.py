@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 INSTALL_PYTHON = "install Python 3.11, 3.12 or 3.13 and run `make PYTHON=python3.13 ...`"
+DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
+"""Where a machine with an NVIDIA driver has one of these."""
+
+
+def cuda() -> bool:
+    """Whether CUDA libraries are wanted: PARITY_CUDA says it (1 or 0); without it, an NVIDIA driver does."""
+    stated = os.environ.get("PARITY_CUDA")
+    return stated != "0" if stated else any(Path(path).exists() for path in DRIVERS)
+
+
+def lock(root: Path, token: str) -> Path:
+    """The lock of a framework; where its CUDA libraries have a lock of their own and are wanted, that one."""
+    plain = root / "docker" / "locks" / f"{token}.txt"
+    own = plain.with_name(f"{token}-cuda.txt")
+    return own if own.is_file() and cuda() else plain
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,7 @@ class Environment:
     @property
     def lock(self) -> Path:
         """The hash-pinned list of its packages."""
-        return self.root / "docker" / "locks" / f"{self.name}.txt"
+        return lock(self.root, self.name)
 
     def stamp(self, python: str) -> str:
         """What makes this installation the right one: the lock, the Python (``3.11``) and the place."""

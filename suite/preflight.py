@@ -158,7 +158,7 @@ def check(root: Path) -> Python | None:
         MachineError: something makes it impossible, in one sentence.
     """
     wanted = environments(root)
-    missing = [environment.name for environment in wanted if not environment.ready()]
+    missing = [environment.lock.stem for environment in wanted if not environment.ready()]
     if not missing:
         print(f"preflight: all installed ({', '.join(environment.name for environment in wanted)})")
         return None
