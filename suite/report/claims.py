@@ -167,11 +167,12 @@ def _alternative(
     """The same framework's values in the case that makes the other choice, or none at its full schedule."""
     name = arena.spec.split("/")[0]
     for other, cells in evidence.arenas.items():
-        alike = (other.run, other.machine, other.device, other.precision)
+        alike = (other.run, other.machine, other.place, other.device, other.precision)
         if case is None or other.spec != f"{name}/{case}":
             continue
         speaker = favourites(evidence, rows, other).get(runner)
-        if alike == (arena.run, arena.machine, arena.device, arena.precision) and speaker:
+        here = (arena.run, arena.machine, arena.place, arena.device, arena.precision)
+        if alike == here and speaker:
             seeds = per_seed(cells[speaker], claim.metric)
             if seeds and seeds.complete and not unproven(evidence, cells[speaker]):
                 return list(seeds.values.values())

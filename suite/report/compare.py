@@ -32,6 +32,15 @@ class Question:
     def __str__(self) -> str:
         return f"{self.kind}, batch {self.batch_size:,}" if self.batch_size else str(self.kind)
 
+    @property
+    def timed(self) -> Question:
+        """What the same work is asked for its time: the instrument's share is one of time, whatever is compared."""
+        return self
+
+    def missing(self, result: Measured) -> str:  # noqa: ARG002 - energy has reasons to tell
+        """Why a cell that was asked has no costs, where there is a reason to tell."""
+        return ""
+
     def costs(self, result: Measured) -> tuple[float, ...]:
         """Samples of one cell: ns per query for latency, else ns per image; empty if it was not asked."""
         match self.kind:
@@ -125,7 +134,7 @@ def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Q
         if isinstance(standing, NotProven):
             return NotRanked(standing.reason)
         variants = standing.variants
-    share = null_share(evidence, arena, results, question)
+    share = null_share(evidence, arena, results, question.timed)
     if share is not None and share > NULL_LIMIT:
         words = f"the instrument costs {digits(100 * share, 2)} % of the shortest sample: over 1 %"
         return NotRanked(words, failure=False)
@@ -157,7 +166,9 @@ def best(evidence: Evidence, arena: Arena, runner: str, question: Question) -> B
             series[contender], variants[contender] = costs, standing
     if not series:
         if not reasons:
-            return NotRanked(absent(evidence, arena, runner))
+            cells = [r for c, rs in evidence.arenas[arena].items() if c.runner == runner for r in rs]
+            told = sorted({why for r in cells if (why := question.missing(r))})
+            return NotRanked("; ".join(told[:3]) or absent(evidence, arena, runner), failure=not told)
         words = [f"{' and '.join(modes)}: {standing.reason}" for standing, modes in reasons.items()]
         return NotRanked("; ".join(words), any(standing.failure for standing in reasons))
     most = max(len(costs) for costs in series.values())
@@ -182,32 +193,52 @@ def absent(evidence: Evidence, arena: Arena, runner: str) -> str:
     """Why a framework has no number in an arena."""
     failures = [f for f in evidence.failed if f.cell.spec == arena.spec and f.cell.runner == runner]
     failures = [f for f in failures if f.cell.device == arena.device and f.cell.precision == arena.precision]
+    failures = [f for f in failures if f.environment is None or f.environment.place == arena.place]
     if failures:
         return "; ".join(sorted({f"{f.cell.mode} {f.cause}: {f.reason}" for f in failures})[:3])
     return f"no result of {runner} in this run, on this machine and device"
 
 
-def answer(evidence: Evidence) -> tuple[Row, ...]:
-    """Every row, each pair of frameworks compared once; intervals hold together over all of them."""
-    drafts: list[tuple[Arena, Question, dict[str, Best | NotRanked]]] = []
+Costs = tuple[list[float], list[float]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row before it is decided, which takes the number of all comparisons."""
+
+    arena: Arena
+    question: Question
+    bests: Mapping[str, Best | NotRanked]
+    pairs: tuple[tuple[str, str, Costs | NotRanked], ...]
+
+
+def draft(evidence: Evidence, arena: Arena, question: Question) -> Draft:
+    """Each framework's best mode under a question, and what pairs of frameworks are compared by."""
+    bests = {f: best(evidence, arena, f, question) for f in evidence.frameworks}
+    pairs = combinations(evidence.frameworks, 2)
+    return Draft(arena, question, bests, tuple((a, b, _pair(evidence, arena, bests, a, b)) for a, b in pairs))
+
+
+def drafts(evidence: Evidence) -> list[Draft]:
+    """The answer's rows, each pair of frameworks compared once."""
+    found = []
     for arena, contenders in evidence.arenas.items():
         ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
-        drafts += [
-            (arena, question, {f: best(evidence, arena, f, question) for f in evidence.frameworks})
-            for question in headline(questions(ranked))
-        ]
-    pairs = [
-        [(one, other, _pair(evidence, arena, bests, one, other)) for one, other in combinations(evidence.frameworks, 2)]
-        for arena, _, bests in drafts
-    ]
-    count = sum(isinstance(costs, tuple) and len(costs[0]) >= LEAST_ROUNDS for row in pairs for *_, costs in row)
+        found += [draft(evidence, arena, question) for question in headline(questions(ranked))]
+    return found
+
+
+def judged(found: Sequence[Draft]) -> int:
+    """How many intervals they will hold."""
+    return sum(isinstance(c, tuple) and len(c[0]) >= LEAST_ROUNDS for d in found for *_, c in d.pairs)
+
+
+def decide(found: Sequence[Draft], count: int) -> tuple[Row, ...]:
+    """The rows of drafts; intervals hold together over ``count`` comparisons."""
     return tuple(
-        Row(arena, question, bests, tuple(Pairing(one, other, _ratio(costs, count)) for one, other, costs in row))
-        for (arena, question, bests), row in zip(drafts, pairs, strict=True)
+        Row(d.arena, d.question, d.bests, tuple(Pairing(one, other, _ratio(c, count)) for one, other, c in d.pairs))
+        for d in found
     )
-
-
-Costs = tuple[list[float], list[float]]
 
 
 def _ratio(costs: Costs | NotRanked, comparisons: int) -> Ratio | TooFew | NotRanked:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.errors import ResultError
-from suite.report import answers, performance, setting, trust
+from suite.report import answers, device, energy, performance, setting, trust
 from suite.report.charts import charts
 from suite.report.claims import accuracies, claims
-from suite.report.compare import Row, answer
+from suite.report.compare import Row, comparisons, decide, drafts, judged
 from suite.report.markdown import Markdown, bullets, md
 from suite.report.merge import Arena, Evidence, Record, merge
 from suite.result import Cause, Verdict
@@ -32,7 +32,9 @@ class Document:
 def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Document:
     """Make the report of ``results``; ``plan`` may be empty, ``refused`` are files that were no results."""
     evidence = merge(results, plan, refused)
-    rows = answer(evidence)
+    asked, of_energy = drafts(evidence), energy.drafts(evidence)
+    count = judged(asked) + judged(of_energy)
+    rows, joules = decide(asked, count), decide(of_energy, count)
     labels = names(evidence)
     drawn = charts(evidence, rows, labels)
 
@@ -41,7 +43,9 @@ def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
         return [Markdown(f"![{words}](charts/{n})") for n in found]
 
     sections: dict[str, list[Markdown]] = {
-        "The answer": answers.answers(evidence, rows, labels, "ratios.svg" if "ratios.svg" in drawn else None),
+        "The answer": answers.answers(
+            evidence, rows, labels, "ratios.svg" if "ratios.svg" in drawn else None, comparisons(joules)
+        ),
         "Identity": trust.identity(evidence),
         "Not comparable": trust.not_comparable(evidence, labels),
         "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),
@@ -50,6 +54,9 @@ def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
         "Throughput": performance.throughput(evidence, labels),
         "Training": performance.training(evidence, labels) + images("training", "Training loss and accuracy by epoch"),
         "Memory": performance.memory(evidence, labels),
+        "GPU memory": device.memory(evidence, labels),
+        "Energy": energy.section(evidence, labels, joules),
+        "GPU state": device.condition(evidence, labels),
         "Repeatability": trust.repeatability(evidence, labels),
         "The instrument": performance.instrument(evidence, labels),
         "Where the time went": performance.time_spent(evidence),
@@ -58,7 +65,7 @@ def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
         "Environment": setting.environment(evidence),
         "Repeat it": setting.command(evidence),
     }
-    blocks = [Markdown("# Parity Suite report"), *_head(evidence)]
+    blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels)]
     for title, body in sections.items():
         blocks += [Markdown(f"## {title}"), *body] if body else []
     return Document(
@@ -78,11 +85,12 @@ def _failed(evidence: Evidence, rows: Sequence[Row]) -> bool:
     return any(proof.identity.verdict is Verdict.UNPROVEN for proof in evidence.proofs)
 
 
-def _head(evidence: Evidence) -> list[Markdown]:
+def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
     """What must be known before the first number: the plan's notes, and what is missing."""
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
     lines += setting.missing(evidence)
+    lines += device.warnings(evidence, labels)
     if evidence.refused:
         lines.append(f"Files refused, and listed below: {len(evidence.refused):,}.")
     blocks = [bullets([md("**{}**", line) for line in lines])] if lines else []
@@ -103,6 +111,8 @@ def names(evidence: Evidence) -> dict[Arena, str]:
     """What to call each arena: the benchmark, and whatever else tells it from the others."""
     arenas = list(evidence.arenas)
     runs, machines = sorted({a.run for a in arenas}), sorted({a.machine for a in arenas})
+    places = {a.place for a in arenas}
+    several = any(len({a.run for a in arenas if a.place == place}) > 1 for place in places)
     devices, precisions = {a.device for a in arenas}, {a.precision for a in arenas}
     found = {}
     for a in arenas:
@@ -110,7 +120,8 @@ def names(evidence: Evidence) -> dict[Arena, str]:
         parts += [a.spec_digest[7:13]] if len({b.spec_digest for b in arenas if b.spec == a.spec}) > 1 else []
         parts += [a.device] if len(devices) > 1 else []
         parts += [a.precision] if len(precisions) > 1 else []
-        parts += [f"run {runs.index(a.run) + 1}"] if len(runs) > 1 else []
+        parts += [a.place] if len(places) > 1 else []
+        parts += [f"run {runs.index(a.run) + 1}"] if several else []
         parts += [f"machine {machines.index(a.machine) + 1}"] if len(machines) > 1 else []
         found[a] = ", ".join(parts)
     return found

@@ -20,19 +20,19 @@ FIRST = ("torch", "tf")
 Record = Measured | Proof | Failed
 
 
-def place(runner: str) -> tuple[int, str]:
+def position(runner: str) -> tuple[int, str]:
     """Where every table and sentence names a framework."""
     return (FIRST.index(runner) if runner in FIRST else len(FIRST), runner)
 
 
 def in_order(runners: Iterable[str]) -> list[str]:
-    """Frameworks in the order of their places, each once."""
-    return sorted(set(runners), key=place)
+    """Frameworks in the order of their positions, each once."""
+    return sorted(set(runners), key=position)
 
 
 @dataclass(frozen=True, order=True)
 class Arena:
-    """What must be equal before two numbers are ranked: one run on one machine, one spec, precision and device."""
+    """What must be equal before two numbers are ranked: one run, machine and place, one spec, precision and device."""
 
     spec: str
     spec_digest: str
@@ -40,6 +40,7 @@ class Arena:
     precision: str
     run: str
     machine: str
+    place: str
 
 
 @dataclass(frozen=True, order=True)
@@ -95,7 +96,7 @@ class Evidence:
         for result in self.measured:
             found[arena(result)][contender(result)].append(result)
         return {
-            a: {c: tuple(found[a][c]) for c in sorted(found[a], key=lambda c: (place(c.runner), c.mode))}
+            a: {c: tuple(found[a][c]) for c in sorted(found[a], key=lambda c: (position(c.runner), c.mode))}
             for a in sorted(found)
         }
 
@@ -117,9 +118,9 @@ class Evidence:
 
     def standing(self, result: Measured) -> Proven | NotProven:
         """Whether a proof covers a measured cell: same cell but for seed and round, digests, source, lock, machine."""
-        near = [p for p in self.proofs if _place(p.cell) == _place(result.cell)]
+        near = [p for p in self.proofs if _kind(p.cell) == _kind(result.cell)]
         if not near:
-            gate = [f for f in self.failed if f.cell.round == 0 and _place(f.cell) == _place(result.cell)]
+            gate = [f for f in self.failed if f.cell.round == 0 and _kind(f.cell) == _kind(result.cell)]
             return NotProven(f"the gate {gate[0].cause}: {gate[0].reason}" if gate else "the gate has not run")
         reasons = []
         for proof in near:
@@ -145,7 +146,7 @@ def divergence(identity: Identity) -> str:
     return f"{worst.section}: {worst.tensor} {error}"
 
 
-def _place(cell: Cell) -> tuple[str, ...]:
+def _kind(cell: Cell) -> tuple[str, ...]:
     return cell.spec, cell.runner, cell.mode, cell.precision, cell.device
 
 
@@ -159,7 +160,8 @@ def _difference(proof: Proof, result: Measured) -> str:
             return words
     if proof.spec.digest != result.spec.digest:
         return "spec"
-    for name, words in {"source": "version of the suite", "lock": "set of packages", "machine": "machine"}.items():
+    programs = {"source": "version of the suite", "lock": "set of packages", "machine": "machine", "place": "place"}
+    for name, words in programs.items():
         if getattr(proof.environment, name) != getattr(result.environment, name):
             return words
     return ""
@@ -167,8 +169,8 @@ def _difference(proof: Proof, result: Measured) -> str:
 
 def arena(result: Measured | Proof) -> Arena:
     """Where a result may be ranked."""
-    cell = result.cell
-    return Arena(cell.spec, result.spec.digest, cell.device, cell.precision, result.run, result.environment.machine)
+    cell, env = result.cell, result.environment
+    return Arena(cell.spec, result.spec.digest, cell.device, cell.precision, result.run, env.machine, env.place)
 
 
 def contender(result: Record) -> Contender:
@@ -176,9 +178,13 @@ def contender(result: Record) -> Contender:
     return Contender(result.cell.runner, result.cell.mode)
 
 
-def _key(result: Record) -> tuple[Any, ...]:
+def _key(result: Record, places: Mapping[str, set[str]]) -> tuple[Any, ...]:
+    """What a cell is taken once by.  A failure may not tell its place: its run does, unless that ran in several."""
     cell = result.cell
-    return cell.spec, place(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed, result.run
+    known = places.get(result.run, set())
+    place = result.environment.place if result.environment else next(iter(known)) if len(known) == 1 else ""
+    name = (cell.spec, position(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed)
+    return *name, result.run, place
 
 
 _BETTER = {"measured": 0, "proof": 0, "failed": 1}
@@ -187,8 +193,13 @@ _BETTER = {"measured": 0, "proof": 0, "failed": 1}
 def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Evidence:
     """Take each cell once: numbers before a failure, then the later start, then the order of their text."""
     cells: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for result in results:
-        cells[_key(result)].append(result)
+    places: dict[str, set[str]] = defaultdict(set)
+    everything = list(results)
+    for result in everything:
+        if result.environment is not None:
+            places[result.run].add(result.environment.place)
+    for result in everything:
+        cells[_key(result, places)].append(result)
     kept, doubles = [], []
     for key in sorted(cells):
         found = cells[key]

@@ -9,6 +9,7 @@ from statistics import median
 from suite.report.answers import asked
 from suite.report.compare import Kind, Question, by_round, null_share, questions, unranked
 from suite.report.compare import NotRanked as Unranked
+from suite.report.device import held_back
 from suite.report.markdown import DASH, Markdown, Notes, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence
 from suite.report.units import digits, duration, mebibytes, percent, rate
@@ -39,6 +40,12 @@ def _spread(values: Sequence[float], show: Callable[[float], str]) -> str:
     return f"{show(ends[0])} to {show(ends[1])}" if len(values) > 1 else "one round"
 
 
+def _marked(value: str, results: Sequence[Measured], question: Question, notes: Notes) -> str:
+    """A number, with a note where power or heat held the GPU back."""
+    reasons = held_back(results, question)
+    return notes.mark(value, f"throttled: {reasons}") if reasons else value
+
+
 def _settled(results: Sequence[Measured], question: Question) -> str:
     outcomes = [warm_up(question.costs(r)) for r in results]
     tested = [o for o in outcomes if not isinstance(o, TooFew)]
@@ -55,7 +62,8 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
     for label, contender, question, results in _shown(evidence, labels, Kind.LATENCY):
         samples = [s for r in results for s in question.costs(r)]
         line = [label, contender.runner, contender.mode, f"{question.batch_size:,}"]
-        line += [duration(median(samples)), _spread(list(by_round(results, question).values()), duration)]
+        line += [_marked(duration(median(samples)), results, question, notes)]
+        line += [_spread(list(by_round(results, question).values()), duration)]
         for share in (0.9, 0.99, 0.999):
             outcome = percentile(samples, share)
             if isinstance(outcome, TooFew):
@@ -93,18 +101,22 @@ def _correlation(results: Sequence[Measured], question: Question, notes: Notes) 
 
 def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Images per second with the pipeline full."""
+    notes = Notes()
     rows = []
     for label, contender, question, results in _shown(evidence, labels, Kind.THROUGHPUT):
         medians = list(by_round(results, question).values())
         count = sum(len(question.costs(r)) for r in results)
         rows.append(
-            [label, contender.runner, contender.mode, f"{question.batch_size:,}", rate(median(medians)),
-             _spread(medians, rate), f"{count:,}", Markdown(_settled(results, question))]
+            [
+                label, contender.runner, contender.mode, f"{question.batch_size:,}",
+                _marked(rate(median(medians)), results, question, notes), _spread(medians, rate), f"{count:,}",
+                Markdown(_settled(results, question)),
+            ]
         )  # fmt: skip
     if not rows:
         return [Markdown("No proven cell was asked for throughput.")]
     heads = ["benchmark", "framework", "mode", "batch", "median over rounds", "rounds", "passes", "warm"]
-    return [table(heads, rows, "lllrrlrl")]
+    return [table(heads, rows, "lllrrlrl"), *notes.lines()]
 
 
 def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
@@ -121,8 +133,8 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
         lengths = {len(r.training.epochs) for r in results if r.training}
         rows.append(
             [
-                label, contender.runner, contender.mode, rate(median(medians)), _spread(medians, rate),
-                duration(median(epochs)),
+                label, contender.runner, contender.mode, _marked(rate(median(medians)), results, question, notes),
+                _spread(medians, rate), duration(median(epochs)),
                 *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
                 _time_to_target(results, notes),
                 f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",
@@ -172,16 +184,21 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
     rows: list[list[str]] = []
     for _, label, contender, results in _cells(evidence, labels):
         peaks = [_peak([r.memory for r in results], name) for name in fields]
-        shown = [notes.dash("the system did not tell") if p is None else mebibytes(p) for p in peaks]
+        why = {"device_bytes": "no GPU told", "allocator_bytes": "the framework does not tell"}
+        shown = [
+            notes.dash(why.get(name, "the system did not tell")) if p is None else mebibytes(p)
+            for name, p in zip(fields, peaks, strict=True)
+        ]
         rows.append([label, contender.runner, contender.mode, *shown])
     if not rows:
         return [Markdown("Nothing was measured.")]
+    words = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
+    words += " *Device* is that of the whole GPU above its idle baseline." if "device_bytes" in fields else ""
+    words += " *Allocator* is what the framework's own allocator held there." if "allocator_bytes" in fields else ""
     return [
         table(["benchmark", "framework", "mode", *fields.values()], rows, "lll" + "r" * len(fields)),
         *notes.lines(),
-        Markdown(
-            "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
-        ),
+        Markdown(words),
     ]
 
 

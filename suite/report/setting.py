@@ -10,7 +10,12 @@ from suite.errors import ResultError
 from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.merge import Evidence
 from suite.report.units import digits, mebibytes
-from suite.result import Cause, Environment, Failed
+from suite.result import Cause, Environment, Failed, Gpu
+
+_SILENT = {
+    "image": "whoever started the container did not tell",
+    "built from": "the image does not tell",
+}
 
 
 def failures(evidence: Evidence) -> list[Markdown]:
@@ -53,7 +58,12 @@ def missing(evidence: Evidence) -> list[str]:
 
 def environment(evidence: Evidence) -> list[Markdown]:
     """One table: what all cells share, and where they differ, who has what."""
-    cells = [(r.cell.runner, r.environment) for r in evidence.results if r.environment is not None]
+    places = {r.environment.place for r in evidence.results if r.environment is not None}
+    cells = [
+        (f"{r.cell.runner} {r.environment.place}" if len(places) > 1 else r.cell.runner, r.environment)
+        for r in evidence.results
+        if r.environment is not None
+    ]
     if not cells:
         return [Markdown("No environment was recorded.")]
     notes = Notes()
@@ -64,7 +74,7 @@ def environment(evidence: Evidence) -> list[Markdown]:
             by_value[value].add(runner)
         known = {v: who for v, who in by_value.items() if v}
         if not known:
-            rows.append([name, notes.dash("not told by the system")])
+            rows.append([name, notes.dash(_SILENT.get(name, "not told by the system"))])
         elif len(known) == 1 and len(by_value) == 1:
             rows.append([name, next(iter(known))])
         else:
@@ -80,6 +90,8 @@ def environment(evidence: Evidence) -> list[Markdown]:
 def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str, str]]]:
     """Every field in words, by cell; an unknown one is empty."""
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    contained = any(env.place == "container" or env.image or env.build for _, env in cells)
+    settings = any(env.settings for _, env in cells)
     shared = set.intersection(*(set(env.packages) for _, env in cells))
     for runner, env in cells:
         facts: dict[str, Any] = {
@@ -87,12 +99,16 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str
             "machine": _short(env.machine), "system": env.system, "kernel": env.kernel, "Python": env.python,
             "suite": env.suite,
             "suite's source": _short(env.source), "commit": (env.commit or "")[:12], "lock": _short(env.lock),
-            "image": env.image, "frameworks": _pairs(env.libraries), "devices seen": _pairs(env.devices),
-            "GPUs": ", ".join(g.name for g in env.gpus) or "none", "driver": env.driver,
+            "place": env.place, "frameworks": _pairs(env.libraries), "devices seen": _pairs(env.devices),
+            "GPUs": "; ".join(map(_gpu, env.gpus)) or "none", "driver": env.driver,
             "threads in an operation": env.threads_intra, "operations at once": env.threads_inter,
             "denormals": env.denormals, "governor": env.governor,
             "turbo": None if env.turbo is None else "on" if env.turbo else "off",
         }  # fmt: skip
+        if contained:
+            facts |= {"image": _id(env.image or ""), "built from": _pairs(env.build, "")}
+        if settings:
+            facts |= {"settings": _pairs(env.settings, "")}
         facts |= {f"package {p}": env.packages[p] for p in shared if len({e.packages[p] for _, e in cells}) > 1}
         for name, value in facts.items():
             found[name].append((runner, "" if value is None else str(value)))
@@ -112,8 +128,19 @@ def _short(digest: str | None) -> str:
     return digest.removeprefix("sha256:")[:12] if digest else ""
 
 
-def _pairs(values: dict[str, str]) -> str:
-    return ", ".join(f"{k} {v}" for k, v in sorted(values.items())[:12]) or DASH
+def _pairs(values: dict[str, str], none: str = DASH) -> str:
+    return ", ".join(f"{k} {_id(v)}" for k, v in sorted(values.items())[:12]) or none
+
+
+def _id(text: str) -> str:
+    """A digest short, any other text whole."""
+    return _short(text) if text.startswith("sha256:") else text
+
+
+def _gpu(gpu: Gpu) -> str:
+    """Name, memory, and enough of the UUID to tell it from its neighbours."""
+    size = "" if gpu.memory_bytes is None else f", {gpu.memory_bytes / 2**30:,.0f} GiB"
+    return f"{gpu.name}{size}, {gpu.uuid[:12]}"
 
 
 def command(evidence: Evidence) -> list[Markdown]:

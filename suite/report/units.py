@@ -30,9 +30,22 @@ def rate(nanoseconds_per_image: float) -> str:
     return f"{digits(1e9 / nanoseconds_per_image)} images/s" if nanoseconds_per_image else "∞ images/s"
 
 
-def mebibytes(count: int) -> str:
+def mebibytes(count: float) -> str:
     """Bytes in MiB."""
     return f"{count / 2**20:,.0f} MiB"
+
+
+def joules(value: float) -> str:
+    """Energy in the unit that suits it."""
+    for limit, unit in ((1e-6, "nJ"), (1e-3, "µJ"), (1.0, "mJ"), (1e3, "J")):
+        if value < limit * (1 - 5e-4):
+            return f"{digits(value / (limit / 1e3))} {unit}"
+    return f"{digits(value / 1e3)} kJ"
+
+
+def watts(value: float) -> str:
+    """Power."""
+    return f"{digits(value)} W"
 
 
 def percent(fraction: float, places: int = 2) -> str:
@@ -45,7 +58,7 @@ def level(confidence: float) -> str:
     return f"{100 * confidence:.4g} %"
 
 
-def speed(first: str, second: str, ratio: Ratio) -> str:
+def speed(first: str, second: str, ratio: Ratio, more: str = "faster") -> str:
     """A ratio in words: ``torch 1.42x faster (1.36 to 1.49)``."""
     if ratio.value < 1:
         first, second, ratio = second, first, ratio.inverse
@@ -57,4 +70,4 @@ def speed(first: str, second: str, ratio: Ratio) -> str:
         case Decision.UNDECIDED:
             return f"undecided: {first} / {second} {times} ({span})"
         case _:
-            return f"{first} {times}x faster ({span})"
+            return f"{first} {times}x {more} ({span})"
