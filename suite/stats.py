@@ -20,6 +20,8 @@ LEAST_ROUNDS = 5
 LEAST_SEEDS = 5
 SAME_SPEED = 1.03
 """Speeds whose ratio surely lies between 1 / 1.03 and 1.03 are called equivalent."""
+SLOWER = 1.05
+"""A cost ratio that is surely above it is a slowdown worth failing for."""
 SAME_ACCURACY = 0.005
 """Margin of the equivalence test over accuracies, as a fraction: half a point."""
 BOUND_CONFIDENCE = 0.99
@@ -101,6 +103,70 @@ def _t_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, 
     """Mean and half-width of Student's interval."""
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()), error * float(t.ppf((1 + confidence) / 2, len(values) - 1))
+
+
+def unpaired_ratio(first: Sequence[float], second: Sequence[float], comparisons: int = 1) -> Ratio | TooFew:
+    """As ``speed_ratio`` where the rounds of the two are no pairs: Welch's interval on the means of log-costs."""
+    have = min(len(first), len(second))
+    if have < LEAST_ROUNDS:
+        return TooFew("rounds", have, LEAST_ROUNDS)
+    if min(*first, *second) <= 0:
+        raise ValueError("a cost is above 0")
+    logs = np.log(np.asarray(first, float)), np.log(np.asarray(second, float))
+    confidence = 1 - (1 - CONFIDENCE) / comparisons
+    mean = float(logs[1].mean() - logs[0].mean())
+    errors = [float(values.var(ddof=1)) / len(values) for values in logs]
+    if not any(errors):
+        return Ratio(math.exp(mean), math.exp(mean), math.exp(mean), have, confidence)
+    # Welch and Satterthwaite's degrees of freedom
+    freedom = sum(errors) ** 2 / sum(e**2 / (len(values) - 1) for e, values in zip(errors, logs, strict=True))
+    half = math.sqrt(sum(errors)) * float(t.ppf((1 + confidence) / 2, freedom))
+    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), have, confidence)
+
+
+class Regression(StrEnum):
+    """What the bounds of a slowdown say of a change."""
+
+    SLOWER = "slower"
+    NOT_SLOWER = "not slower"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """Cost after a change over cost before: the geometric mean over ``rounds``, and bounds that hold one by one.
+
+    ``confidence`` is that of each bound alone; that both hold has twice its error.
+    """
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+    confidence: float
+
+    @property
+    def verdict(self) -> Regression:
+        """Slower if the lower bound is above 5 %; not slower if the upper bound is not."""
+        if self.low > SLOWER:
+            return Regression.SLOWER
+        return Regression.NOT_SLOWER if self.high <= SLOWER else Regression.UNDECIDED
+
+
+def slowdown(ratios: Sequence[float], comparisons: int = 1) -> Slowdown | TooFew:
+    """One-sided t-bounds on the log of cost ratios, after over before, one per round.
+
+    The lower bounds of ``comparisons`` slowdowns hold together with 95 % (Bonferroni), and so do the upper ones.
+    """
+    if comparisons < 1:
+        raise ValueError("one comparison at least")
+    if len(ratios) < LEAST_ROUNDS:
+        return TooFew("rounds", len(ratios), LEAST_ROUNDS)
+    if min(ratios) <= 0:
+        raise ValueError("a ratio of costs is above 0")
+    share = (1 - CONFIDENCE) / comparisons
+    mean, half = _t_interval(np.log(np.asarray(ratios, float)), 1 - 2 * share)
+    return Slowdown(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(ratios), 1 - share)
 
 
 @dataclass(frozen=True)
