@@ -1,0 +1,159 @@
+"""A compose project of its own for tests: the repository's compose file, with the overrides that this machine needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from suite import plan, result
+from suite.plan import Plan
+from suite.result import Failed, Measured, Proof
+
+ROOT = Path(__file__).parents[2]
+USER = 4321
+"""Neither root nor the compose file's default."""
+FILES = ("docker-compose.yml", "docker/compose.cpu.yml", *filter(None, [os.environ.get("PARITY_TEST_OVERRIDE")]))
+"""``PARITY_TEST_OVERRIDE`` is docker/compose.local.yml where no container registry can be reached."""
+WORKERS = ("torch", "tf", "null")
+UP_SECONDS = 900
+
+
+@dataclass
+class Stack:
+    """A project with reports in ``folder``/reports; ``variables`` and further compose files change it."""
+
+    folder: Path
+    name: str
+    variables: dict[str, str] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.reports.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            os.chown(self.reports, USER, USER)
+        hasty = {"environment": {"PARITY_ARRIVAL_SECONDS": "20"}}  # seconds to wait for a worker that never comes
+        override = self.folder / "hasty.yml"
+        override.write_text(json.dumps({"services": dict.fromkeys(WORKERS, hasty)}))
+        self.files.append(override)
+
+    @property
+    def reports(self) -> Path:
+        """What is mounted as /reports."""
+        return self.folder / "reports"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run that was prepared last."""
+        return (self.reports / ".compose").resolve()
+
+    def compose(self, *words: str, seconds: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run a compose command to its end; its output is one text."""
+        return subprocess.run(
+            self.command(*words), cwd=ROOT, env=self._environment(), timeout=seconds, check=False, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def up(self) -> subprocess.CompletedProcess[str]:
+        """`docker compose up` until all have ended."""
+        return self.compose("up", "--no-build", "--no-color")
+
+    def start(self) -> subprocess.Popen[str]:
+        """The same in the background, saying what it says into a file."""
+        with (self.folder / "up.log").open("a") as log:
+            return subprocess.Popen(
+                self.command("up", "--no-build", "--no-color"), cwd=ROOT, env=self._environment(), text=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def down(self) -> None:
+        """Remove the containers and volumes."""
+        self.compose("down", "--volumes", "--timeout", "5", seconds=120)
+
+    def command(self, *words: str) -> list[str]:
+        """A compose command of this project."""
+        files = [part for name in (*FILES, *self.files) for part in ("-f", str(name))]
+        return ["docker", "compose", "-p", self.name, *files, *words]
+
+    def _environment(self) -> dict[str, str]:
+        # A user who is not root owns what is written, as it would be on a workstation.
+        owner = str(USER if os.getuid() == 0 else os.getuid())
+        return {
+            **os.environ,
+            "PARITY_UID": owner,
+            "PARITY_GID": owner if os.getuid() == 0 else str(os.getgid()),
+            "PARITY_REPORTS": str(self.reports),
+            **self.variables,
+        }
+
+    def container(self, service: str) -> str:
+        """The id of a service's container, running or not."""
+        return self.compose("ps", "--all", "--quiet", "--no-trunc", service).stdout.strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """What the engine says of a service's container."""
+        found = subprocess.run(["docker", "inspect", self.container(service)], check=True, capture_output=True)
+        return dict(json.loads(found.stdout)[0])
+
+    def python(self, service: str, code: str) -> subprocess.CompletedProcess[str]:
+        """Run a piece of Python in a fresh container of a service, as restricted as the service is."""
+        return self.compose("run", "--rm", "--no-deps", "-T", service, "python", "-c", code, seconds=120)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run."""
+        return plan.read(self.run)
+
+    @property
+    def results(self) -> tuple[Measured | Proof | Failed, ...]:
+        """All results; each must be readable."""
+
+        def refuse(error: Exception) -> None:
+            raise AssertionError(error)
+
+        return result.read_all(self.run / "results", refuse)
+
+
+def write_profile(path: Path, **changes: object) -> Path:
+    """The profile quick, cut down to what shows how containers behave; JSON is YAML."""
+    cut = {
+        "name": "engine",
+        "benchmarks": ["digits-mlp"],
+        "runners": {"torch": ["eager"], "tf": ["graph"]},
+        "rounds": 1,
+        "seeds": [0],
+        "process": "runner",
+        "epochs": 3,
+        "latency_batches": [1],
+        "latency_samples": 200,
+        "throughput_batches": [256],
+        "throughput_seconds": 0.1,
+        "timeout_seconds": 120,
+    }
+    path.write_text(json.dumps(cut | changes))
+    path.chmod(0o644)
+    return path
+
+
+def native(profile: Path, reports: Path) -> Path:
+    """The same run without containers; returns its folder."""
+    command = [sys.executable, "-m", "suite", "run", str(profile), "--reports", str(reports)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=UP_SECONDS, check=False,
+        env={**os.environ, "PARITY_CUDA": "0"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (reports / "latest").resolve()
+
+
+def engine() -> bool:
+    """Whether a Docker engine answers."""
+    return (
+        shutil.which("docker") is not None
+        and not subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
+    )

@@ -1,0 +1,61 @@
+"""What a GPU's driver tells inside a container comes through to the report: NVML's double under the real binding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from suite.result import Measured
+from suite.trace import Metered
+from tests import nvml
+from tests.docker.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+RISING = """
+driver 575.51
+gpu 0 GPU-00000000-aaaa-bbbb-cccc-000000000000 Double A
+0 0 total 80000000000
+0 0 used 500000000
+0 0 reserved 400000000
+0 0 power 90000
+0 0 energy 1000000
+0 0 utilization 0
+0 0 celsius 41
+0 0 sm 1980
+0 0 memory 2619
+0 0 throttle 0
+3 0 used 3645728000
+3 0 power 300000
+3 0 utilization 80
+3 0 throttle 64
+"""
+"""From the third second on, 3,000 MiB more, 300 W and a thermal slowdown in hardware."""
+
+
+def test_memory_energy_and_throttling_come_through_to_the_report(stacks: Callable[..., Stack]) -> None:
+    stack = stacks("gpu", gpu_meter=True, throughput_seconds=3)
+    double = nvml.build(stack.folder / "double")
+    nvml.script(double / "script", RISING)
+    metered = {
+        "volumes": [f"{double}:/double:ro"],
+        "environment": {"LD_LIBRARY_PATH": "/double", "PARITY_NVML_SCRIPT": "/double/script"},
+    }
+    override = stack.folder / "gpu.yml"
+    override.write_text(json.dumps({"services": {"torch": metered, "tf": metered}}))
+    stack.files.append(override)
+    done = stack.up()
+    assert done.returncode == 0, done.stdout[-4000:]
+    traces = [r.gpu for r in stack.results if isinstance(r, Measured) and r.cell.runner != "null"]
+    assert len(traces) == 2
+    for trace in traces:
+        assert isinstance(trace, Metered)
+        assert trace.uuid == nvml.UUID
+        assert set(trace.throttle) == {0, 64}
+        assert {span.kind for span in trace.spans} == {"idle", "training", "latency", "throughput"}
+    text = (stack.run / "report.md").read_text()
+    assert "3,000 MiB" in text
+    assert "300 W" in text
+    assert "thermal" in text.lower()

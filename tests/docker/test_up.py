@@ -1,0 +1,141 @@
+"""`docker compose up`, from the question to the report, and that it is the same benchmark as without containers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite import report
+from suite.result import Measured, Proof, Verdict
+from tests.docker.stack import USER, Stack, native
+
+pytestmark = pytest.mark.docker
+FRAMEWORKS = {"torch", "tf"}
+ROUNDS = 5
+"""As many as an interval takes."""
+
+
+@pytest.fixture(scope="module")
+def ran(stacks: Callable[..., Stack]) -> Stack:
+    """A whole run, with rounds enough to rank."""
+    stack = stacks("up", rounds=ROUNDS)
+    done = stack.up()
+    assert done.returncode == 0, done.stdout[-8000:]
+    return stack
+
+
+@pytest.fixture(scope="module")
+def natively(ran: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same run without containers."""
+    return native(ran.reports / "profile.yaml", tmp_path_factory.mktemp("native"))
+
+
+def measured(stack: Stack) -> list[Measured]:
+    return [r for r in stack.results if isinstance(r, Measured)]
+
+
+def test_both_frameworks_are_proven_identical_and_measured(ran: Stack) -> None:
+    proofs = [r for r in ran.results if isinstance(r, Proof)]
+    assert {p.cell.runner for p in proofs} == FRAMEWORKS
+    assert {p.identity.verdict for p in proofs} == {Verdict.IDENTICAL}
+    assert {(r.cell.runner, r.cell.round) for r in measured(ran)} == {
+        (token, number) for token in (*FRAMEWORKS, "null") for number in range(1, ROUNDS + 1)
+    }
+
+
+def test_trials_follow_the_plan_and_never_overlap(ran: Stack) -> None:
+    by_entry = {r.entry: r for r in ran.results}
+    in_order = [by_entry[entry.id] for entry in ran.plan.entries]
+    spans = [(r.started.timestamp(), r.started.timestamp() + r.seconds) for r in in_order]
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+
+
+def test_the_report_compares_the_frameworks_and_says_where_it_ran(ran: Stack) -> None:
+    text = (ran.reports / "latest" / "report.md").read_text()
+    assert "torch" in text.partition("## Identity")[0]
+    assert "Not comparable" not in text
+    assert "container" in text
+
+
+def test_everything_belongs_to_the_caller(ran: Stack) -> None:
+    owner = USER if os.getuid() == 0 else os.getuid()
+    strange = {str(path) for path in ran.run.rglob("*") if path.lstat().st_uid != owner}
+    assert strange == set()
+
+
+def test_results_name_the_build_they_come_from(ran: Stack) -> None:
+    for found in measured(ran):
+        assert found.environment.place == "container"
+        assert found.environment.build["base"]
+        assert found.environment.lock
+
+
+def test_no_worker_had_a_network_and_only_preparing_did(ran: Stack) -> None:
+    modes = {s: ran.inspect(s)["HostConfig"]["NetworkMode"] for s in (*FRAMEWORKS, "null", "report", "verdict")}
+    assert set(modes.values()) == {"none"}
+    assert ran.inspect("prepare")["HostConfig"]["NetworkMode"] != "none"
+
+
+PROBE = """
+import os, socket
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print("uid", os.getuid(), "capabilities", int(status["CapEff"], 16) | int(status["CapBnd"], 16))
+print("privileges", status["NoNewPrivs"].strip(), "interfaces", sorted(os.listdir("/sys/class/net")))
+for path in ("/opt/parity/suite/x", "/etc/x", "/x"):
+    try:
+        open(path, "w")
+        print("wrote", path)
+    except OSError as error:
+        print("refused", error.errno)
+try:
+    socket.create_connection(("192.0.2.1", 80), 2)
+except OSError as error:
+    print("network", error.errno)
+"""
+
+
+@pytest.mark.parametrize("service", [*sorted(FRAMEWORKS), "null", "report"])
+def test_a_container_can_neither_write_its_root_nor_reach_a_network_nor_gain_rights(ran: Stack, service: str) -> None:
+    owner = USER if os.getuid() == 0 else os.getuid()
+    lines = ran.python(service, PROBE).stdout.splitlines()
+    assert f"uid {owner} capabilities 0" in lines
+    assert "privileges 1 interfaces ['lo']" in lines
+    assert lines.count("refused 30") == 3, "a read-only file system"
+    assert "network 101" in lines, "unreachable"
+
+
+def test_the_container_and_the_native_run_are_of_one_question(ran: Stack, natively: Path) -> None:
+    assert natively.name == ran.run.name, "the digest of the plan"
+
+
+def test_the_container_and_the_native_run_computed_the_same(ran: Stack, natively: Path) -> None:
+    inside = {(r.cell.runner, r.cell.round): r for r in measured(ran)}
+    outside = {
+        (r.cell.runner, r.cell.round): r
+        for r in report.merge.read_sources([natively], pytest.fail)
+        if isinstance(r, Measured)
+    }
+    assert set(inside) == set(outside)
+    for key, found in inside.items():
+        assert found.digests == outside[key].digests
+        assert found.training is not None
+        assert found.training.weights == outside[key].training.weights, key  # type: ignore[union-attr]
+        assert found.environment.machine == outside[key].environment.machine
+
+
+def test_the_report_puts_containers_against_native(ran: Stack, natively: Path, tmp_path: Path) -> None:
+    report.write(tmp_path, natively, ran.run)
+    section = (tmp_path / "report.md").read_text().partition("## In a container and natively")[2].partition("\n## ")[0]
+    for token in FRAMEWORKS:
+        assert any(token in line and "latency" in line and " to " in line for line in section.splitlines()), section
+
+
+def test_a_second_up_measures_nothing_anew(ran: Stack) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in (ran.run / "results").iterdir()}
+    done = ran.up()
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert before == {path.name: path.stat().st_mtime_ns for path in (ran.run / "results").iterdir()}
