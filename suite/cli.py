@@ -19,10 +19,12 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from suite import __version__, data, environment, estimate, launch, plan, report, result, run, screen, spec
-from suite.errors import ResultError, RunError, SuiteError
+from suite import __version__, compare, data, environment, estimate, launch, plan, report, result, run, screen, spec
+from suite.errors import ResultError, RunError, SpecError, SuiteError
 from suite.plan import Plan, Profile
 from suite.reading import refuse
+from suite.report import stored
+from suite.report.compare import Kind
 from suite.result import Cause, Failed, Proof, Verdict
 from suite.runners import base
 from suite.screen import err, out, say
@@ -63,7 +65,7 @@ def main() -> int:
         error.show()  # type: ignore[attr-defined]  # errors in the use of a command print themselves
         return int(usage)
     if status == INTERRUPTED:
-        err.print("\nInterrupted. What is finished is kept; the same command goes on from there.")
+        err.print("\nInterrupted. What is finished is kept; the same `suite run` goes on from there.")
     return status
 
 
@@ -305,6 +307,43 @@ def _well(found: object) -> bool:
     if isinstance(found, Proof):
         return found.identity.verdict is not Verdict.UNPROVEN
     return isinstance(found, Failed) and found.cause is Cause.UNSUPPORTED
+
+
+@app.command("compare")
+def compare_(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="the folders of two finished runs, A and B: informs, fails nothing")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="a commit, branch or tag that the working tree is measured against, in turns")
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option("--benchmark", "-b", help=f"{ABOUT_BENCHMARK}; digits-mlp by default")
+    ] = None,
+    runner: Annotated[
+        list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; torch:eager and tf:graph by default")
+    ] = None,
+    question: Annotated[list[Kind] | None, typer.Option("--question", "-q", help="ask this alone")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="fresh processes a side; five are needed to tell")] = None,
+) -> None:
+    """Find out whether something became slower: the working tree against a commit, or one stored run against another.
+
+    With --against the exit status is 1 where the lower bound of the slowdown is above 5 %.
+    """
+    if against is not None and not runs:
+        cells = {"benchmarks": tuple(benchmark or ()), "runners": _runners(runner or []), "rounds": rounds}
+        rows = compare.against(against, _profile("compare", **cells), question or (), say)
+        out.print("\n", screen.answer(compare.told(rows)), sep="")
+        say(f"\n{compare.rule(rows)}")
+        raise typer.Exit(compare.status(rows))
+    if against is not None or len(runs or ()) != 2:
+        way_out = "Give --against COMMIT, or the folders of two runs."
+        raise SpecError("compare takes either a commit or two runs", way_out=way_out)
+    refused: list[ResultError] = []
+    found = stored.pairs(*(stored.load(folder, refused.append) for folder in runs or ()))
+    out.print(screen.answer(stored.told(found)))
+    for line in (*map(str, refused), *stored.caveats(found)):
+        say(line)
 
 
 @app.command()
