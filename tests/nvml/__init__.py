@@ -13,6 +13,9 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("nvml.c")
 COMPILER = shutil.which("cc")
+FLAGS = (
+    "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O1", "-Wall", "-Wextra", "-Wno-format-truncation", "-shared", "-fPIC",
+)  # fmt: skip
 
 ONE = """
 driver 575.51
@@ -39,9 +42,8 @@ def build(folder: Path, *without: str) -> Path:
     library = folder / "libnvidia-ml.so.1"
     if not library.exists():
         built = library.with_suffix(f".{os.getpid()}")
-        flags = "-std=c11 -D_POSIX_C_SOURCE=200809L -O1 -Wall -Wextra -Wno-format-truncation -shared -fPIC".split()
         left_out = [f"-DWITHOUT_{name}" for name in without]
-        subprocess.run([COMPILER, *flags, *left_out, "-o", built, SOURCE], check=True)
+        subprocess.run([COMPILER, *FLAGS, *left_out, "-o", built, SOURCE], check=True)
         built.replace(library)
     return folder
 
