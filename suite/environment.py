@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from suite import __version__, envs
+from suite.meters import nvml
 from suite.result import Environment, Gpu, Processor
 from suite.spec import digest
 
@@ -120,10 +121,20 @@ def packages() -> dict[str, str]:
     )  # half removed: none
 
 
-def describe(token: str) -> Environment:
-    """The environment of this process, which runs ``token``; the trial adds what its runner tells."""
+def gpus() -> tuple[Gpu, ...]:
+    """The GPUs as their driver tells them; none where it tells nothing."""
+    return tuple(Gpu(name=g.name[:400], uuid=g.uuid[:400], memory_bytes=g.memory_bytes) for g in nvml.gpus())
+
+
+def describe(token: str, *, device: str = "cpu", metered: bool = False) -> Environment:
+    """The environment of this process, which runs ``token`` on ``device``; the trial adds what its runner tells.
+
+    The driver of the GPU is asked only where one computes or is ``metered``: asking takes memory of this process.
+    """
+    asked = metered or device == "cuda"
+    shown = gpus() if asked else ()
     return Environment(
-        machine=machine(),
+        machine=machine(shown if device == "cuda" else ()),
         cpu=cpu_model(),
         cores=cores(),
         memory_bytes=psutil.virtual_memory().total,
@@ -141,6 +152,8 @@ def describe(token: str) -> Environment:
         governor=_text(CPU / "cpu0" / "cpufreq" / "scaling_governor"),
         turbo=turbo(),
         before=processor(),
+        gpus=shown,
+        driver=nvml.driver() if asked else None,
     )
 
 

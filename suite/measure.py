@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from suite import data, initial
 from suite.errors import DataError
 from suite.meters.clock import quiet, settled, timed
+from suite.meters.gpu import OFF, Meter, device_bytes
 from suite.meters.memory import Phases
 from suite.plan import Profile
 from suite.result import Digests, Epoch, Latency, Memory, Scores, Throughput, Training
 from suite.runners.base import Array, Program, Runner, State, Weights
 from suite.scores import finite, score
 from suite.spec import EarlyStopping, Spec
+from suite.trace import Trace
 
 EVALUATION_BATCH = 500
 WARMUP_STEPS = 8
@@ -85,14 +87,23 @@ class Measurement:
     throughput: tuple[Throughput, ...]
     training: Training
     memory: Memory
+    gpu: Trace | None
 
 
 def measure(
-    runner: Runner, spec: Spec, mode: str, seed: int, profile: Profile, import_bytes: int | None
+    runner: Runner,
+    spec: Spec,
+    mode: str,
+    seed: int,
+    profile: Profile,
+    import_bytes: int | None,
+    meter: Meter = OFF,
 ) -> Measurement:
     """Build ``spec`` and measure it as ``profile`` says.  Raises Unsupported, or whatever the framework raises."""
     held = splits(spec.model_dump_json())
     calls = runner.warmup[mode]
+    meter.begin()
+    runner.allocator_peak()  # forgets that of the cell before
     phases = Phases()
     cache = compile_cache(kept=mode in runner.cached)
     build_ns, program = timed(runner.build, spec, mode, "float32")
@@ -105,9 +116,13 @@ def measure(
 
     order = warmup_order(spec, seed)
     warmup = tuple(timed(program.train, order)[0] for _ in range(calls))
+    for name in watched(held):
+        program.predict(name, EVALUATION_BATCH)  # compiled here, not in the midst of training's energy
     program.load(begin)
     with settled():
-        epochs, stopped, best = train(program, spec, seed, held, profile.epochs)
+        with meter.span("training", spec.batch_size) as span:
+            epochs, stopped, best = train(program, spec, seed, held, profile.epochs)
+            span.images = sum(epoch.images for epoch in epochs)
         weights = program.state().weights
         final = {name: evaluate(program, spec, name, split, weights) for name, split in held.items()}
         training = Training(
@@ -124,16 +139,24 @@ def measure(
         )
         images = held["test"].images
         latency = tuple(
-            latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls)
+            latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls, meter)
             for size in profile.latency_batches
             if size <= len(images)
         )
         throughput = tuple(
-            throughputs(program, len(images), size, profile.throughput_seconds, calls)
+            throughputs(program, len(images), size, profile.throughput_seconds, calls, meter)
             for size in profile.throughput_batches
         )
-    memory = Memory(import_bytes=import_bytes, build_bytes=build_bytes, steady_bytes=phases.end())
-    return Measurement(latency, throughput, training, memory)
+    steady_bytes = phases.end()
+    trace = meter.trace()
+    memory = Memory(
+        import_bytes=import_bytes,
+        build_bytes=build_bytes,
+        steady_bytes=steady_bytes,
+        device_bytes=device_bytes(trace),
+        allocator_bytes=runner.allocator_peak(),
+    )
+    return Measurement(latency, throughput, training, memory, trace)
 
 
 def warmup_order(spec: Spec, seed: int) -> NDArray[np.int32]:
@@ -158,8 +181,7 @@ def train(
         with quiet():
             seconds, loss = timed(program.train, order)
         weights = program.state().weights if spec.l2 else {}
-        watched = [name for name in ("validation", "test") if name in held]
-        scores = {name: evaluate(program, spec, name, held[name], weights) for name in watched}
+        scores = {name: evaluate(program, spec, name, held[name], weights) for name in watched(held)}
         epochs.append(
             Epoch(
                 seconds_ns=seconds,
@@ -176,6 +198,11 @@ def train(
     if kept:
         program.load(kept)
     return epochs, bool(watch and watch.over), watch.best_epoch if watch else None
+
+
+def watched(held: dict[str, Split]) -> list[str]:
+    """The splits that are evaluated after every epoch."""
+    return [name for name in ("validation", "test") if name in held]
 
 
 class Watch:
@@ -208,11 +235,13 @@ def evaluate(program: Program, spec: Spec, name: str, split: Split, weights: Wei
     return score(spec, program.predict(name, EVALUATION_BATCH), split.targets, split.labels, weights)
 
 
-def latencies(program: Program, images: Array, batch_size: int, samples: int, warmup: int) -> Latency:
+def latencies(
+    program: Program, images: Array, batch_size: int, samples: int, warmup: int, meter: Meter = OFF
+) -> Latency:
     """Single queries, one after another, over the images in turn."""
     queries = _queries(images, batch_size)
     warm = tuple(timed(program.infer, next(queries))[0] for _ in range(warmup))
-    with quiet():
+    with quiet(), meter.span("latency", batch_size, samples * batch_size):
         measured = tuple(timed(program.infer, next(queries))[0] for _ in range(samples))
     return Latency(batch_size=batch_size, samples_ns=measured, warmup_ns=warm)
 
@@ -224,15 +253,18 @@ def _queries(images: Array, batch_size: int) -> Iterator[Array]:
             yield images[i : i + batch_size]
 
 
-def throughputs(program: Program, images: int, batch_size: int, seconds: float, warmup: int) -> Throughput:
+def throughputs(
+    program: Program, images: int, batch_size: int, seconds: float, warmup: int, meter: Meter = OFF
+) -> Throughput:
     """Passes over the test split until their times add up to ``seconds``, three at the least."""
     warm = tuple(timed(program.predict, "test", batch_size)[0] for _ in range(warmup))
     samples: list[int] = []
     left = seconds * 1e9
-    with quiet():
+    with quiet(), meter.span("throughput", batch_size) as span:
         while (left > 0 and len(samples) < MOST_PASSES) or len(samples) < 3:
             samples.append(timed(program.predict, "test", batch_size)[0])
             left -= samples[-1]
+        span.images = images * len(samples)
     return Throughput(batch_size=batch_size, images=images, samples_ns=tuple(samples), warmup_ns=warm)
 
 

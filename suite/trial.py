@@ -18,8 +18,9 @@ from suite import environment, identity, measure, plan, result
 from suite.errors import ResultError, RunError, SuiteError, Unsupported
 from suite.measure import Measurement
 from suite.meters.clock import timed
+from suite.meters.gpu import OFF, Meter, metering
 from suite.meters.memory import Phases
-from suite.plan import STOPPED, Entry, Plan
+from suite.plan import STOPPED, Entry, Plan, Profile
 from suite.result import Cause, Cell, Environment, Failed, Identity, Measured, Proof
 from suite.runners import base
 from suite.runners.base import Runner, Variant
@@ -30,18 +31,26 @@ def main(folder: Path, entry_id: str) -> None:
     """Run one entry of the plan in ``folder`` and leave a result for each of its cells."""
     made = plan.read(folder)
     entry = made.entry(entry_id)
-    Trial(folder, made, entry).run()
+    with metering(entry.kind == "measure" and metered(made.profile)) as meter:
+        Trial(folder, made, entry, meter).run()
+
+
+def metered(profile: Profile) -> bool:
+    """Whether the GPU is to be metered."""
+    return profile.device == "cuda" if profile.gpu_meter is None else profile.gpu_meter
 
 
 class Trial:
     """What the cells of an entry have in common."""
 
-    def __init__(self, folder: Path, made: Plan, entry: Entry) -> None:
-        self._folder, self._plan, self._entry = folder, made, entry
-        self._here = environment.describe(entry.runner)
+    def __init__(self, folder: Path, made: Plan, entry: Entry, meter: Meter = OFF) -> None:
+        self._folder, self._plan, self._entry, self._meter = folder, made, entry, meter
+        self._here = environment.describe(entry.runner, device=made.profile.device, metered=metered(made.profile))
+        meter.idle()  # before the framework is imported: nothing of ours is on the GPU
         phases = Phases()
         self._import_ns, self._runner = timed(self._start)
         self._import_bytes = phases.end()
+        meter.aim(self._runner.gpu())
 
     def _start(self) -> Runner:
         seed = self._entry.cells[0].seed  # a round has one
@@ -83,7 +92,8 @@ class Trial:
 
     def _measure(self, cell: Cell) -> Measurement:
         spec = self._plan.spec(cell.spec)
-        return measure.measure(self._runner, spec, cell.mode, cell.seed, self._plan.profile, self._import_bytes)
+        profile = self._plan.profile
+        return measure.measure(self._runner, spec, cell.mode, cell.seed, profile, self._import_bytes, self._meter)
 
     def _environment(self) -> Environment:
         """The environment, with what the runner tells and the processor as it is by now."""
@@ -91,6 +101,7 @@ class Trial:
             update={
                 "libraries": self._runner.versions(),
                 "devices": self._runner.devices(),
+                "settings": self._runner.settings(),
                 "threads_intra": self._plan.threads.intra,
                 "threads_inter": self._plan.threads.inter,
                 "denormals": "flushed" if environment.lock_digest(self._entry.runner) else "kept",  # by NumPy

@@ -156,7 +156,8 @@ def test_everything_is_asked_in_order_and_every_sample_kept_with_the_warm_up_apa
     warm = [("train", 8 * 64 + 1437 % 64)] * 3
     epoch = [("train", 1437), ("predict", ("test", 500))]
     final = [("predict", ("train", 500)), ("predict", ("test", 500))]
-    assert asked[:12] == [("load", 0), ("train", 64), *warm, ("load", 0), *epoch, *epoch, *final]
+    compiled = ("predict", ("test", 500))
+    assert asked[:13] == [("load", 0), ("train", 64), *warm, compiled, ("load", 0), *epoch, *epoch, *final]
     assert [len(images) for kind, images in asked if kind == "infer"] == [1] * (3 * measure.WARMUP_QUERIES + 4)
     latency, training = taken.latency[0], taken.training
     assert [item.batch_size for item in taken.latency] == [1], "400 images are more than there are"
