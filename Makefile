@@ -4,13 +4,14 @@ CORE := .envs/core/bin/python
 LOCK := .envs/uv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	--custom-compile-command "make lock" --quiet --upgrade
 # A framework has a runner and a lock of its name.
+LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 FRAMEWORKS := $(filter $(basename $(notdir $(wildcard suite/runners/*.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench test lint format faults schema lock clean
+.PHONY: help preflight envs bench test lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 preflight:  ## can this machine run the suite, and what will it cost?
 	@$(PYTHON) -m suite.preflight
@@ -28,7 +29,7 @@ test: envs  ## the core's tests without any framework, then each framework's
 test-%:
 	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -l 'mark\.$*\b' tests/test_*.py)
 
-lint: envs  ## style and types
+lint: envs docker-lint  ## style and types
 	$(CORE) -m ruff check . && $(CORE) -m ruff format --check . && $(CORE) -m mypy
 
 format: envs  ## bring the code into its standard form
@@ -43,8 +44,29 @@ faults-%:
 schema: envs  ## write the JSON Schema of a spec, for editors
 	$(CORE) -m suite schema
 
+# The locks with CUDA come last: they take the versions of those without.
 lock: envs  ## renew the lock files from docker/locks/*.in
-	cd docker/locks && for name in *.in; do [ $$name = base.in ] || ../../$(LOCK) $$name -o $${name%.in}.txt || exit; done
+	cd docker/locks && for name in $(filter-out %-cuda,$(LOCKED)) $(filter %-cuda,$(LOCKED)); do \
+		../../$(LOCK) $$name.in -o $$name.txt || exit; done
+
+docker-build:  ## build the images, one per framework and the reporter's; LOCAL=1 without a container registry
+	@docker/compose.sh build
+
+docker-bench: docker-build  ## compare the frameworks in containers; without a GPU it is left out
+	@docker/compose.sh up
+
+docker-sizes:  ## the sizes of the images
+	@docker images --filter reference='parity-*' --format 'table {{.Repository}}\t{{.Tag}}\t{{.Size}}\t{{.CreatedSince}}'
+
+docker-lint: envs  ## style of the Dockerfiles, and whether Compose can read its files
+	.envs/core/bin/hadolint Dockerfile.* docker/Dockerfile.*
+	@docker compose version >/dev/null 2>&1 || { echo "docker-lint: Compose is not here, so its files are unread"; exit 0; }; \
+	for device in cpu cuda; do for own in "" 1; do \
+		PARITY_DEVICE=$$device LOCAL=$$own docker/compose.sh config --quiet || exit; done; done
+
+test-docker: envs  ## the tests that need a Docker engine: on Debian one is brought up, and ended if it was
+	@docker info >/dev/null 2>&1 && end=true || end="docker/engine.sh stop"; \
+	docker/engine.sh && { $(CORE) -m pytest tests/docker -m docker; status=$$?; $$end; exit $$status; }
 
 clean:  ## remove the environments, data and caches; reports stay
 	rm -rf .envs .cache .*_cache .benchmarks .hypothesis
