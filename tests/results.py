@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ from suite.result import (
     Verdict,
 )
 from suite.spec import Adam, Claim, DatasetFacts, Spec, digest
+from suite.trace import Metered, Span
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MODES = {"torch": ("compile", "eager"), "tf": ("eager", "graph", "xla")}
@@ -62,10 +64,13 @@ def environment(runner: str = "torch", **fields: Any) -> Environment:
     return Environment(**{**known, **fields})
 
 
-def cell(runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None) -> Cell:
-    """One cell on the processor in float32."""
+def cell(
+    runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None,
+    device: str = "cpu",
+) -> Cell:  # fmt: skip
+    """One cell in float32, on the processor unless told otherwise."""
     name = (of or spec()).id
-    return Cell(spec=name, runner=runner, mode=mode, precision="float32", device="cpu", seed=seed, round=number)
+    return Cell(spec=name, runner=runner, mode=mode, precision="float32", device=device, seed=seed, round=number)
 
 
 def digests(of: Spec, seed: int) -> Digests:
@@ -83,11 +88,12 @@ def _record(cell: Cell, of: Spec, **fields: Any) -> dict[str, Any]:
 
 def measured(
     runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None,
-    accuracy: float | None = None, epochs: int = 3, samples: int = 80, slow: float | None = None, **fields: Any,
+    accuracy: float | None = None, epochs: int = 3, samples: int = 80, slow: float | None = None,
+    device: str = "cpu", **fields: Any,
 ) -> Measured:  # fmt: skip
     """A cell whose noise depends on nothing but its own name; ``slow`` multiplies every time."""
     of = of or spec()
-    at = cell(runner, mode, number, seed, of)
+    at = cell(runner, mode, number, seed, of, device)
     noise = np.random.default_rng(list(f"{at.slug} {number}".encode()))
     factor = (SPEED.get(f"{runner}/{mode}", 1.0) if slow is None else slow) * float(noise.normal(1, 0.02))
     learnt = float(noise.normal(0.975, 0.003)) if accuracy is None else accuracy
@@ -133,7 +139,7 @@ def measured(
 
 def proof(
     runner: str = "torch", mode: str = "compile", of: Spec | None = None, verdict: Verdict = Verdict.IDENTICAL,
-    seed: int = 1, **fields: Any,
+    seed: int = 1, device: str = "cpu", **fields: Any,
 ) -> Proof:  # fmt: skip
     """What the gate says of a framework's mode."""
     of = of or spec()
@@ -145,7 +151,7 @@ def proof(
         divergence=wrong, drift=1e-6, key=digest([runner, mode]),
     )  # fmt: skip
     known = {"environment": environment(runner), "digests": digests(of, seed), "identity": identity}
-    return Proof(**{**_record(cell(runner, mode, 0, seed, of), of), **known, **fields})
+    return Proof(**{**_record(cell(runner, mode, 0, seed, of, device), of), **known, **fields})
 
 
 def failed(
@@ -171,3 +177,78 @@ def run(of: Spec | None = None, rounds: int = 5, modes: dict[str, tuple[str, ...
         found += [measured(r, m, number, number, of) for r, ms in modes.items() for m in ms]
         found.append(measured("null", "none", number, number, of))
     return found
+
+
+SECOND = 1_000_000_000
+STEP = SECOND // 5
+WATTS = {"torch/compile": 300.0, "torch/eager": 320.0, "tf/graph": 420.0, "tf/xla": 400.0, "tf/eager": 200.0}
+SPANS = (
+    Span(kind="idle", begin_ns=0, end_ns=SECOND),
+    Span(kind="training", images=12_000, begin_ns=3 * SECOND, end_ns=7 * SECOND),
+    Span(kind="latency", batch_size=1, images=3000, begin_ns=7 * SECOND, end_ns=10 * SECOND),
+    Span(kind="latency", batch_size=8, images=800, begin_ns=10 * SECOND, end_ns=11 * SECOND),
+    Span(kind="throughput", batch_size=256, images=90_000, begin_ns=11 * SECOND, end_ns=14 * SECOND),
+)
+"""A second of idling, then the work of one cell; latency at batch 8 is too short to tell energy."""
+
+
+def metered(
+    watts: float = 300.0, idle_watts: float = 60.0, base: int = 500 << 20, above: int = 2 << 30, **fields: Any
+) -> Metered:
+    """A GPU sampled five times a second: idle for a second, then building, then at work with ``above`` more in use."""
+    count = 14 * SECOND // STEP + 1
+    at = tuple(i * STEP for i in range(count))
+    power = [watts if t > SECOND else idle_watts for t in at]
+    joules = [0.0]
+    for p in power[1:]:
+        joules.append(joules[-1] + p * STEP / SECOND)
+    known: dict[str, Any] = {
+        "name": "NVIDIA H200", "uuid": "GPU-01234567-89ab-cdef", "driver": "580.65", "period_ns": STEP, "at_ns": at,
+        "used_bytes": tuple(base + (above if t > 2 * SECOND else 0) for t in at),
+        "reserved_bytes": (300 << 20,) * count,
+        "energy_mj": tuple(10**9 + round(1000 * j) for j in joules), "power_mw": tuple(round(1000 * p) for p in power),
+        "utilization_percent": tuple(90 if t > SECOND else 0 for t in at),
+        "celsius": tuple(40 + i // 4 for i in range(count)), "sm_mhz": tuple(1980 - 15 * (i % 2) for i in range(count)),
+        "memory_mhz": (3201,) * count, "throttle": tuple(0 if t > SECOND else 1 for t in at), "spans": SPANS,
+    }  # fmt: skip
+    return Metered(**{**known, **fields})
+
+
+def series(value: Any, since: int = SECOND) -> tuple[Any, ...]:
+    """One series of ``metered`` that holds ``value`` after ``since`` and 0 up to it."""
+    return tuple(value if i * STEP > since else 0 for i in range(14 * SECOND // STEP + 1))
+
+
+def gpu_run(rounds: int = 5, device: str = "cuda", modes: dict[str, tuple[str, ...]] | None = None) -> list[Any]:
+    """A run whose cells were metered; tf's best mode takes a third more power than torch's."""
+    modes = modes or {"torch": ("compile",), "tf": ("xla",)}
+    found: list[Any] = [proof(r, m, device=device) for r, ms in modes.items() for m in ms]
+    for number in range(1, rounds + 1):
+        for r, m in ((r, m) for r, ms in modes.items() for m in ms):
+            drawn = WATTS[f"{r}/{m}"] * (1 + 0.01 * (-1) ** number * (1 + len(m) / 10))
+            trace = metered(drawn, base=(500 + number) << 20)
+            found.append(measured(r, m, number, number, device=device, gpu=trace))
+        found.append(measured("null", "none", number, number, device=device))
+    return found
+
+
+def inside(results: Iterable[Any], minutes: float = 60, slow: float = 1.0, **environment: Any) -> list[Any]:
+    """The same results as a container would leave them ``minutes`` later, every time multiplied by ``slow``."""
+    found = []
+    for r in results:
+        fields: dict[str, Any] = {"started": r.started + timedelta(minutes=minutes)}
+        if r.environment is not None:
+            told = {"place": "container", "image": digest("image"), "build": {"base": "cuda:13"}, **environment}
+            fields["environment"] = r.environment.model_copy(update=told)
+        if isinstance(r, Measured):
+            timed = ("latency", "throughput")
+            fields |= {name: tuple(_slower(m, slow) for m in getattr(r, name)) for name in timed}
+            if r.training:
+                epochs = tuple(e.model_copy(update={"seconds_ns": int(e.seconds_ns * slow)}) for e in r.training.epochs)
+                fields["training"] = r.training.model_copy(update={"epochs": epochs})
+        found.append(r.model_copy(update=fields))
+    return found
+
+
+def _slower(meter: Any, slow: float) -> Any:
+    return meter.model_copy(update={"samples_ns": tuple(int(s * slow) for s in meter.samples_ns)})

@@ -12,7 +12,7 @@ from suite.report.energy import BESIDE
 from suite.report.gpu import FAR_ABOVE, Baseline, Unknown, baseline, peak, slowed, state, working
 from suite.report.markdown import Markdown, Notes, bullets, md, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence
-from suite.report.units import digits, mebibytes, percent
+from suite.report.units import mebibytes, percent
 from suite.result import Measured
 from suite.trace import Metered, Span, Unmetered
 
@@ -142,7 +142,7 @@ def _drift(evidence: Evidence) -> list[Markdown]:
     for (run, place, _), group in trials(evidence).items():
         used = [t.before.used_bytes for t in group]
         ends = f"{mebibytes(used[0])} before the first trial, {mebibytes(used[-1])} before the last"
-        span = f"{mebibytes(min(used))} to {mebibytes(max(used))} over {len(group)}"
+        span = f"{mebibytes(min(used))} to {mebibytes(max(used))} over {len(group)} trials"
         lines.append(md("Idle baseline of {}, run {}, {}: {}; {}.", group[0].gpu, run, place, ends, span))
         lines += [md("**Not idle** before trial {}: {}.", t.entry, words) for t, words in disturbed(group)]
     return [bullets(lines)] if lines else []
@@ -157,7 +157,7 @@ def condition(evidence: Evidence, labels: Labels) -> list[Markdown]:
         found = state(traces)
 
         def show(value: float | Unknown, unit: str, why: str = why) -> str:
-            return notes.dash(why or value.reason) if isinstance(value, Unknown) else f"{digits(value)}{unit}"
+            return notes.dash(why or value.reason) if isinstance(value, Unknown) else f"{value:,.0f}{unit}"
 
         low, high = found.least_sm_mhz, show(found.sm_mhz, " MHz")
         throttle = found.throttle

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.errors import ResultError
-from suite.report import answers, device, energy, performance, setting, trust
+from suite.pytest_json import Timing
+from suite.report import answers, device, energy, performance, places, pytest_benchmark, setting, trust
 from suite.report.charts import charts
 from suite.report.claims import accuracies, claims
 from suite.report.compare import Row, comparisons, decide, drafts, judged
@@ -29,9 +30,18 @@ class Document:
     failed: bool
 
 
-def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Document:
-    """Make the report of ``results``; ``plan`` may be empty, ``refused`` are files that were no results."""
+def build(
+    results: Iterable[Record],
+    plan: Mapping[str, Any],
+    refused: Iterable[ResultError] = (),
+    timings: Iterable[Timing] = (),
+) -> Document:
+    """Make the report of ``results``; ``plan`` may be empty, ``refused`` are files that were no results.
+
+    ``timings`` are pytest-benchmark's.
+    """
     evidence = merge(results, plan, refused)
+    beside = pytest_benchmark.section(evidence, timings)
     asked, of_energy = drafts(evidence), energy.drafts(evidence)
     count = judged(asked) + judged(of_energy)
     rows, joules = decide(asked, count), decide(of_energy, count)
@@ -57,7 +67,9 @@ def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
         "GPU memory": device.memory(evidence, labels),
         "Energy": energy.section(evidence, labels, joules),
         "GPU state": device.condition(evidence, labels),
+        "In a container and natively": places.section(evidence, names(evidence, placed=False)),
         "Repeatability": trust.repeatability(evidence, labels),
+        "pytest-benchmark": beside,
         "The instrument": performance.instrument(evidence, labels),
         "Where the time went": performance.time_spent(evidence),
         "Failed and unsupported": setting.failures(evidence),
@@ -72,14 +84,16 @@ def build(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
         "\n\n".join(blocks) + "\n",
         drawn,
         tuple(answers.answer_rows(rows, evidence.frameworks, labels)),
-        _failed(evidence, rows),
+        _failed(evidence, rows, beside),
     )
 
 
-def _failed(evidence: Evidence, rows: Sequence[Row]) -> bool:
+def _failed(evidence: Evidence, rows: Sequence[Row], beside: Sequence[Markdown]) -> bool:
     """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
     if any(f.cause is not Cause.UNSUPPORTED for f in evidence.failed) or setting.missing(evidence):
         return True
+    if beside and not evidence.results:
+        return False  # nothing was to be compared
     if rows or not evidence.proofs:
         return not rows or any(row.failed for row in rows)
     return any(proof.identity.verdict is Verdict.UNPROVEN for proof in evidence.proofs)
@@ -107,12 +121,12 @@ def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
     return [*blocks, Markdown(", ".join(told) + ".")] if told else blocks
 
 
-def names(evidence: Evidence) -> dict[Arena, str]:
-    """What to call each arena: the benchmark, and whatever else tells it from the others."""
+def names(evidence: Evidence, *, placed: bool = True) -> dict[Arena, str]:
+    """What to call each arena: the benchmark, and whatever else tells it from the others, its place only if wanted."""
     arenas = list(evidence.arenas)
     runs, machines = sorted({a.run for a in arenas}), sorted({a.machine for a in arenas})
-    places = {a.place for a in arenas}
-    several = any(len({a.run for a in arenas if a.place == place}) > 1 for place in places)
+    where = {a.place for a in arenas}
+    several = any(len({a.run for a in arenas if a.place == place}) > 1 for place in where)
     devices, precisions = {a.device for a in arenas}, {a.precision for a in arenas}
     found = {}
     for a in arenas:
@@ -120,7 +134,7 @@ def names(evidence: Evidence) -> dict[Arena, str]:
         parts += [a.spec_digest[7:13]] if len({b.spec_digest for b in arenas if b.spec == a.spec}) > 1 else []
         parts += [a.device] if len(devices) > 1 else []
         parts += [a.precision] if len(precisions) > 1 else []
-        parts += [a.place] if len(places) > 1 else []
+        parts += [a.place] if placed and len(where) > 1 else []
         parts += [f"run {runs.index(a.run) + 1}"] if several else []
         parts += [f"machine {machines.index(a.machine) + 1}"] if len(machines) > 1 else []
         found[a] = ", ".join(parts)

@@ -83,6 +83,7 @@ def section(evidence: Evidence, labels: Mapping[Arena, str], rows: Sequence[Row]
     return [
         *(blocks if rows else []),
         *_cells(evidence, labels),
+        *([Markdown("Ranked as speed is above, where these comparisons are counted.")] if rows else []),
         Markdown(
             "Energy is that of the whole GPU, what it takes when idle included, by its counter: the slope between "
             "the first and the last sample within a stretch of work, over all of it; *by samples* is the mean of "

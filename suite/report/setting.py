@@ -12,6 +12,8 @@ from suite.report.merge import Evidence
 from suite.report.units import digits, mebibytes
 from suite.result import Cause, Environment, Failed, Gpu
 
+Who = tuple[str, str]
+"""A runner, and the place in which it ran."""
 _SILENT = {
     "image": "whoever started the container did not tell",
     "built from": "the image does not tell",
@@ -58,27 +60,23 @@ def missing(evidence: Evidence) -> list[str]:
 
 def environment(evidence: Evidence) -> list[Markdown]:
     """One table: what all cells share, and where they differ, who has what."""
-    places = {r.environment.place for r in evidence.results if r.environment is not None}
-    cells = [
-        (f"{r.cell.runner} {r.environment.place}" if len(places) > 1 else r.cell.runner, r.environment)
-        for r in evidence.results
-        if r.environment is not None
-    ]
+    cells = [(r.cell.runner, r.environment) for r in evidence.results if r.environment is not None]
     if not cells:
         return [Markdown("No environment was recorded.")]
+    everyone = {(runner, env.place) for runner, env in cells}
     notes = Notes()
     rows = []
     for name, values in _facts(cells).items():
-        by_value: dict[str, set[str]] = defaultdict(set)
-        for runner, value in values:
-            by_value[value].add(runner)
+        by_value: dict[str, set[Who]] = defaultdict(set)
+        for who, value in values:
+            by_value[value].add(who)
         known = {v: who for v, who in by_value.items() if v}
         if not known:
             rows.append([name, notes.dash(_SILENT.get(name, "not told by the system"))])
         elif len(known) == 1 and len(by_value) == 1:
             rows.append([name, next(iter(known))])
         else:
-            found = [f"{v} ({', '.join(sorted(who))})" for v, who in sorted(known.items())]
+            found = [v if name == "place" else f"{v} ({_who(who, everyone)})" for v, who in sorted(known.items())]
             rows.append([name, "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")])
     machines = {env.machine for _, env in cells}
     blocks = [table(["", "value"], rows), *notes.lines()]
@@ -87,9 +85,18 @@ def environment(evidence: Evidence) -> list[Markdown]:
     return blocks
 
 
-def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str, str]]]:
-    """Every field in words, by cell; an unknown one is empty."""
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+def _who(some: set[Who], everyone: set[Who]) -> str:
+    """Runners, or the one place that all of them share; a runner's place only where it has another value elsewhere."""
+    for place in sorted({place for _, place in everyone}):
+        if some == {who for who in everyone if who[1] == place} != everyone:
+            return place
+    whole = {runner for runner, _ in everyone if {who for who in everyone if who[0] == runner} <= some}
+    return ", ".join(sorted(whole | {f"{runner}, {place}" for runner, place in some if runner not in whole}))
+
+
+def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[Who, str]]]:
+    """Every field in words, by runner and place; an unknown one is empty."""
+    found: dict[str, list[tuple[Who, str]]] = defaultdict(list)
     contained = any(env.place == "container" or env.image or env.build for _, env in cells)
     settings = any(env.settings for _, env in cells)
     shared = set.intersection(*(set(env.packages) for _, env in cells))
@@ -111,7 +118,7 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str
             facts |= {"settings": _pairs(env.settings, "")}
         facts |= {f"package {p}": env.packages[p] for p in shared if len({e.packages[p] for _, e in cells}) > 1}
         for name, value in facts.items():
-            found[name].append((runner, "" if value is None else str(value)))
+            found[name].append(((runner, env.place), "" if value is None else str(value)))
     for name, field, unit in (
         ("clock", "mhz", " MHz"),
         ("temperature", "celsius", " °C"),
@@ -120,7 +127,7 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[str
         moments = [moment for _, env in cells for moment in (env.before, env.after)]
         readings = [value for m in moments if (value := getattr(m, field)) is not None]
         low, high = (digits(f(readings)) for f in (min, max)) if readings else ("", "")
-        found[name] = [("", f"{low} to {high}{unit}" if low != high else f"{low}{unit}" if low else "")]
+        found[name] = [(("", ""), f"{low} to {high}{unit}" if low != high else f"{low}{unit}" if low else "")]
     return found
 
 
