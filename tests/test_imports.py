@@ -26,6 +26,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "spec": ("errors", "layers", "problems", "reading", "recipe"),
     "trace": ("errors", "layers"),
     "result": (*SPEC, "stats", "trace"),
+    "pytest_json": (*SPEC, "stats", "trace", "result"),
     "initial": SPEC,
     "data": (*SPEC, "stats", "data.*"),
     "data.*": (*SPEC, "stats", "data", "data.*"),
@@ -39,8 +40,8 @@ LAWS: dict[str, tuple[str, ...]] = {
     "runners.*": RUNNER,
     "identity": (*CORE, "result", "identity.*"),
     "identity.*": (*CORE, "result", "identity", "identity.*"),
-    "report": (*SPEC, "stats", "trace", "result", "report.*"),
-    "report.*": (*SPEC, "stats", "trace", "result", "report", "report.*"),
+    "report": (*SPEC, "stats", "trace", "result", "pytest_json", "report.*"),
+    "report.*": (*SPEC, "stats", "trace", "result", "pytest_json", "report", "report.*"),
 }
 RUNNERS = {"trial": "the only one to find a runner", "runners.__main__": "asks a runner what it offers"}
 """Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""

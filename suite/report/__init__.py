@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import ResultError, RunError
+from suite.pytest_json import Timing
 from suite.report.document import Document, build
 from suite.report.merge import read_sources
 from suite.result import read_json, write_bytes
@@ -27,7 +28,8 @@ class Outcome:
 def write(folder: Path, *sources: Path) -> Outcome:
     """Write ``report.md`` and ``charts/`` into ``folder`` from its results, or from ``sources`` if there are any.
 
-    A source is a run's folder, a folder of results or a single file; the first plan found among them is told.
+    A source is a run's folder, a folder of files or a single file, of a result or of pytest-benchmark's; the first plan
+    found among them is told.
     Raises RunError where there is nothing to read or the report cannot be written.
     """
     places = sources or (folder,)
@@ -35,8 +37,9 @@ def write(folder: Path, *sources: Path) -> Outcome:
         if not place.exists():
             raise RunError("does not exist", where=str(place), way_out="`suite run` makes a run's folder.")
     refused: list[ResultError] = []
-    results = read_sources(places, refused.append)
-    document = build(results, _plan(places, refused), refused)
+    timings: list[Timing] = []
+    results = read_sources(places, refused.append, timings.append)
+    document = build(results, _plan(places, refused), refused, timings)
     for name, svg in document.charts.items():
         write_bytes(folder / "charts" / name, svg)
     for stale in (folder / "charts").glob("*.svg"):

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from suite import pytest_json
 from suite.errors import ResultError
-from suite.result import Cell, Failed, Identity, Measured, Proof, Verdict, read, read_all
+from suite.pytest_json import Timing
+from suite.result import Cell, Failed, Identity, Measured, Proof, Verdict, read
 
 UNRANKED = frozenset({"null", "reference"})
 FIRST = ("torch", "tf")
@@ -116,7 +118,7 @@ class Evidence:
                     cells.append(Cell.model_validate(cell))
         return tuple(cells)
 
-    def standing(self, result: Measured) -> Proven | NotProven:
+    def standing(self, result: Measured | Timing) -> Proven | NotProven:
         """Whether a proof covers a measured cell: same cell but for seed and round, digests, source, lock, machine."""
         near = [p for p in self.proofs if _kind(p.cell) == _kind(result.cell)]
         if not near:
@@ -150,7 +152,7 @@ def _kind(cell: Cell) -> tuple[str, ...]:
     return cell.spec, cell.runner, cell.mode, cell.precision, cell.device
 
 
-def _difference(proof: Proof, result: Measured) -> str:
+def _difference(proof: Proof, result: Measured | Timing) -> str:
     """What keeps a proof from covering a result, or nothing.  Weights and order depend on the seed."""
     named = {"spec": "spec", "dataset": "data set"}
     if proof.cell.seed == result.cell.seed:
@@ -158,7 +160,7 @@ def _difference(proof: Proof, result: Measured) -> str:
     for name, words in named.items():
         if getattr(proof.digests, name) != getattr(result.digests, name):
             return words
-    if proof.spec.digest != result.spec.digest:
+    if proof.spec.digest != (result.spec.digest if isinstance(result, Measured) else result.digests.spec):
         return "spec"
     programs = {"source": "version of the suite", "lock": "set of packages", "machine": "machine", "place": "place"}
     for name, words in programs.items():
@@ -214,16 +216,37 @@ def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
     return Evidence(tuple(kept), tuple(doubles), plan, tuple(ordered))
 
 
-def read_sources(sources: Iterable[Path], refused: Callable[[ResultError], None]) -> list[Record]:
-    """Read run folders, folders of results, and single files; what is no result goes to ``refused``."""
+def read_sources(
+    sources: Iterable[Path], refused: Callable[[ResultError], None], timed: Callable[[Timing], None] | None = None
+) -> list[Record]:
+    """Read run folders, folders of results, and single files; what is no result goes to ``refused``.
+
+    Each benchmark of a file of pytest-benchmark's goes to ``timed``; without it such a file is refused as well.
+    """
     results: list[Record] = []
     for source in sources:
         folder = source / "results" if (source / "results").is_dir() else source
-        if folder.is_dir():
-            results += read_all(folder, refused)
-            continue
-        try:
-            results.append(read(source))
-        except ResultError as error:
-            refused(error)
+        for path in sorted(folder.glob("*.json")) if folder.is_dir() else [source]:
+            try:
+                results.append(read(path))
+            except ResultError as error:
+                if timed is None:
+                    refused(error)
+                else:
+                    _read_timings(path, error, refused, timed)
     return results
+
+
+def _read_timings(
+    path: Path, error: ResultError, refused: Callable[[ResultError], None], timed: Callable[[Timing], None]
+) -> None:
+    """What is no result, as ``error`` says, may be pytest-benchmark's."""
+    try:
+        timings = pytest_json.read(path)
+    except ResultError as why:
+        refused(why)
+        return
+    if timings is None:
+        refused(error)
+    for timing in timings or ():
+        timed(timing)
