@@ -217,9 +217,12 @@ def _resume(folder: Path, made: Plan) -> None:
         say(f"{moved} results of rounds that were broken off, or failed, are set aside; these are done again whole.")
 
 
-def _report(folder: Path, point: Path | None = None) -> int:
-    """Write a run's report, print its answer, and let the link ``point`` lead to it; returns the exit status."""
-    outcome = report.write(folder)
+def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
+    """Write a run's report, print its answer, and let the link ``point`` lead to it; returns the exit status.
+
+    ``sources`` are what it is made of, if not of the run alone.
+    """
+    outcome = report.write(folder, *sources)
     if point is not None:
         with contextlib.suppress(OSError):  # not every file system has links, and a folder of that name stays
             run.point(point, folder)
@@ -263,11 +266,16 @@ def conclude(folder: Annotated[Path, typer.Argument(help="a run's folder, or a l
 @app.command("report")
 def report_(
     folder: Annotated[Path, typer.Argument(help="a run's folder; the latest by default")] = run.REPORTS / "latest",
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(help="what is merged into it: folders of other runs, results, files of pytest-benchmark's"),
+    ] = None,
 ) -> None:
-    """Make a run's report anew from its results."""
-    if not (folder / "results").is_dir():
+    """Make a run's report anew from its results, and from whatever else is named."""
+    own = (folder / "results").is_dir() or any(folder.glob("*.json"))
+    if not own and not more:
         raise ResultError("holds no results", where=str(folder), way_out="`suite run` makes some.")
-    raise typer.Exit(_report(folder.resolve()))
+    raise typer.Exit(_report(folder.resolve(), *([folder.resolve()] if own else []), *(more or [])))
 
 
 @app.command()

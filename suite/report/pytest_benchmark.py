@@ -2,48 +2,68 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from suite.pytest_json import Timing
 from suite.report.compare import Kind, Question
 from suite.report.markdown import Markdown, Notes, table
-from suite.report.merge import UNRANKED, Evidence, NotProven, position
+from suite.report.merge import Evidence, NotProven, position
 from suite.report.units import duration, rate
-from suite.result import Environment
 
 NEVER = {
-    "null": "the instrument: it computes nothing that could be proven",
+    "null": "the instrument computes nothing that could be proven",
     "reference": "the reference is what a proof compares with",
 }
-assert set(NEVER) == UNRANKED
+"""Why no proof ever covers a runner."""
+LIBRARIES = 4
+"""How many are shown: a runner names its framework first."""
 
-Key = tuple[datetime, str, str, str, str, tuple[tuple[str, str], ...], str]
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """What tells one file's numbers from another's, and within a file those of another program."""
+
+    written: datetime
+    machine: str
+    commit: str
+    place: str
+    cpu: str
+    settings: tuple[tuple[str, str], ...]
+    source: str
+    lock: str
+    image: str
 
 
 def section(evidence: Evidence, timings: Iterable[Timing]) -> list[Markdown]:
-    """Each benchmark once, with whether a proof among the results covers it; the same files give the same text."""
-    found = {t.model_dump_json(): t for t in timings}
+    """Each benchmark once, and whether a proof among the results covers it; the same files give the same text."""
+    unique = {t.model_dump_json(): t for t in timings}
+    found = [unique[text] for text in sorted(unique)]
     if not found:
         return []
-    sources = sorted({_source(t) for t in found.values()})
-    order = sorted(found, key=lambda text: (*_key(found[text]), sources.index(_source(found[text])), text))
+    sources = sorted({_source(t) for t in found})
+    found.sort(key=lambda t: (_key(t), _source(t)))
+    specs = defaultdict(set)
+    for t in found:
+        specs[t.cell.spec].add(t.digests.spec)
     notes = Notes()
     rows = []
-    for t in (found[text] for text in order):
-        question = _question(t)
-        shown = [_show(t, seconds) for seconds in (t.stats.median, t.stats.q1, t.stats.q3)]
-        low, high = shown[1:] if question.kind is Kind.LATENCY else reversed(shown[1:])
+    for t in found:
+        several = len(specs[t.cell.spec]) > 1
+        name = t.cell.spec + (f", {t.digests.spec.removeprefix('sha256:')[:6]}" if several else "")
+        calls = f" of {t.stats.iterations:,} calls" if t.stats.iterations > 1 else ""
         rows.append(
-            [t.cell.spec, t.cell.runner, t.cell.mode, str(question), shown[0], f"{low} to {high}",
-             f"{t.stats.rounds:,}" + (f" of {t.stats.iterations:,}" if t.stats.iterations > 1 else ""),
+            [name, t.cell.runner, t.cell.mode, str(_question(t)), *_times(t), f"{t.stats.rounds:,}{calls}",
              _proven(evidence, t, notes), f"{sources.index(_source(t)) + 1}"]
         )  # fmt: skip
     heads = ["benchmark", "framework", "mode", "question", "median", "middle half", "rounds", "proven", "from"]
     return [
         Markdown(
             "Timed by `pytest benchmarks`, one framework after another: what a machine does meanwhile falls on one of "
-            "them alone, so these numbers are shown and never ranked."
+            "them alone, so these numbers are shown and never ranked. A round is one call, and the middle half of the "
+            "rounds lies between the quartiles; *proven* is what the gate's proofs in this report cover."
         ),
         table(heads, rows, "llllrlrlr"),
         *notes.lines(),
@@ -51,42 +71,43 @@ def section(evidence: Evidence, timings: Iterable[Timing]) -> list[Markdown]:
     ]
 
 
-def _told(sources: Sequence[Key]) -> list[Markdown]:
-    """Where the numbers are from, a row for each file, machine and commit."""
+def _told(sources: Sequence[Source]) -> list[Markdown]:
+    """Where the numbers are from."""
     rows = [
-        [str(i), f"{at:%Y-%m-%d %H:%M} UTC", cpu, machine.removeprefix("sha256:")[:12], place, commit,
-         ", ".join(f"{name} {value}" for name, value in told)]
-        for i, (at, machine, cpu, place, commit, told, _) in enumerate(sources, 1)
+        [str(number), f"{s.written:%Y-%m-%d %H:%M} UTC", s.cpu, s.machine.removeprefix("sha256:")[:12], s.place,
+         s.commit, ", ".join(f"{name} {value}" for name, value in s.settings)]
+        for number, s in enumerate(sources, 1)
     ]  # fmt: skip
-    blocks = [table(["from", "written", "processor", "machine", "place", "commit", "what decides"], rows, "r")]
-    for what, position_ in (("machines", 1), ("commits", 4)):
-        if (several := len({source[position_] for source in sources})) > 1:
-            blocks.append(Markdown(f"**{several} {what}**: a difference between them is none of the frameworks'."))
+    blocks = [table(["from", "written", "processor", "machine", "place", "commit", "with"], rows, "r")]
+    kinds = {"machines": {s.machine for s in sources}, "commits": {s.commit for s in sources}}
+    several = [f"{len(values)} {name}" for name, values in kinds.items() if len(values) > 1]
+    if several:
+        blocks.append(
+            Markdown(f"**{' and '.join(several)}**: what differs between them is no framework's doing alone.")
+        )
     return blocks
 
 
-def _source(timing: Timing) -> Key:
-    """What tells one file's numbers from another's."""
-    here = timing.environment
-    return (
-        timing.written, here.machine, here.cpu, here.place, here.commit or "unknown", _decides(timing, here),
-        f"{here.source} {here.lock} {here.image}",
-    )  # fmt: skip
-
-
-def _decides(timing: Timing, here: Environment) -> tuple[tuple[str, str], ...]:
+def _source(timing: Timing) -> Source:
+    here, cell = timing.environment, timing.cell
     threads = "unknown" if here.threads_intra is None else f"{here.threads_intra}"
-    return (
-        *sorted(here.libraries.items())[:6],
-        ("threads", threads),
-        ("device", timing.cell.device),
-        ("precision", timing.cell.precision),
+    given = ("threads", threads), ("device", cell.device), ("precision", cell.precision)
+    return Source(
+        written=timing.written.astimezone(UTC),
+        machine=here.machine,
+        commit=here.commit or "unknown",
+        place=here.place,
+        cpu=here.cpu,
+        settings=(*list(here.libraries.items())[:LIBRARIES], *given),
+        source=here.source,
+        lock=here.lock or "",
+        image=here.image or "",
     )
 
 
 def _key(timing: Timing) -> tuple[object, ...]:
     cell = timing.cell
-    return cell.spec, _question(timing), position(cell.runner), cell.mode, cell.precision, cell.device
+    return cell.spec, timing.digests.spec, _question(timing), position(cell.runner), cell.mode
 
 
 def _question(timing: Timing) -> Question:
@@ -95,11 +116,13 @@ def _question(timing: Timing) -> Question:
     return Question(kind) if kind is Kind.TRAINING else Question(kind, timing.told.batch_size)
 
 
-def _show(timing: Timing, seconds: float) -> str:
-    """A query's time, or images per second."""
+def _times(timing: Timing) -> tuple[str, str]:
+    """Median and middle half: of a query's time, else of images per second."""
+    stats, images = timing.stats, timing.told.images
     if timing.told.question == "latency":
-        return duration(seconds * 1e9)
-    return rate(seconds * 1e9 / timing.told.images)
+        return duration(stats.median * 1e9), f"{duration(stats.q1 * 1e9)} to {duration(stats.q3 * 1e9)}"
+    slow, fast = (rate(seconds * 1e9 / images) for seconds in (stats.q3, stats.q1))
+    return rate(stats.median * 1e9 / images), f"{slow} to {fast}"
 
 
 def _proven(evidence: Evidence, timing: Timing, notes: Notes) -> str:
