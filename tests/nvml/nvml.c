@@ -12,8 +12,8 @@
  *     0 * fail nvmlDeviceGetPowerUsage 3        from 0 s on this function returns 3 for every GPU; 0 heals it
  *
  * Energy counts the power from 0 s on; stating it sets the counter, back too.  Time is CLOCK_MONOTONIC since the value
- * in nanoseconds that PARITY_NVML_SINCE holds, else since the first initialisation.  -DWITHOUT_<function> leaves a
- * function out, as an older driver does.
+ * in nanoseconds that PARITY_NVML_SINCE holds, standing still before it, else since the first initialisation.
+ * -DWITHOUT_<function> leaves a function out, as an older driver does.
  */
 
 #include <stdint.h>
@@ -42,7 +42,7 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static double now(void) { return (double)(now_ns() - since) / 1e9; }
+static double now(void) { return now_ns() < since ? 0 : (double)(now_ns() - since) / 1e9; }
 
 static void add_gpu(const char *rest) {
     int number, used = 0;
