@@ -223,6 +223,7 @@ def record_failure(folder: Path, made: Plan, entry: Entry, cause: Cause, reason:
 def trial_environment(folder: Path, made: Plan) -> dict[str, str]:
     """The environment variables of a trial: threads pinned, caches inside the run's folder, nothing chatty."""
     caches = folder / "caches"
+    workspace = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if made.profile.deterministic else {}  # else PyTorch refuses
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(made.threads.intra),
@@ -235,6 +236,7 @@ def trial_environment(folder: Path, made: Plan) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        **workspace,
     }
 
 

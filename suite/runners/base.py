@@ -7,7 +7,9 @@ only: NHWC images, dense kernels (in, out), convolution kernels (kh, kw, in, out
 from __future__ import annotations
 
 import ast
+import ctypes
 import importlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,3 +180,24 @@ def find(token: str) -> type[Runner]:
             f"runner {token!r} cannot be imported: {error}", way_out="`make envs` makes its environment."
         ) from None
     return cast(type[Runner], module.Runner)
+
+
+def gpu_uuid(ordinal: int = 0) -> str | None:
+    """UUID of the GPU that CUDA counts as ``ordinal`` in this process, as NVML writes it; None where there is none.
+
+    The driver is asked, so that a framework that tells no UUID has one too: ``GPU-...``, or ``MIG-...`` for a part of a
+    GPU, of which the second version of the call names the part and the first the whole.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        device, whole, part = ctypes.c_int(), (ctypes.c_ubyte * 16)(), (ctypes.c_ubyte * 16)()
+        if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), ordinal):
+            return None
+        if driver.cuDeviceGetUuid(ctypes.byref(whole), device):
+            return None
+        newer = getattr(driver, "cuDeviceGetUuid_v2", None)  # since CUDA 11.4
+        if newer is None or newer(ctypes.byref(part), device):
+            part = whole
+    except (OSError, AttributeError):  # no driver, or no symbol
+        return None
+    return f"{'GPU' if bytes(part) == bytes(whole) else 'MIG'}-{uuid.UUID(bytes=bytes(part))}"

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.errors import Unsupported
+from suite.errors import MachineError, Unsupported
 from suite.layers import (
     Activation,
     AveragePool,
@@ -32,13 +32,14 @@ from suite.layers import (
     Role,
     walk,
 )
-from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, Weights
+from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
 from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _keras = sys.modules.setdefault("keras", cast(ModuleType, None))  # TensorFlow imports Keras if it can: here it cannot
 try:
     import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled  # which has no public name
 finally:
     if _keras is None:
         del sys.modules["keras"]
@@ -150,6 +151,8 @@ def _plain_norm(
 def _loss(kind: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean over the batch, and over outputs where a target is as wide as they are."""
     match kind:
+        case Loss.SOFTMAX_CROSS_ENTROPY if is_op_determinism_enabled():  # several operations: on a GPU the one is not
+            values = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, outputs)
         case Loss.SOFTMAX_CROSS_ENTROPY:
             values = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=outputs, labels=targets).loss
         case Loss.SIGMOID_CROSS_ENTROPY:
@@ -290,7 +293,10 @@ class Program:
         with tf.device(self._device):
             if full:
                 batches = tf.constant(np.resize(order, (rows, size)), tf.int64)
-                counts = tf.constant(full, tf.int64), tf.constant(self._step, tf.int64)
+                counts = (
+                    tf.constant(full),
+                    tf.constant(self._step, tf.int64),
+                )  # int32: a loop's bound stays in host memory
                 total += float(self._epoch(*split, batches, *tf.unstack(tf.constant(rates)), *counts)) * size
             if ragged:
                 batch, step = tf.constant(order[-ragged:], tf.int64), tf.constant(self._step + full, tf.int64)
@@ -333,9 +339,9 @@ class Program:
         def body(i: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
             # A gather is one operation where an index in brackets becomes four.
             batch, rate, epsilon = (tf.gather(values, i) for values in (batches, rates, epsilons))
-            return i + 1, total + self._body(images, targets, batch, rate, epsilon, step + i)
+            return i + 1, total + self._body(images, targets, batch, rate, epsilon, step + tf.cast(i, tf.int64))
 
-        start = tf.zeros((), tf.int64), tf.zeros((), tf.float64)
+        start = tf.zeros((), tf.int32), tf.zeros((), tf.float64)
         return tf.while_loop(lambda i, _: i < count, body, start, parallel_iterations=1)[1]
 
     def _eager_epoch(
@@ -351,7 +357,7 @@ class Program:
         """The same, op after op; tensors are cut into rows all at once, for each cut is an op as dear as a layer."""
         total = tf.zeros((), tf.float64)
         rows = [tf.unstack(values[:count]) for values in (batches, rates, epsilons)]
-        for batch, rate, epsilon, at in zip(*rows, tf.unstack(tf.range(step, step + count)), strict=True):
+        for batch, rate, epsilon, at in zip(*rows, tf.unstack(tf.range(step, step + len(rows[0]))), strict=True):
             total += self._take_step(images, targets, batch, rate, epsilon, at)
         return total
 
@@ -409,14 +415,15 @@ def _compiler(mode: str, xla: bool) -> Callable[[Function], Function]:
 
 
 class Runner:
-    """TensorFlow in one process.  It flushes denormals to zero by itself, in every mode."""
+    """TensorFlow in one process.  On the processor it flushes denormals to zero by itself, in every mode."""
 
     modes: ClassVar[tuple[str, ...]] = ("eager", "graph", "xla")
     variants: ClassVar[frozenset[Variant]] = frozenset()
     cached: ClassVar[frozenset[str]] = frozenset()
     warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3}
 
-    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:  # noqa: ARG002 - next
+    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:
+        """Raises MachineError where ``device`` is not there.  A process cannot take determinism back."""
         self._cuda, self._seed = device == "cuda", seed
         tf.config.threading.set_intra_op_parallelism_threads(threads.intra)
         tf.config.threading.set_inter_op_parallelism_threads(threads.inter)
@@ -426,12 +433,15 @@ class Runner:
             tf.config.experimental.set_memory_growth(gpu, True)  # else TensorFlow takes the whole GPU
         if not self._cuda:
             tf.config.set_visible_devices([], "GPU")
+        elif not self._gpus:
+            raise MachineError(self.devices()["cuda"], way_out="Use the device cpu.")
+        os.environ["TF_CUDNN_USE_AUTOTUNE"] = "0" if deterministic else "1"  # by trial, as it is by default
+        if deterministic:  # dropout is a function of its seed already
+            tf.config.experimental.enable_op_determinism()
 
     def missing(self, mode: str) -> str | None:
         """Why this machine cannot offer ``mode``, or None."""
-        if mode not in self.modes:
-            return f"TensorFlow has no mode {mode!r}"
-        return self.devices()["cuda"] if self._cuda and not self._gpus else None
+        return None if mode in self.modes else f"TensorFlow has no mode {mode!r}"
 
     def versions(self) -> dict[str, str]:
         """TensorFlow, what it was built against, and which CPU kernels it takes."""
@@ -448,8 +458,26 @@ class Runner:
         built = tf.test.is_built_with_cuda()
         return {"cpu": cpu, "cuda": "TensorFlow finds no GPU" if built else "this TensorFlow is built without CUDA"}
 
+    def settings(self) -> dict[str, str]:
+        """Read back from TensorFlow, and from the environment that it reads."""
+        tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+        switches = {"tf32": tf32, "deterministic": is_op_determinism_enabled()}
+        switches |= {"cudnn_autotune": os.environ["TF_CUDNN_USE_AUTOTUNE"] == "1"} if self._cuda else {}
+        return {name: "on" if on else "off" for name, on in switches.items()}
+
+    def gpu(self) -> str | None:
+        """UUID of CUDA's first GPU, which TensorFlow takes as well; None on the processor."""
+        return gpu_uuid() if self._cuda else None
+
+    def allocator_peak(self) -> int | None:
+        """Peak bytes that tensors held on the GPU since the last call; None on the processor."""
+        peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"]) if self._cuda else None
+        if self._cuda:
+            tf.config.experimental.reset_memory_stats("GPU:0")
+        return peak
+
     def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
-        """Raises Unsupported where this machine lacks the mode or the device."""
+        """Raises Unsupported where TensorFlow lacks the mode."""
         if reason := self.missing(mode):
             raise Unsupported(reason)
         return Program(spec, mode, precision, "/GPU:0" if self._cuda else "/CPU:0", self._seed)

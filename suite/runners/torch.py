@@ -37,7 +37,7 @@ from suite.layers import (
     walk,
     window,
 )
-from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, Weights
+from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
 from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
 
 ATTRIBUTES = {
@@ -242,10 +242,12 @@ class Program:
             slot: {name: torch.zeros_like(tensor) for name, tensor in self._trainable.items()} for slot in slots
         }
         self._splits: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._pinned: dict[tuple[int, ...], torch.Tensor] = {}
         self._forward: Callable[..., Any] = self._model
         self._differentiate: Callable[..., Any] = self._differentiation
         if compiled:
             # fullgraph makes an error of what cannot be compiled; dynamic=False gives every shape its own graph.
+            # Inductor's default mode: with CUDA graphs the next call would overwrite what this one returns.
             self._forward = torch.compile(self._forward, fullgraph=True, dynamic=False)
             self._differentiate = torch.compile(self._differentiate, fullgraph=True, dynamic=False)
 
@@ -337,15 +339,21 @@ class Program:
         with torch.inference_mode():
             batch = torch.from_numpy(images)
             if self._device.type == "cuda":
-                batch = batch.pin_memory().to(self._device, non_blocking=True)
+                batch = self._pin(batch).to(self._device, non_blocking=True)
             outputs = self._forward(batch)
-        return cast(Array, outputs.cpu().numpy())
+        return cast(Array, outputs.cpu().numpy())  # which waits, so that the pinned memory is free again
+
+    def _pin(self, batch: torch.Tensor) -> torch.Tensor:
+        """A batch in page-locked memory, from where the GPU fetches it by itself; one buffer for each shape."""
+        if batch.shape not in self._pinned:  # locking pages takes longer than a query
+            self._pinned[batch.shape] = torch.empty_like(batch, pin_memory=True)
+        return self._pinned[batch.shape].copy_(batch)
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One forward and backward pass over a batch; nothing is updated, and the dropout stream stays where it is."""
         self._switch(training=True)
         before = {name: tensor.clone() for name, tensor in self._statistics.items()}
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             loss, outputs, found = self._differentiate(
                 torch.tensor(images, device=self._device), self._targets(targets)
             )
@@ -368,18 +376,21 @@ class Program:
 
 
 class Runner:
-    """PyTorch in one process.  Its TF32 is off, its denormals are flushed, its cuDNN picks algorithms by trial."""
+    """PyTorch in one process.  TF32 is off, denormals are flushed on the processor, cuDNN picks algorithms by trial.
+
+    If it is to be ``deterministic``, cuDNN picks by rule, and what has no such algorithm raises RuntimeError.
+    """
 
     modes: ClassVar[tuple[str, ...]] = ("eager", "compile")
     variants: ClassVar[frozenset[Variant]] = frozenset()
     cached: ClassVar[frozenset[str]] = frozenset({"compile"})
     warmup: ClassVar[Mapping[str, int]] = {"eager": 3, "compile": 5}
 
-    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:  # noqa: ARG002 - next
+    def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:
         """Raises MachineError where ``device`` is not there."""
         if device == "cuda" and (reason := _no_cuda()):
             raise MachineError(reason, way_out="Use the device cpu.")
-        self._device, self._seed = torch.device(device), seed
+        self._device, self._cuda, self._seed = torch.device(device), device == "cuda", seed
         # Threads inherit the flag of the one that starts them, so it comes before any of PyTorch's own.
         torch.set_flush_denormal(True)
         torch.set_num_threads(threads.intra)
@@ -388,7 +399,9 @@ class Runner:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = not deterministic, deterministic
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a help in debugging, at a price
         torch._dynamo.config.trace_autograd_ops = True
         torch._dynamo.config.recompile_limit = COMPILATIONS
         torch._dynamo.config.accumulated_recompile_limit = COMPILATIONS
@@ -417,6 +430,24 @@ class Runner:
     def devices(self) -> dict[str, str]:
         """The processor's instruction set, and the GPU or why there is none."""
         return {"cpu": torch.backends.cpu.get_cpu_capability(), "cuda": _no_cuda() or torch.cuda.get_device_name()}
+
+    def settings(self) -> dict[str, str]:
+        """Read back from PyTorch, not from what was asked."""
+        cudnn, tf32 = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
+        switches = {"tf32": tf32 or cudnn.allow_tf32, "deterministic": torch.are_deterministic_algorithms_enabled()}
+        switches |= {"cudnn_autotune": cudnn.benchmark} if self._cuda else {}
+        return {name: "on" if on else "off" for name, on in switches.items()} | {"compile": "default mode"}
+
+    def gpu(self) -> str | None:
+        """UUID of CUDA's first GPU, which is PyTorch's as well; None on the processor."""
+        return gpu_uuid() if self._cuda else None
+
+    def allocator_peak(self) -> int | None:
+        """Peak bytes that tensors held on the GPU since the last call; None on the processor."""
+        peak = int(torch.cuda.max_memory_allocated(self._device)) if self._cuda else None
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return peak
 
     def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
         """Raises Unsupported for a mode that this machine cannot offer."""
