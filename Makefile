@@ -3,12 +3,12 @@ PYTHON ?= python3
 CORE := .envs/core/bin/python
 LOCK := .envs/uv/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	--custom-compile-command "make lock" --quiet --upgrade
-# A framework has a runner and a lock of its name.
 LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
+# A framework has a runner and a lock of its name.
 FRAMEWORKS := $(filter $(basename $(notdir $(wildcard suite/runners/*.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench test lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
+.PHONY: help preflight envs bench bench-pytest test lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -21,6 +21,18 @@ envs:  ## install the environments, one per framework, from the lock files
 
 bench: envs  ## compare the frameworks on this machine: about twelve minutes, then a report
 	@$(CORE) -m suite run quick
+
+# The core comes first: it fetches the data.  SPECS="digits-cnn mnist-cnn" names other benchmarks, and TIMED= runs each call once.
+TIMED := yes
+PYTEST_JSON := reports/pytest-benchmark
+bench-pytest: envs  ## time the runners' calls with pytest-benchmark, and show them beside the latest run
+	@mkdir -p $(PYTEST_JSON)
+	@$(foreach name,core $(FRAMEWORKS),$(MAKE) --no-print-directory bench-pytest-$(name) &&) true
+	@$(if $(TIMED),$(CORE) -m suite report $(PYTEST_JSON) $(wildcard reports/latest))
+
+bench-pytest-%:
+	@TF_CPP_MIN_LOG_LEVEL=3 .envs/$*/bin/python -m pytest benchmarks $(SPECS:%=--spec %) \
+		$(if $(TIMED),--benchmark-json $(PYTEST_JSON)/$*.json,--benchmark-disable)
 
 test: envs  ## the core's tests without any framework, then each framework's
 	$(CORE) -m pytest tests -m "not torch and not tf and not cuda and not docker"

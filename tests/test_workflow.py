@@ -1,0 +1,87 @@
+"""The hosted workflow calls what is there: read, not run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+RULES = re.findall(r"^([a-z%-]+(?: [a-z%-]+)*):(?!=)", MAKEFILE, re.MULTILINE)
+TARGETS = {target for rule in RULES for target in rule.split()}
+
+
+def read(path: Path) -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in read(path)["jobs"].values() for step in job["steps"]]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Every command of every step, a line each, in words."""
+    return [line.split() for step in steps(path) for line in step.get("run", "").splitlines()]
+
+
+def called(words: list[str]) -> list[str]:
+    """The targets that a command gives to make."""
+    return [word for word in words[1:] if "=" not in word and not word.startswith("-")] if words[0] == "make" else []
+
+
+def test_targets_are_seen_as_make_sees_them() -> None:
+    assert {"bench", "bench-pytest", "lint", "test", "test-%"} <= TARGETS
+    assert "CORE" not in TARGETS
+    assert called(["make", "-k", "bench-pytest", "SPECS=digits-mlp"]) == ["bench-pytest"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_every_target_that_a_workflow_makes_is_in_the_makefile(path: Path) -> None:
+    targets = {target for words in commands(path) for target in called(words)}
+    assert targets
+    assert targets <= TARGETS
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_every_script_that_a_workflow_starts_is_there_and_may_be_started(path: Path) -> None:
+    for words in commands(path):
+        if words[0] != "make":
+            assert (ROOT / words[0]).stat().st_mode & 0o111, words
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_every_variable_that_a_workflow_hands_to_make_is_read_there(path: Path) -> None:
+    names = {word.partition("=")[0] for words in commands(path) for word in words if "=" in word}
+    assert {name for name in names if f"$({name}" not in MAKEFILE} == set()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_every_action_is_pinned_by_a_tag(path: Path) -> None:
+    used = [step["uses"] for step in steps(path) if "uses" in step]
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w./-]+@v\d+(\.\d+)*", action)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_every_job_ends_in_time_and_may_only_read(path: Path) -> None:
+    workflow = read(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
+
+
+def test_ci_checks_measures_keeps_the_report_and_builds_every_image() -> None:
+    path = ROOT / ".github" / "workflows" / "ci.yml"
+    jobs = read(path)["jobs"]
+    made = {name: {t for s in job["steps"] for t in called(s.get("run", "-").split())} for name, job in jobs.items()}
+    assert made["check"] >= {"lint", "faults", "test"}
+    assert made["benchmarks"] >= {"bench", "bench-pytest"}
+    kept = next(step for step in jobs["benchmarks"]["steps"] if step.get("uses", "").startswith("actions/upload-"))
+    assert kept["with"]["path"].startswith("reports/")
+    assert "cancelled()" in kept["if"], "a benchmark that failed leaves a report as well"
+    files = [*ROOT.glob("Dockerfile.*"), *(ROOT / "docker").glob("Dockerfile.*")]
+    assert set(jobs["images"]["strategy"]["matrix"]["image"]) == {path.suffix[1:] for path in files}
