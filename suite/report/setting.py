@@ -63,7 +63,7 @@ def environment(evidence: Evidence) -> list[Markdown]:
     cells = [(r.cell.runner, r.environment) for r in evidence.results if r.environment is not None]
     if not cells:
         return [Markdown("No environment was recorded.")]
-    everyone = {(runner, env.place) for runner, env in cells}
+    everyone: set[Who] = {(runner, env.place) for runner, env in cells}
     notes = Notes()
     rows = []
     for name, values in _facts(cells).items():
@@ -91,7 +91,7 @@ def _who(some: set[Who], everyone: set[Who]) -> str:
         if some == {who for who in everyone if who[1] == place} != everyone:
             return place
     whole = {runner for runner, _ in everyone if {who for who in everyone if who[0] == runner} <= some}
-    return ", ".join(sorted(whole | {f"{runner}, {place}" for runner, place in some if runner not in whole}))
+    return ", ".join(sorted(whole | {f"{runner} {place}" for runner, place in some if runner not in whole}))
 
 
 def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[Who, str]]]:
