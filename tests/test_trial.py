@@ -1,5 +1,6 @@
 """One trial: every cell ends as a result, whatever happens in it or beside it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,14 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import result, trial
+from suite import environment, result, trial
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, Unsupported
+from suite.meters import gpu
 from suite.plan import STOPPED, Entry, Plan
-from suite.result import Cause, Failed, Measured, Proof, Verdict
+from suite.result import Cause, Failed, Gpu, Measured, Proof, Verdict
 from suite.runners import base, null, reference
 from suite.spec import Spec
-from tests import runs
+from suite.trace import Metered, Unmetered
+from tests import nvml, runs
+
+needs_compiler = pytest.mark.skipif(nvml.COMPILER is None, reason="the double of NVML needs a C compiler")
 
 TWO = runs.SPEC.replace("model: {mlp: {hidden: [8]}}\n", "") + (
     "cases:\n  first: {model: {mlp: {hidden: [8]}}}\n  second: {model: {mlp: {hidden: [9]}}}\n"
@@ -201,3 +206,125 @@ def test_a_result_that_cannot_be_written_ends_the_trial(tmp_path: Path) -> None:
 def test_causes_are_told_apart() -> None:
     assert trial.cause(MachineError("no GPU")) is Cause.CRASHED
     assert trial.reason_of(MachineError("no GPU", way_out="Buy one.")) == "no GPU\n  Buy one."
+
+
+def run_beside_a_gpu(folder: Path, script: str, **changes: object) -> tuple[Plan, list[Outcome]]:
+    """A proof and the measurements of a run, each in a process that meets the double of NVML."""
+    made = runs.make(folder, **changes)
+    played = nvml.environment(nvml.build(folder / "nvml"), nvml.script(folder / "script", script))
+    for entry in (entry_of(made, "reference", 0), entry_of(made, "reference", 1)):
+        command = [sys.executable, "-m", "suite.trial", str(folder), entry.id]
+        environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"} | played
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return made, [result.read(path) for path in sorted((folder / "results").iterdir())]
+
+
+@needs_compiler
+def test_a_metered_cell_brings_its_trace_and_a_proof_takes_none(tmp_path: Path) -> None:
+    _, (proof, found) = run_beside_a_gpu(tmp_path, nvml.ONE, gpu_meter=True, throughput_seconds=1.0)
+    assert isinstance(proof, Proof)
+    assert isinstance(found, Measured)
+    assert isinstance(found.gpu, Metered)
+    assert found.gpu.uuid == nvml.UUID
+    assert [span.kind for span in found.gpu.spans] == ["idle", "training", "latency", "throughput"]
+    idle, training, latency, throughput = found.gpu.spans
+    assert (training.batch_size, training.images) == (64, 1437)
+    assert (latency.batch_size, latency.images) == (1, 3)
+    assert throughput.batch_size == 256
+    assert throughput.images == 360 * len(found.throughput[0].samples_ns)
+    assert idle.end_ns - idle.begin_ns >= found.gpu.period_ns
+    for span, timed in ((training, found.training.epochs[0].seconds_ns if found.training else 0),
+                        (latency, sum(found.latency[0].samples_ns)),
+                        (throughput, sum(found.throughput[0].samples_ns))):  # fmt: skip
+        assert span.end_ns - span.begin_ns >= timed > 0
+    assert sum(idle.begin_ns <= at <= idle.end_ns for at in found.gpu.at_ns) >= 3
+    assert sum(throughput.begin_ns <= at <= throughput.end_ns for at in found.gpu.at_ns) >= 2
+    assert found.memory.device_bytes == 0
+    assert found.memory.allocator_bytes is None
+
+
+@needs_compiler
+def test_a_gpu_beside_a_cell_of_the_processor_is_told_and_is_no_part_of_the_machine(tmp_path: Path) -> None:
+    _, (proof, found) = run_beside_a_gpu(tmp_path, nvml.ONE, gpu_meter=True)
+    for outcome in (proof, found):
+        assert outcome.environment is not None
+        assert outcome.environment.gpus == (Gpu(name="Double A", uuid=nvml.UUID, memory_bytes=80_000_000_000),)
+        assert outcome.environment.driver == "575.51"
+        assert outcome.environment.machine == environment.machine()
+
+
+@needs_compiler
+def test_on_a_gpu_the_machine_is_another(tmp_path: Path) -> None:
+    """The reference computes on the processor only: it says so, and the record is that of a machine with a GPU."""
+    _, (proof, found) = run_beside_a_gpu(tmp_path, nvml.ONE, device="cuda")
+    gpu = Gpu(name="Double A", uuid=nvml.UUID, memory_bytes=80_000_000_000)
+    for outcome in (proof, found):
+        assert isinstance(outcome, Failed)
+        assert outcome.environment is not None
+        assert outcome.environment.machine == environment.machine((gpu,)) != environment.machine()
+
+
+@needs_compiler
+def test_a_gpu_that_cannot_be_metered_leaves_the_numbers_and_the_reason(tmp_path: Path) -> None:
+    _, (_, found) = run_beside_a_gpu(tmp_path, nvml.ONE + "0 * fail nvmlInitWithFlags 4\n", gpu_meter=True)
+    assert isinstance(found, Measured)
+    assert found.gpu == Unmetered(reason="NVML: Insufficient Permissions")
+    assert found.memory.device_bytes is None
+    assert (found.environment.gpus, found.environment.driver) == ((), None)
+    assert found.training is not None
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "expected"),
+    [("cpu", None, False), ("cuda", None, True), ("cpu", True, True), ("cuda", False, False)],
+)
+def test_a_gpu_is_metered_where_one_computes_unless_the_profile_says_otherwise(
+    device: str, asked: bool | None, expected: bool
+) -> None:
+    assert trial.metered(runs.profile(device=device, gpu_meter=asked)) is expected
+
+
+def test_the_framework_is_not_there_while_the_gpu_idles(
+    tmp_path: Path, with_runner: Callable[[type[Any]], None]
+) -> None:
+    """The order of a trial: idle samples, then the framework, then its GPU, then the cell."""
+    happened: list[object] = []
+
+    class Meter(gpu.Meter):
+        def idle(self) -> None:
+            happened.append("idle")
+
+        def aim(self, uuid: str | None) -> None:
+            happened.append(uuid)
+
+        def begin(self) -> None:
+            happened.append("begin")
+
+        def trace(self) -> None:
+            happened.append("trace")
+
+    class Gpu(null.Runner):
+        def __init__(self, *arguments: Any, **switches: Any) -> None:
+            happened.append("framework")
+            super().__init__(*arguments, **switches)
+
+        def gpu(self) -> str:
+            return "GPU-x"
+
+        def settings(self) -> dict[str, str]:
+            return {"tf32": "off"}
+
+        def allocator_peak(self) -> int:
+            happened.append("peak")
+            return 12 * happened.count("peak")
+
+    with_runner(Gpu)
+    made = runs.make(tmp_path)
+    entry = entry_of(made, "null", 1)
+    trial.Trial(tmp_path, made, entry, Meter()).run()
+    found = result.read(tmp_path / "results" / entry.file(entry.cells[0]))
+    assert happened == ["idle", "framework", "GPU-x", "begin", "peak", "trace", "peak"]
+    assert isinstance(found, Measured)
+    assert found.memory.allocator_bytes == 24
+    assert found.environment.settings == {"tf32": "off"}
