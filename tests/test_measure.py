@@ -1,6 +1,7 @@
 """How a cell is measured: where training starts, what is counted, what is kept.  No time is ever asserted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import pytest
 from suite import data, initial, measure
 from suite.errors import DataError
 from suite.measure import Measurement, Split, Watch, train
+from suite.meters import gpu
 from suite.recipe import EarlyStopping
 from suite.result import Scores
 from suite.runners import null, reference
@@ -168,6 +170,39 @@ def test_everything_is_asked_in_order_and_every_sample_kept_with_the_warm_up_apa
         calls = asked.count(("predict", ("test", item.batch_size)))
         assert (len(item.warmup_ns), calls) == (3, 3 + len(item.samples_ns))
     assert taken.memory.import_bytes == 17
+
+
+class Noting(gpu.Meter):
+    """Spans among the calls that a program is asked for."""
+
+    def __init__(self, asked: list[tuple[str, Any]]) -> None:
+        self.asked = asked
+
+    @contextmanager
+    def span(self, kind: Any, batch_size: int | None = None, images: int = 0) -> Iterator[gpu.Mark]:
+        self.asked.append((kind, batch_size))
+        mark = gpu.Mark(images)
+        yield mark
+        self.asked.append(("end", mark.images))
+
+
+def test_spans_stand_around_what_is_timed_and_leave_the_warm_up_out(read: Callable[[str], Spec]) -> None:
+    program = Recorder(read(runs.SPEC))
+    runner = Recording("cpu", THREADS, 0)
+    runner.build = lambda *_: program  # type: ignore[method-assign]
+    profile = runs.profile(epochs=2, latency_samples=2, latency_batches=(3,), throughput_batches=(100,))
+    measure.measure(runner, read(runs.SPEC), "null", 0, profile, None, Noting(program.asked))
+    kinds = [kind for kind, _ in program.asked]
+    training, latency, throughput = (kinds.index(kind) for kind in ("training", "latency", "throughput"))
+    assert program.asked[training] == ("training", 64)
+    assert program.asked[training + 5] == ("end", 2 * 1437)
+    assert kinds[training + 1 : training + 5] == ["train", "predict"] * 2
+    assert kinds[latency:][:4] == ["latency", "infer", "infer", "end"]
+    assert program.asked[latency + 3] == ("end", 2 * 3)
+    passes = kinds[throughput:].count("predict")
+    assert kinds[throughput:] == ["throughput", *["predict"] * passes, "end"]
+    assert program.asked[-1] == ("end", 360 * passes)
+    assert kinds[throughput - 3 : throughput] == ["predict"] * 3, "the warm-up comes before"
 
 
 def test_queries_walk_through_the_images(read: Callable[[str], Spec]) -> None:
