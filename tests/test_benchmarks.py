@@ -1,0 +1,82 @@
+"""`pytest benchmarks` in this environment: it times what it says, and says what it times."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite import data, environment, measure, plan, pytest_json, run
+from suite.pytest_json import Timing
+from tests.results import spec
+
+ROOT = Path(__file__).parents[1]
+
+
+def started(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "benchmarks", "-q", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("benchmarks") / "core.json"
+    done = started("--spec", "digits-mlp", "--benchmark-json", str(path))
+    assert done.returncode == 0, done.stdout
+    return path
+
+
+@pytest.fixture(scope="module")
+def timings(path: Path) -> tuple[Timing, ...]:
+    return pytest_json.read(path) or ()
+
+
+def test_each_question_is_asked_of_every_runner_of_this_environment(timings: tuple[Timing, ...]) -> None:
+    asked = {(t.cell.runner, t.told.question, t.told.batch_size) for t in timings}
+    questions = {("latency", 1), ("latency", 32), ("throughput", 256), ("training", 32)}
+    assert asked == {(runner, *question) for runner in ("null", "reference") for question in questions}
+
+
+def test_a_number_says_what_a_proof_would_say(timings: tuple[Timing, ...]) -> None:
+    of = plan.choose(("digits-mlp",), run.BENCHMARKS / "specs", data.describe)[0]
+    for t in timings:
+        assert t.digests == measure.digests(of, t.cell.seed)
+        assert t.environment.machine == environment.machine()
+        assert t.environment.source == environment.source_digest()
+        assert t.environment.lock == environment.lock_digest("core")
+
+
+def test_images_are_those_of_one_timed_call(timings: tuple[Timing, ...]) -> None:
+    images = {(t.told.question, t.told.batch_size): t.told.images for t in timings}
+    facts = spec().data
+    one_call = {("latency", 1): 1, ("latency", 32): 32, ("throughput", 256): facts.test, ("training", 32): facts.train}
+    assert images == one_call
+
+
+def test_a_round_is_one_call_and_no_garbage_is_collected_in_it(path: Path) -> None:
+    for benchmark in json.loads(path.read_text())["benchmarks"]:
+        assert benchmark["stats"]["iterations"] == 1
+        assert benchmark["options"]["disable_gc"]
+
+
+def test_a_file_names_no_host(path: Path) -> None:
+    file = json.loads(path.read_text())
+    assert set(file["machine_info"]) == {"machine", "cpu", "cores", "memory_bytes", "system", "python"}
+    assert set(file["commit_info"]) == {"id", "dirty"}
+
+
+def test_untimed_each_call_is_made_once() -> None:
+    done = started("--spec", "digits-mlp", "--mode", "null", "--benchmark-disable")
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--spec", "no-such-benchmark"), ("--spec", "digits-mlp/no-such-case")])
+def test_an_unknown_benchmark_is_refused_in_a_sentence(arguments: tuple[str, ...]) -> None:
+    done = started(*arguments)
+    assert done.returncode != 0
+    assert "There are: " in done.stderr + done.stdout or "It has: " in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
