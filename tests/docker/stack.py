@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -18,8 +19,8 @@ from suite.result import Failed, Measured, Proof
 ROOT = Path(__file__).parents[2]
 USER = 4321
 """Neither root nor the compose file's default."""
-FILES = ("docker-compose.yml", "docker/compose.cpu.yml", *filter(None, [os.environ.get("PARITY_TEST_OVERRIDE")]))
-"""``PARITY_TEST_OVERRIDE`` is docker/compose.local.yml where no container registry can be reached."""
+LOCAL_BASE = os.environ.get("PARITY_LOCAL_BASE", "local/debian-base:trixie")
+"""Where docker/engine.sh has made it, no container registry is asked for another."""
 WORKERS = ("torch", "tf", "null")
 UP_SECONDS = 900
 
@@ -77,7 +78,8 @@ class Stack:
 
     def command(self, *words: str) -> list[str]:
         """A compose command of this project."""
-        files = [part for name in (*FILES, *self.files) for part in ("-f", str(name))]
+        named = ("docker-compose.yml", "docker/compose.cpu.yml", *(["docker/compose.local.yml"] if local() else []))
+        files = [part for name in (*named, *self.files) for part in ("-f", str(name))]
         return ["docker", "compose", "-p", self.name, *files, *words]
 
     def _environment(self) -> dict[str, str]:
@@ -149,6 +151,13 @@ def native(profile: Path, reports: Path) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return (reports / "latest").resolve()
+
+
+@functools.cache
+def local() -> bool:
+    """Whether images are built from the base that needs no registry."""
+    found = subprocess.run(["docker", "image", "inspect", LOCAL_BASE], capture_output=True, check=False)
+    return found.returncode == 0
 
 
 def engine() -> bool:

@@ -101,7 +101,17 @@ def test_a_full_volume_of_results_is_said_in_a_sentence(stacks: Callable[..., St
     stack = stacks("full")
     volume = f"{stack.name}-small"
     options = [f"--opt={o}" for o in ("type=tmpfs", "device=tmpfs", f"o=size=128k,uid={USER},gid={USER},mode=777")]
-    holder = ["docker", "run", "--detach", "--rm", f"--volume={volume}:/held", "parity-report:cpu", "sleep", "600"]
+    holder = [
+        "docker",
+        "run",
+        "--detach",
+        "--rm",
+        "--network=none",
+        f"--volume={volume}:/held",
+        "parity-report:cpu",
+        "sleep",
+        "600",
+    ]
     override = stack.folder / "full.yml"
     override.write_text(
         "x-small: &small\n  volumes: [small:/reports]\nservices:\n"
