@@ -17,7 +17,7 @@ import typer.main
 from suite import cli, data, launch, plan, result, run, screen
 from suite.environment import ROOT
 from suite.result import Cause, Failed, Measured
-from tests import runs
+from tests import runs, timings
 
 PROFILE = """
 name: test
@@ -223,6 +223,19 @@ def test_a_report_is_made_beside_files_that_are_no_results(suite: Suite, tmp_pat
     assert "2 files" in report, "the copy"
 
 
+def test_a_report_takes_other_results_and_files_of_pytest_benchmarks(
+    suite: Suite, tmp_path: Path, finished: Path
+) -> None:
+    file = tmp_path / "torch.json"
+    file.write_text(json.dumps(timings.file(timings.timing())))
+    said = suite("report", tmp_path / "merged", finished, file)
+    assert said.status == 0, said.all
+    report = (tmp_path / "merged" / "report.md").read_text()
+    assert "## pytest-benchmark" in report
+    assert "reference" in report.split("## Environment")[1]
+    assert suite("report", tmp_path / "merged", tmp_path / "absent").status == 1
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_trial_whose_result_is_spoilt_makes_the_report_fail(
     suite: Suite, tmp_path: Path, finished: Path, name: str
@@ -312,12 +325,45 @@ def test_every_framework_is_proven_unless_one_is_named(
 
 
 def test_the_doctor_says_what_there_is(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "devices", lambda tokens, device: {"torch": "nothing: the environment is missing"})
+    missing = run.Answer(False, "the environment is missing")
+    monkeypatch.setattr(run, "devices", lambda tokens, device: {"torch": missing})
     monkeypatch.setattr(shutil, "which", lambda name: None)
     said = suite("doctor")
     assert said.status == 0
-    for word in ("processor", "system", "disk", "torch nothing: the environment", "none: torch's compile mode"):
+    for word in (
+        "processor",
+        "GPU",
+        "system",
+        "disk",
+        "torch on cpu no: the environment",
+        "none: torch's compile mode",
+    ):
         assert word in said.all
+
+
+@pytest.mark.parametrize(("well", "status"), [((True, True), 0), ((True, False), 1), ((False, False), 2)])
+def test_the_doctors_status_tells_how_many_compute_on_the_device_asked_for(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, well: tuple[bool, bool], status: int
+) -> None:
+    found = {token: run.Answer(each, "said") for token, each in zip(("tf", "torch"), well, strict=True)}
+    monkeypatch.setattr(run, "devices", lambda tokens, device: found if device == "cuda" else {})
+    said = suite("doctor", "--device", "cuda")
+    assert said.status == status
+    assert "torch on cuda" in said.all
+
+
+def test_device_and_determinism_make_another_plan(suite: Suite) -> None:
+    options = ([], ["--device", "cuda"], ["--deterministic"])
+    plans = {suite("run", "-b", "digits-mlp", "--dry-run", *more).out.splitlines()[-1] for more in options}
+    assert len(plans) == 3
+
+
+@pytest.mark.parametrize("command", ["run", "identity"])
+def test_a_device_that_there_is_not_is_refused(suite: Suite, command: str) -> None:
+    said = suite(command, *(["digits-mlp"] if command == "identity" else []), "--device", "tpu")
+    assert said.status == 2
+    assert "device" in said.all
+    assert "Traceback" not in said.all
 
 
 def test_the_schema_is_written_where_editors_look_for_it(
