@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -19,8 +18,9 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from suite import __version__, compare, data, environment, estimate, launch, plan, report, result, run, screen, spec
+from suite import compare, data, doctor, environment, estimate, launch, plan, report, result, run, screen, spec
 from suite.errors import ResultError, RunError, SpecError, SuiteError
+from suite.meters import nvml
 from suite.plan import Plan, Profile
 from suite.reading import refuse
 from suite.report import stored
@@ -45,6 +45,7 @@ app.add_typer(data_app, name="data")
 ABOUT_BENCHMARK = "a name from `suite list`, one case of it as name/case, or the path of a YAML file"
 ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
 ABOUT_DEVICE = "cpu or cuda, instead of the profile's"
+ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
 ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,compile; may be repeated"
 
 
@@ -134,9 +135,7 @@ def run_(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="train at most this long")] = None,
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
-    deterministic: Annotated[
-        bool | None, typer.Option("--deterministic", help="ask each framework for deterministic algorithms")
-    ] = None,
+    deterministic: Annotated[bool | None, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")
     ] = False,
@@ -169,8 +168,12 @@ def run_(
 def _profile(name: str, **asked: Any) -> Profile:
     """The named profile with what the caller wants otherwise; null and empty is as it has it.  Raises SpecError."""
     changes = {field: value for field, value in asked.items() if value not in (None, (), {})}
+    return _valid({**dict(run.profile(name)), **changes})
+
+
+def _valid(fields: dict[str, Any]) -> Profile:
     try:
-        return Profile.model_validate({**dict(run.profile(name)), **changes})
+        return Profile.model_validate(fields)
     except ValidationError as error:
         refuse(Path("the command"), Profile, error)
 
@@ -204,8 +207,10 @@ def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
             say(f"All {len(made.entries)} trials are finished already{hint}.")
             return
         interpreters = run.pythons(tuple(dict.fromkeys(entry.runner for entry in made.entries)))
-        for token, seen in run.devices(tuple(interpreters), made.profile.device).items():
-            out.print(f"[bold]{token}[/] sees {escape(seen)}", soft_wrap=True)
+        asked = run.devices(tuple(interpreters), made.profile.device)
+        for token, answer in asked.items():
+            out.print(f"[bold]{token}[/] {escape(answer.said)}", soft_wrap=True)
+        _tell(run.unfit(asked, made.profile.device))
         lasting = screen.spoken(estimate.total(made, left))
         say(f"{len(left)} of {len(made.entries)} trials to do, {lasting}, into {folder}")
         with contextlib.closing(run.supervise(folder, made, interpreters)) as progress:
@@ -284,6 +289,8 @@ def identity(
     runner: Annotated[
         list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework by default")
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    deterministic: Annotated[bool, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = False,
     reports: Annotated[Path, typer.Option(help="where the proofs are kept")] = run.REPORTS,
 ) -> None:
     """Prove that every framework and mode computes what the reference defines, and print the verdicts.
@@ -291,14 +298,12 @@ def identity(
     Nothing is timed.  A proof that is there already is not made again.
     """
     every = [token for token in base.tokens() if environment.lock_digest(token)]
-    wanted = Profile(
-        name="identity",
-        benchmarks=tuple(benchmark),
-        runners=_runners(runner or every),
-        rounds=0,
-        seeds=(0,),
-        process="runner",
-    )
+    wanted = _valid(
+        {
+            "name": "identity", "benchmarks": tuple(benchmark), "runners": _runners(runner or every), "rounds": 0,
+            "seeds": (0,), "process": "runner", "device": device, "deterministic": deterministic,
+        }
+    )  # fmt: skip
     folder, made = run.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))
     _tell(made.notes)
     _measure(folder, made)
@@ -354,25 +359,25 @@ def compare_(
         say(line)
 
 
-@app.command()
-def doctor() -> None:
-    """Say what this machine has: processor, frameworks, devices, compiler, data, disk."""
+@app.command("doctor")
+def doctor_(
+    device: Annotated[
+        str | None, typer.Option(help="ask on cpu or cuda alone; the status is 1 if not all compute there, 2 if none")
+    ] = None,
+) -> None:
+    """Say what this machine has: processor, GPU, frameworks and what they compute on, compiler, data, disk."""
     table = screen.table("what", "found")
-    here = environment.describe("core")
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    cached = [item.name for item in data.available() if item.cached]
-    rows = {
-        "suite": f"{__version__}, commit {here.commit or 'unknown'}",
-        "processor": f"{here.cpu}, {here.cores} cores, {here.memory_bytes / 2**30:.0f} GiB of memory",
-        "system": f"{here.system}, kernel {here.kernel}, Python {here.python}",
-        "C++ compiler": compiler or "none: torch's compile mode is unsupported",
-        "disk": f"{shutil.disk_usage(environment.ROOT).free / 1e9:.0f} GB free",
-        "data here": ", ".join(cached) or "none yet; `suite run` fetches what it needs",
-        **run.devices(base.tokens(), "cpu"),
-    }
-    for what, seen in rows.items():
+    for what, seen in doctor.machine().items():
         table.add_row(what, escape(seen))
+    asked = (device,) if device else ("cpu", "cuda") if nvml.gpus() else ("cpu",)
+    answers = {name: run.devices(base.tokens(), name) for name in asked}
+    for name, found in answers.items():
+        for token, answer in found.items():
+            table.add_row(f"{token} on {name}", escape(answer.said if answer.well else f"no: {answer.said}"))
     out.print(table)
+    if device:
+        notes = run.unfit(answers[device], device)
+        raise typer.Exit(1 if notes else 0)
 
 
 @app.command()

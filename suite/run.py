@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from suite import data, environment, estimate, launch, plan, result
 from suite.environment import ROOT
@@ -25,6 +26,8 @@ BENCHMARKS = ROOT / "benchmarks"
 REPORTS = ROOT / "reports"
 ENVIRONMENTS = ROOT / ".envs"
 POLL_SECONDS = 1.0
+ANSWER_SECONDS = 300
+"""How long a framework may take to be imported and to answer."""
 
 
 def profile(name: str) -> Profile:
@@ -171,23 +174,51 @@ def _refuse_stopped(workers: Mapping[str, subprocess.Popen[bytes]], logs: Path) 
             raise RunError(f"the worker for {token} stopped: {said}", way_out=way_out)
 
 
-def devices(tokens: tuple[str, ...], device: str) -> dict[str, str]:
-    """What each framework sees on this machine, or why not, in a sentence; asked in its own environment."""
-    asked: dict[str, subprocess.Popen[str] | str] = {}
+class Answer(NamedTuple):
+    """What a framework answers when it is asked to compute on a device: whether it does, and on what, or why not."""
+
+    well: bool
+    said: str
+
+
+def devices(tokens: tuple[str, ...], device: str) -> dict[str, Answer]:
+    """Whether each framework computes on a device of this machine, asked in its own environment, all at once."""
+    asked: dict[str, subprocess.Popen[str] | Answer] = {}
     for token in tokens:
         if not environment.lock_digest(token):
             continue
         try:
             python = pythons((token,))[token]
         except MachineError as error:
-            asked[token] = f"nothing: {error.what}; {error.way_out}"
+            asked[token] = Answer(False, f"{error.what}; {error.way_out}")
             continue
         asked[token] = subprocess.Popen(
-            [str(python), "-m", "suite.runners", token, device],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            [str(python), "-m", "suite.doctor", token, device], cwd=ROOT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
             env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
-    return {
-        token: found if isinstance(found, str) else found.communicate()[0].strip() or "nothing: it could not be asked"
-        for token, found in asked.items()
-    }
+    return {token: found if isinstance(found, Answer) else _answer(found) for token, found in asked.items()}
+
+
+def _answer(process: subprocess.Popen[str]) -> Answer:
+    """The last line that a framework says; a framework that dies says it where errors go."""
+    try:
+        said, complained = process.communicate(timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Answer(False, f"it did not answer in {ANSWER_SECONDS} s")
+    lines = (complained if process.returncode else said).strip().splitlines()
+    return Answer(not process.returncode, lines[-1] if lines else f"it ended with status {process.returncode}")
+
+
+def unfit(asked: Mapping[str, Answer], device: str) -> tuple[str, ...]:
+    """A note on each framework that does not compute on ``device``.  Raises MachineError if none does on a GPU."""
+    lost = [token for token, answer in asked.items() if not answer.well]
+    notes = tuple(f"{token} does not compute on {device}, so its cells will fail" for token in lost)
+    if device == "cuda" and notes and len(notes) == len(asked):
+        raise MachineError(
+            "no framework computes on a GPU here: " + "; ".join(f"{token}: {a.said}" for token, a in asked.items()),
+            way_out="`suite doctor` says what this machine has; `--device cpu` measures without a GPU.",
+        )
+    return notes

@@ -36,14 +36,13 @@ LAWS: dict[str, tuple[str, ...]] = {
     "reference.*": (*SPEC, "runners.base", "reference", "reference.*"),
     "runners": (),
     "runners.base": (*SPEC, "stats"),
-    "runners.__main__": ("errors", "runners.base"),
     "runners.*": RUNNER,
     "identity": (*CORE, "result", "identity.*"),
     "identity.*": (*CORE, "result", "identity", "identity.*"),
     "report": (*SPEC, "stats", "trace", "result", "pytest_json", "report.*"),
     "report.*": (*SPEC, "stats", "trace", "result", "pytest_json", "report", "report.*"),
 }
-RUNNERS = {"trial": "the only one to find a runner", "runners.__main__": "asks a runner what it offers"}
+RUNNERS = {"trial": "the only one to find a runner"}
 """Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""
 
 
@@ -96,7 +95,7 @@ def test_a_framework_is_imported_by_its_own_runner_alone(module):
     found = {name.split(".")[0] for name in imports_of(tree, module)} & FRAMEWORKS
     if found:
         assert fnmatchcase(module, "runners.*")
-        assert module not in ("runners.base", "runners.reference", "runners.null", "runners.__main__")
+        assert module not in ("runners.base", "runners.reference", "runners.null")
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith("runners.") and m not in RUNNERS])

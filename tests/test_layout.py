@@ -1,5 +1,6 @@
 """A reader finds their way by file names alone."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +23,6 @@ ELSEWHERE = {
     "suite/bootstrap.py": "makes what preflight.py has checked: test_preflight.py",
     "suite/envs.py": "what preflight.py and bootstrap.py share: test_preflight.py",
     "suite/runners/base.py": "a protocol: the test of every runner",
-    "suite/runners/__main__.py": "asks a runner what it sees: test_run.py",
 }
 """Modules without a test file of their own, and where they are tested instead."""
 
@@ -51,6 +51,8 @@ def committed() -> list[Path]:
 def test_one_token_names_a_framework_everywhere(token):
     for kind in ("in", "txt"):
         assert (ROOT / "docker" / "locks" / f"{token}.{kind}").is_file()
+    assert (ROOT / f"Dockerfile.{token}").is_file()
+    assert re.search(rf"^  {token}:$", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from suite import data, environment, run
@@ -145,37 +143,39 @@ def test_a_missing_environment_is_named_with_the_way_to_make_it(
 
 
 def test_what_a_framework_sees_is_asked_in_its_own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here the environments are scripts: one answers, one dies, one is not there."""
-    locks = {"answers": "sha256:1", "dies": "sha256:2", "absent": "sha256:3"}
+    """Here the environments are scripts: one answers, one dies with a word, one without, one is not there."""
+    locks = {"answers": "sha256:1", "dies": "sha256:2", "falls": "sha256:3", "absent": "sha256:4"}
     monkeypatch.setattr(environment, "lock_digest", locks.get)
     monkeypatch.setattr(run, "ENVIRONMENTS", tmp_path)
-    for token, line in (("answers", 'echo "$3 sees $4"'), ("dies", "echo trouble >&2; exit 1")):
+    answers = 'echo noise >&2; echo noise; echo "$3 sees $4"'
+    dies = "echo noise; printf 'long\\ntrouble\\n' >&2; exit 1"
+    for token, line in (("answers", answers), ("dies", dies), ("falls", "kill -9 $$")):
         script = tmp_path / token / "bin" / "python"
         script.parent.mkdir(parents=True)
         script.write_text(f"#!/bin/sh\n{line}\n")
         script.chmod(0o755)
-    found = run.devices(("answers", "dies", "absent", "null"), "cuda")
+    found = run.devices(("answers", "dies", "falls", "absent", "null"), "cuda")
     assert found == {
-        "answers": "answers sees cuda",
-        "dies": "nothing: it could not be asked",
-        "absent": "nothing: the environment of absent is missing; `make envs` makes it.",
+        "answers": (True, "answers sees cuda"),
+        "dies": (False, "trouble"),
+        "falls": (False, "it ended with status -9"),
+        "absent": (False, "the environment of absent is missing; `make envs` makes it."),
     }
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "sentence"),
-    [
-        (["null"], 0, f"numpy {np.__version__}: cpu: not used; cuda: not used; modes null"),
-        (["reference", "cuda"], 0, "modes no numpy (NumPy computes on the processor only)"),
-        (["zork"], 1, "there is no runner 'zork'"),
-    ],
-)
-def test_a_runner_says_in_a_line_what_it_sees(words: list[str], status: int, sentence: str) -> None:
-    command = [sys.executable, "-m", "suite.runners", *words]
-    done = subprocess.run(command, cwd=environment.ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == status
-    assert sentence in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(("well", "notes"), [((True, True), 0), ((True, False), 1)])
+def test_a_framework_that_does_not_compute_on_the_device_gets_a_note(well: tuple[bool, ...], notes: int) -> None:
+    asked = {token: run.Answer(each, "why") for token, each in zip(("torch", "tf"), well, strict=True)}
+    assert run.unfit(asked, "cuda") == ("tf does not compute on cuda, so its cells will fail",) * notes
+
+
+def test_a_run_on_a_gpu_that_no_framework_sees_is_refused_with_the_way_out() -> None:
+    asked = {"torch": run.Answer(False, "no driver"), "tf": run.Answer(False, "finds no GPU")}
+    with pytest.raises(MachineError, match="torch: no driver; tf: finds no GPU") as caught:
+        run.unfit(asked, "cuda")
+    assert "--device cpu" in caught.value.way_out
+    assert len(run.unfit(asked, "cpu")) == 2
+    assert run.unfit({}, "cuda") == ()
 
 
 def launched(folder: Path) -> int | None:

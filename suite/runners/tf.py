@@ -293,10 +293,7 @@ class Program:
         with tf.device(self._device):
             if full:
                 batches = tf.constant(np.resize(order, (rows, size)), tf.int64)
-                counts = (
-                    tf.constant(full),
-                    tf.constant(self._step, tf.int64),
-                )  # int32: a loop's bound stays in host memory
+                counts = tf.constant(full), tf.constant(self._step, tf.int64)  # int32 is kept in host memory
                 total += float(self._epoch(*split, batches, *tf.unstack(tf.constant(rates)), *counts)) * size
             if ragged:
                 batch, step = tf.constant(order[-ragged:], tf.int64), tf.constant(self._step + full, tf.int64)
