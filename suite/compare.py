@@ -32,10 +32,10 @@ from suite.report.compare import Kind, Question
 from suite.report.units import level
 from suite.stats import LEAST_ROUNDS, Regression, Slowdown, TooFew, slowdown
 
-PAIRS = 20
+PAIRS = 200
 """Pairs of blocks of a question in a round."""
-BLOCK_NS = 50_000_000
-"""A block lasts this long at least: it makes little of what waking a process costs."""
+BLOCK_NS = 5_000_000
+"""A block lasts this long at least: far longer than waking takes, and so short that little else gets in between."""
 MOST_CALLS = 10_000
 PATIENCE_SECONDS = 900.0
 """How long a side may take to answer: compiling is the longest."""

@@ -30,7 +30,7 @@ from suite.errors import SuiteError, Unsupported
 from suite.meters.clock import quiet
 from suite.runners import base
 
-STEPS = 64
+STEPS = 16
 """Most optimizer steps of one call of training; all of them full batches."""
 QUERIES = 20
 """Queries per warm-up call of the mode."""

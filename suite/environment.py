@@ -19,7 +19,18 @@ from suite.spec import digest
 
 ROOT = Path(__file__).parent.parent
 CPU = Path("/sys/devices/system/cpu")
-TELLING = ("cli.py", "doctor.py", "stats.py", "estimate.py", "preflight.py", "bootstrap.py", "envs.py")
+TELLING = (
+    "cli.py",
+    "compare.py",
+    "checkout.py",
+    "duel.py",
+    "doctor.py",
+    "stats.py",
+    "estimate.py",
+    "preflight.py",
+    "bootstrap.py",
+    "envs.py",
+)
 """Modules that, with the report, show numbers or install what makes them."""
 
 

@@ -28,6 +28,8 @@ LAWS: dict[str, tuple[str, ...]] = {
     "result": (*SPEC, "stats", "trace"),
     "pytest_json": (*SPEC, "stats", "trace", "result"),
     "initial": SPEC,
+    "checkout": ("errors",),
+    "duel": ("errors", "data", "initial", "measure", "meters.clock", "plan", "runners.base"),
     "data": (*SPEC, "stats", "data.*"),
     "data.*": (*SPEC, "stats", "data", "data.*"),
     "meters": (*SPEC, "stats", "meters.*"),

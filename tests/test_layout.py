@@ -21,6 +21,7 @@ ELSEWHERE = {
     "suite/errors.py": "nothing to call: every test of an error raises one",
     "suite/__main__.py": "one line, which test_cli.py starts as a process",
     "suite/bootstrap.py": "makes what preflight.py has checked: test_preflight.py",
+    "suite/duel.py": "one side of a comparison: test_compare.py",
     "suite/envs.py": "what preflight.py and bootstrap.py share: test_preflight.py",
     "suite/runners/base.py": "a protocol: the test of every runner",
 }

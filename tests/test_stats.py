@@ -19,6 +19,8 @@ from suite.stats import (
     Percentile,
     Prediction,
     Ratio,
+    Regression,
+    Slowdown,
     TooFew,
     WarmUp,
     autocorrelation,
@@ -27,7 +29,9 @@ from suite.stats import (
     judge,
     percentile,
     prediction,
+    slowdown,
     speed_ratio,
+    unpaired_ratio,
     warm_up,
 )
 
@@ -290,3 +294,58 @@ def test_the_instruments_share_is_median_over_shortest(null: list[float], sample
 
 def test_the_instruments_share_of_nothing_is_infinite() -> None:
     assert instrument_share([1, 2], [0, 5]) == math.inf
+
+
+def test_a_slowdown_is_the_geometric_mean_with_the_bounds_worked_by_hand() -> None:
+    # Logs ln 2 * (0, 1, 1, 1, 2): mean ln 2, s = ln 2 * sqrt(1/2); one-sided t(0.95, 4) = 2.131847.
+    found = slowdown([1, 2, 2, 2, 4])
+    assert isinstance(found, Slowdown)
+    half = 2.131847 * math.log(2) * math.sqrt(0.5) / math.sqrt(5)
+    assert found.value == pytest.approx(2)
+    assert (found.low, found.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)), rel=1e-6)
+    assert (found.rounds, found.confidence) == (5, 0.95)
+
+
+def test_each_of_several_slowdowns_is_bounded_at_a_share_of_the_error() -> None:
+    found = slowdown([1, 1.1, 1.2, 1.1, 1.0, 1.3], comparisons=4)
+    assert isinstance(found, Slowdown)
+    theirs = scipy_stats.ttest_1samp(np.log([1, 1.1, 1.2, 1.1, 1.0, 1.3]), 0, alternative="greater")
+    assert math.log(found.low) == pytest.approx(theirs.confidence_interval(1 - 0.05 / 4).low)
+    assert found.confidence == pytest.approx(0.9875)
+
+
+def test_slower_takes_the_lower_bound_above_5_percent_and_not_slower_the_upper_one_below() -> None:
+    verdicts = [Slowdown(1, low, high, 5, 0.95).verdict for low, high in ((1.051, 1.2), (1.0, 1.05), (1.05, 1.06))]
+    assert verdicts == [Regression.SLOWER, Regression.NOT_SLOWER, Regression.UNDECIDED]
+
+
+def test_four_rounds_are_too_few_for_a_slowdown_and_for_unpaired_runs() -> None:
+    assert slowdown([1.0] * 4) == TooFew("rounds", 4, 5)
+    assert unpaired_ratio([1.0] * 6, [1.0] * 4) == TooFew("rounds", 4, 5)
+
+
+def test_the_same_code_is_hardly_ever_called_slower_and_15_percent_nearly_always() -> None:
+    """Seven rounds, with a standard deviation of 4 % between them."""
+    rng = np.random.default_rng(12)
+
+    def flagged(true: float) -> float:
+        found = [slowdown(list(row)) for row in true * rng.lognormal(0, 0.04, (3000, 7))]
+        return float(np.mean([isinstance(f, Slowdown) and f.verdict is Regression.SLOWER for f in found]))
+
+    assert flagged(1.0) < 0.002
+    assert flagged(1.05) == pytest.approx(0.05, abs=0.012)
+    assert flagged(1.15) > 0.99
+
+
+def test_what_was_not_measured_in_pairs_gets_welchs_interval() -> None:
+    rng = np.random.default_rng(13)
+    first, second = rng.lognormal(0, 0.1, 6), rng.lognormal(0.3, 0.3, 9)
+    found = unpaired_ratio(list(first), list(second), comparisons=3)
+    assert isinstance(found, Ratio)
+    theirs = scipy_stats.ttest_ind(np.log(second), np.log(first), equal_var=False).confidence_interval(1 - 0.05 / 3)
+    assert (math.log(found.low), math.log(found.high)) == pytest.approx((theirs.low, theirs.high))
+    assert found.rounds == 6
+
+
+def test_unpaired_runs_without_any_spread_have_an_interval_of_no_width() -> None:
+    assert unpaired_ratio([1.0] * 5, [2.0] * 5) == Ratio(2.0, 2.0, 2.0, 5, 0.95)
