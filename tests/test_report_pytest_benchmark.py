@@ -99,6 +99,11 @@ def test_a_variant_is_named_and_what_is_unproven_is_not_called_proven() -> None:
     assert "¹ unproven: gradients float64" in found[Verdict.UNPROVEN][1]
 
 
+def test_a_proof_that_misstates_its_spec_covers_nothing() -> None:
+    forged = make.proof(of=make.spec(batch_size=64)).model_copy(update={"digests": make.digests(make.spec(), 1)})
+    assert rows(build([forged], {}, (), [timing()]))[0][7] == "no¹"
+
+
 def test_machines_and_commits_are_told_apart() -> None:
     elsewhere = make.environment(machine=digest("elsewhere"), cpu="another")
     later = make.environment(commit="fedcba9876543210")
