@@ -62,7 +62,7 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
         wanted,
         specs,
         cores=environment.cores(),
-        machine=environment.machine(),
+        machine=environment.machine(environment.gpus() if wanted.device == "cuda" else ()),
         source=environment.source_digest(),
         locks={token: environment.lock_digest(token) for token in wanted.runners},
         notes=notes,

@@ -12,6 +12,7 @@ import pytest
 from suite import data, environment, run
 from suite.errors import DataError, MachineError, ResultError, RunError, SpecError
 from suite.plan import Profile
+from suite.result import Gpu
 from tests import runs
 
 
@@ -39,6 +40,18 @@ def test_the_same_question_finds_its_folder_and_another_gets_its_own(
     assert (folder / "plan.json").stat().st_mtime_ns == stamp
     assert run.prepare(wanted(rounds=3), tmp_path, "", quiet)[0] != folder
     assert folder.name == made.id
+
+
+def test_another_gpu_is_another_question_only_where_one_computes(
+    wanted: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids: dict[str, list[str]] = {"cpu": [], "cuda": []}
+    for uuid in ("GPU-a", "GPU-b"):
+        monkeypatch.setattr(environment, "gpus", lambda uuid=uuid: (Gpu(name="x", uuid=uuid),))
+        for device in ids:
+            ids[device].append(run.draft(wanted(device=device)).id)
+    assert len(set(ids["cpu"])) == 1
+    assert len(set(ids["cuda"])) == 2
 
 
 def test_a_draft_writes_nothing_and_fetches_nothing(
