@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -326,6 +327,17 @@ def test_the_sampler_ends_when_its_parent_is_killed(play: Callable[..., None], p
     finally:
         parent.stdout.close()
         os.kill(child, signal.SIGKILL)
+
+
+def test_metering_adds_no_thread_to_the_process_that_is_measured(play: Callable[..., None]) -> None:
+    play()
+    before = threading.active_count()
+    with metering(True, PERIOD_NS) as meter:
+        meter.idle()
+        meter.aim(None)
+        meter.begin()
+        assert threading.active_count() == before
+        assert psutil.Process().children() == [psutil.Process(process_of(meter).pid)]
 
 
 def test_the_sampler_gives_way_to_what_is_measured(play: Callable[..., None]) -> None:
