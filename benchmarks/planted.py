@@ -75,7 +75,7 @@ def main() -> int:
     """A line per trial, and the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10, help="of each kind")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--slowdown", type=float, default=0.15)
     parser.add_argument("--benchmark", default="digits-mlp")
     parser.add_argument("--runner", default="torch:eager", help="a mode of torch")

@@ -125,8 +125,9 @@ def pythons(place: Path, tokens: Sequence[str], say: Callable[[str], None]) -> d
 
 
 def _lock(root: Path, token: str) -> bytes | None:
-    path = root / "docker" / "locks" / f"{token}.txt"
-    return path.read_bytes() if path.is_file() else None
+    """What a runner's environment is installed from, with CUDA or without; null if there is none."""
+    paths = (root / "docker" / "locks" / f"{name}.txt" for name in (token, f"{token}-cuda"))
+    return b"".join(path.read_bytes() for path in paths if path.is_file()) or None
 
 
 class Side:
