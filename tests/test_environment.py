@@ -33,6 +33,34 @@ def test_a_lock_is_named_by_its_content() -> None:
     assert environment.lock_digest("null") is None
 
 
+def test_a_framework_with_cuda_libraries_is_named_by_the_lock_that_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = {}
+    for stated in ("0", "1"):
+        monkeypatch.setenv("PARITY_CUDA", stated)
+        digests[stated] = environment.lock_digest("tf")
+    content = (ROOT / "docker" / "locks" / "tf-cuda.txt").read_bytes()
+    assert digests["1"] == f"sha256:{hashlib.sha256(content).hexdigest()}" != digests["0"]
+
+
+IMAGE = {"BASE": "ubuntu:24.04", "BASE_DIGEST": "", "INPUTS": "sha256:1", "CUDA": "0", "IMAGE": "sha256:2"}
+
+
+def test_a_process_in_an_image_says_from_what_that_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in IMAGE.items():
+        monkeypatch.setenv(f"PARITY_{name}", value)
+    monkeypatch.setenv("PARITY_PLACE", "container")
+    found = environment.describe("torch")
+    assert (found.place, found.image) == ("container", "sha256:2")
+    assert found.build == {"base": "ubuntu:24.04", "inputs": "sha256:1", "cuda": "0"}
+
+
+def test_a_native_process_was_built_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PARITY_PLACE", raising=False)
+    monkeypatch.setenv("PARITY_CUDA", "0")
+    found = environment.describe("torch")
+    assert (found.place, found.build) == ("native", {})
+
+
 def test_the_source_digest_changes_with_any_byte_and_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     (tmp_path / "suite" / "deep").mkdir(parents=True)

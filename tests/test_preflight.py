@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from suite import envs
 from suite.bootstrap import alone, install, steps
 from suite.envs import Environment, Python, choose, environments, probe, pythons
 from suite.errors import MachineError
-from suite.preflight import ROOT, Machine, enough_disk, machine, summary, support
+from suite.preflight import COSTS, ROOT, Machine, enough_disk, machine, summary, support
 
 LINUX = Machine(
     system="Linux",
@@ -103,7 +104,7 @@ def test_the_running_interpreter_is_asked_first() -> None:
 
 def test_the_summary_says_what_it_will_cost_and_what_will_be_missing() -> None:
     lines = summary(replace(LINUX, compiler=None, clients=()), GOOD, "tested", ["core", "torch", "jax"])
-    assert lines["install"] == "core, torch, jax: 3.2 GB to download, 6.4 GB on disk, jax of unknown size"
+    assert lines["install"] == "core, torch, jax: 3.2 GB to download, 6.5 GB on disk, jax of unknown size"
     assert "torch.compile will be unsupported" in lines["compiler"]
     assert "skipped" in lines["clients"]
     assert "python3.12-dev" in summary(LINUX, replace(GOOD, headers=False), "tested", ["core"])["compiler"]
@@ -229,6 +230,60 @@ def test_a_framework_is_found_by_its_runner_and_lock(here: Environment) -> None:
     for name in ("torch", "tf", "uv"):
         (here.lock.parent / f"{name}.txt").touch()
     assert [environment.name for environment in environments(here.root)] == ["core", "torch"]
+
+
+def test_cuda_libraries_are_wanted_where_that_is_stated_or_a_driver_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = tmp_path / "nvidiactl"
+    monkeypatch.setattr(envs, "DRIVERS", (str(driver),))
+    wanted = []
+    for stated in ("", "1", "0"):
+        monkeypatch.setenv("PARITY_CUDA", stated)
+        wanted.append(envs.cuda())
+    driver.touch()
+    for stated in ("", "0"):
+        monkeypatch.setenv("PARITY_CUDA", stated)
+        wanted.append(envs.cuda())
+    assert wanted == [False, True, False, True, False]
+
+
+def test_an_environment_takes_the_lock_with_cuda_where_there_is_one_and_it_is_wanted(
+    here: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tf", "tf-cuda", "torch"):
+        (here.lock.parent / f"{name}.txt").write_text(name)
+    taken = []
+    for stated in ("0", "1"):
+        monkeypatch.setenv("PARITY_CUDA", stated)
+        taken.append([Environment(here.root, name).lock.stem for name in ("tf", "torch")])
+    assert taken == [["tf", "torch"], ["tf-cuda", "torch"]]
+
+
+def test_an_environment_without_the_cuda_libraries_is_made_again_when_they_are_wanted(
+    here: Environment, lock: int, python: Python, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.lock.with_name("core-cuda.txt").write_text("numpy==1\ncuda==1\n")
+    monkeypatch.setenv("PARITY_CUDA", "0")
+    install(here, python, [venv(here)], lock)
+    assert here.ready()
+    monkeypatch.setenv("PARITY_CUDA", "1")
+    assert not here.ready()
+
+
+def test_a_lock_with_cuda_holds_the_plain_one_and_nothing_else_but_cuda_for_linux() -> None:
+    def pins(path: Path) -> set[str]:
+        return {line.removesuffix(" \\") for line in path.read_text().splitlines() if "==" in line and line[0] != " "}
+
+    for path in (ROOT / "docker" / "locks").glob("*-cuda.txt"):
+        plain = pins(path.with_name(path.name.replace("-cuda", "")))
+        added = pins(path) - plain
+        assert plain < pins(path)
+        assert all(pin.startswith("nvidia-") and "sys_platform == 'linux'" in pin for pin in added)
+
+
+def test_the_cost_of_every_lock_is_known() -> None:
+    assert COSTS.keys() == {path.stem for path in (ROOT / "docker" / "locks").glob("*.txt")} - {"uv"}
 
 
 def test_the_environments_agree_on_what_they_share() -> None:
