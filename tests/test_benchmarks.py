@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import subjects, test_inference, test_training
 from suite import data, environment, measure, plan, pytest_json, run
 from suite.pytest_json import Timing
+from suite.runners import null
 from tests.results import spec
 
 ROOT = Path(__file__).parents[1]
@@ -80,3 +83,29 @@ def test_an_unknown_benchmark_is_refused_in_a_sentence(arguments: tuple[str, ...
     assert done.returncode != 0
     assert "There are: " in done.stderr + done.stdout or "It has: " in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+class Recorder:
+    """In the place of the fixture: keeps what is to be timed, and calls it once as the plugin would."""
+
+    def pedantic(self, target: Any, args: Any = (), setup: Any = None, rounds: int = 0, **counts: int) -> Any:
+        self.target, self.rounds = target, rounds
+        return target(*(setup()[0] if setup else args))
+
+
+def test_the_plugins_clock_holds_nothing_but_the_runners_own_call() -> None:
+    of = subjects.specs(["digits-mlp"])[0]
+    subject = subjects.build(of, null.Runner("cpu", subjects.THREADS, subjects.SEED), "null", "null")
+    subject.begin()
+    told: list[Any] = []
+    calls = {
+        test_inference.test_latency: (subject.program.infer, {"batch_size": 8}),
+        test_inference.test_throughput: (subject.program.predict, {"batch_size": 8}),
+        test_training.test_training: (subject.program.train, {}),
+    }
+    for function, (call, given) in calls.items():
+        recorder = Recorder()
+        function(recorder, subject, lambda *stated: told.append(stated), **given)
+        assert recorder.target == call
+        assert recorder.rounds > 1
+    assert told == [("latency", 8, 8), ("throughput", 8, of.data.test), ("training", of.batch_size, of.train_images)]
