@@ -158,6 +158,8 @@ def test_files_and_folders_of_them_are_merged_into_a_runs_report(tmp_path: Path)
     tf.write_text(json.dumps(timings.file(timing("tf", "xla"))))
     outcome = report.write(tmp_path / "run", tmp_path / "run", torch, tmp_path / "files")
     text = outcome.path.read_text().split("## pytest-benchmark\n")[1].split("\n## ")[0]
+    assert text in report.write(tmp_path / "run", torch, tf, tmp_path / "run", tmp_path / "run").path.read_text()
+    assert "came more than once" not in outcome.path.read_text()
     assert re.search(r"\| torch +\| compile +\| latency, batch 1 .*\| yes ", text)
     assert re.search(r"\| tf +\| xla +\| latency, batch 1 .*\| yes ", text)
     assert outcome.answer == build(RUN, {}).answer

@@ -32,7 +32,7 @@ def write(folder: Path, *sources: Path) -> Outcome:
     found among them is told.
     Raises RunError where there is nothing to read or the report cannot be written.
     """
-    places = sources or (folder,)
+    places = tuple({place.resolve(): place for place in sources or (folder,)}.values())  # each once
     for place in places:
         if not place.exists():
             raise RunError("does not exist", where=str(place), way_out="`suite run` makes a run's folder.")
