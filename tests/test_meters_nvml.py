@@ -69,9 +69,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return double.build(tmp_path_factory.mktemp("nvml"))
 
 
-def ask(folder: Path, library: Path | None, script: str = double.ONE, *, seconds: float = 0) -> dict[str, Any]:
+def ask(
+    folder: Path, library: Path | None, script: str = double.ONE, *, seconds: float = 0, encoding: str = "utf-8"
+) -> dict[str, Any]:
     """What a process learns from NVML under a script."""
-    played = double.environment(library, double.script(folder / "script", script))
+    played = double.environment(library, double.script(folder / "script", script, encoding=encoding))
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(seconds)], cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, **played},

@@ -154,10 +154,10 @@ def _instances(nvml: Any, handle: Any) -> Iterator[Any]:
 
 
 def _told(nvml: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What NVML answers, or None."""
+    """What NVML answers, or None; a name that is no text is no answer."""
     try:
         return function(*arguments)
-    except nvml.NVMLError:
+    except (nvml.NVMLError, UnicodeDecodeError):
         return None
 
 

@@ -48,11 +48,11 @@ def build(folder: Path, *without: str) -> Path:
     return folder
 
 
-def script(path: Path, text: str = ONE) -> Path:
+def script(path: Path, text: str = ONE, *, encoding: str = "utf-8") -> Path:
     """Write a script; its events may stand in any order."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     events = sorted((line for line in lines if line[0].isdigit()), key=lambda line: float(line.split()[0]))
-    path.write_text("\n".join([line for line in lines if not line[0].isdigit()] + events) + "\n")
+    path.write_text("\n".join([line for line in lines if not line[0].isdigit()] + events) + "\n", encoding=encoding)
     return path
 
 
