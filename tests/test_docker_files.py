@@ -1,5 +1,6 @@
 """Images and services as their files state them; no engine is needed."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -248,6 +249,22 @@ def test_compose_reads_its_files_with_every_override(device, local):
     assert ("deploy" in torch) == (device == "cuda")
     assert (torch["build"].get("network") == "host") == bool(local)
     assert torch["image"] == f"parity-torch:{device}"
+
+
+@pytest.mark.skipif(not compose(), reason="Compose is not on this machine")
+@pytest.mark.parametrize(("device", "lock"), [("cuda", "tf-cuda"), ("cpu", "tf")])
+def test_a_build_by_the_script_is_told_its_lock_and_its_caller(device, lock):
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "DOCKER_"))}
+    command = [str(ROOT / "docker" / "compose.sh"), "config"]
+    env |= {"PARITY_DEVICE": device, "PARITY_COMMIT": "stated", "DOCKER_HOST": "unix:///nowhere"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    tf = Resetting().load(done.stdout)["services"]["tf"]
+    content = (ROOT / "docker" / "locks" / f"{lock}.txt").read_bytes()
+    told = tf["build"]["args"]
+    assert told["LOCK"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert told["COMMIT"] == "stated"
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", told["INPUTS"])
+    assert tf["user"] == f"{os.getuid()}:{os.getgid()}"
 
 
 @every_dockerfile
