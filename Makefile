@@ -8,7 +8,7 @@ LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 FRAMEWORKS := $(filter $(basename $(notdir $(wildcard suite/runners/*.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench bench-pytest test lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
+.PHONY: help preflight envs bench bench-pytest test gpu-check lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -40,6 +40,14 @@ test: envs  ## the core's tests without any framework, then each framework's
 
 test-%:
 	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -l 'mark\.$*\b' tests/test_*.py)
+
+gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute on it, test and measure them there
+	@$(CORE) -m suite doctor --device cuda
+	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory gpu-check-$(name) &&) true
+	@$(CORE) -m suite run gpu
+
+gpu-check-%:
+	.envs/$*/bin/python -m pytest -m "$* and cuda" $$(grep -l 'mark\.cuda\b' tests/test_*.py)
 
 lint: envs docker-lint  ## style and types
 	$(CORE) -m ruff check . && $(CORE) -m ruff format --check . && $(CORE) -m mypy

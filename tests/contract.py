@@ -1,13 +1,17 @@
 """What every framework's runner must keep, checked against the reference: specs, and checks that take a Runner."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
 
 from suite import initial
+from suite.environment import ROOT
 from suite.runners import reference
-from suite.runners.base import Array, Precision, Program, Runner, State, Threads
+from suite.runners.base import Array, Device, Precision, Program, Runner, State, Threads
 from suite.spec import DatasetFacts, Spec
 
 IMAGES = 21
@@ -275,3 +279,32 @@ def check_dropout(runner: Runner, mode: str, rate: float = 0.3) -> None:
     first, second = program.train(order), program.train(order)
     program.load(State(weights))
     assert program.train(order) == first != second
+
+
+DETERMINISTIC = """
+import sys
+from suite import initial
+from suite.runners.base import find
+from tests import contract
+token, device, mode = sys.argv[1:]
+of = dict(contract.SPECS)["convolutions"]
+runner = find(token)(device, contract.THREADS, contract.SEED, deterministic=True)
+program = runner.build(of, mode, "float32")
+program.stage("train", *contract.data(of, "float32"))
+program.load(contract.start(of))
+for epoch in range(3):
+    program.train(initial.order(contract.SEED, epoch, contract.IMAGES))
+print(runner.settings()["deterministic"], initial.fingerprint(program.state().weights))
+"""
+
+
+def check_determinism(token: str, device: Device, mode: str) -> None:
+    """Two processes that ask for determinism say that it is on, and end three epochs with the same bits."""
+    command = [sys.executable, "-c", DETERMINISTIC, token, device, mode]
+    variables = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # as every trial of such a run has it
+    told = [
+        subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert told[0].startswith("on sha256:")
+    assert told[0] == told[1]

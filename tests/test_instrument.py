@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from suite import measure, scores
+from suite.errors import MachineError
 from suite.runners import base, null, reference
 from suite.runners.base import Runner
 from suite.spec import Spec
@@ -75,16 +76,28 @@ def test_a_timer_with_something_of_its_own_inside_is_found_out(tiny: Spec, monke
     assert {"scores.py"} in strangers(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null.py").values()
 
 
+every_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+
+
+def framework(token: str, device: base.Device) -> Runner:
+    try:
+        return base.find(token)(device, THREADS, 0)
+    except MachineError as error:
+        pytest.skip(error.what)
+
+
 @pytest.mark.torch
-def test_only_the_torch_runner_runs_while_it_is_timed(tiny: Spec) -> None:
+@every_device
+def test_only_the_torch_runner_runs_while_it_is_timed(tiny: Spec, device: base.Device) -> None:
     pytest.importorskip("torch")
-    runner = base.find("torch")("cpu", THREADS, 0)
+    runner = framework("torch", device)
     assert not strangers(runner, tiny, "eager", "runners/torch.py")
 
 
 @pytest.mark.tf
+@every_device
 @pytest.mark.parametrize("mode", ["eager", "graph"])
-def test_only_the_tf_runner_runs_while_it_is_timed(tiny: Spec, mode: str) -> None:
+def test_only_the_tf_runner_runs_while_it_is_timed(tiny: Spec, mode: str, device: base.Device) -> None:
     pytest.importorskip("tensorflow")
-    runner = base.find("tf")("cpu", THREADS, 0)
+    runner = framework("tf", device)
     assert not strangers(runner, tiny, mode, "runners/tf.py")

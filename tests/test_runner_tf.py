@@ -12,7 +12,7 @@ tf = pytest.importorskip("suite.runners.tf", reason="needs the tf environment")
 import contract  # noqa: E402 - it needs no framework, but is of use only with one
 
 from suite import initial  # noqa: E402
-from suite.errors import Unsupported  # noqa: E402
+from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.runners import reference  # noqa: E402
 from suite.runners.base import State  # noqa: E402
 from suite.spec import Spec  # noqa: E402
@@ -32,8 +32,19 @@ def cases(under_xla: dict[str, Spec]) -> pytest.MarkDecorator:
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def runner(request: pytest.FixtureRequest) -> tf.Runner:
+    try:
+        made = tf.Runner(request.param, contract.THREADS, contract.SEED)
+    except MachineError as error:
+        pytest.skip(error.what)
+    if request.param == "cuda" and not tf.tf.config.list_logical_devices("GPU"):
+        pytest.skip("a runner on the processor has hidden the GPU from this process: `-m cuda` runs these alone")
+    return made
+
+
 @pytest.fixture(scope="module")
-def runner() -> tf.Runner:
+def on_cpu() -> tf.Runner:
     return tf.Runner("cpu", contract.THREADS, contract.SEED)
 
 
@@ -120,10 +131,10 @@ def test_an_order_may_be_longer_than_the_split(runner: tf.Runner, mode: str) -> 
 
 
 @every_mode
-def test_denormals_are_flushed(runner: tf.Runner, mode: str) -> None:
+def test_denormals_are_flushed(on_cpu: tf.Runner, mode: str) -> None:
     """An input of 1e-20 times a weight of 1e-20 is a denormal; times 1e20 it would be 1e-20 again."""
     of = contract.spec([{"layer": "flatten"}, {"layer": "dense", "units": 84}, {"layer": "dense", "units": 3}])
-    program = runner.build(of, mode, "float32")
+    program = on_cpu.build(of, mode, "float32")
     weights = {name: np.zeros(tensor.shape) for name, tensor in of.tensors.items()}
     weights["dense_1/kernel"], weights["dense_2/kernel"] = np.eye(84) * 1e-20, np.ones((84, 3)) * 1e20
     program.load(State(weights))
@@ -131,22 +142,38 @@ def test_denormals_are_flushed(runner: tf.Runner, mode: str) -> None:
     assert program.infer(np.full((4, *contract.SHAPE), 1e-15, np.float32)).all()
 
 
-def test_threads_are_as_asked_and_tf32_is_off(runner: tf.Runner) -> None:
+def test_threads_are_as_asked_and_tf32_is_off(on_cpu: tf.Runner) -> None:
     threading = tf.tf.config.threading
     assert threading.get_intra_op_parallelism_threads() == contract.THREADS.intra
     assert threading.get_inter_op_parallelism_threads() == contract.THREADS.inter
     assert not tf.tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-def test_what_is_missing_is_said(runner: tf.Runner) -> None:
-    assert [runner.missing(mode) for mode in MODES] == [None] * 3
-    assert "numpy" in str(runner.missing("numpy"))
+def test_what_is_missing_is_said(on_cpu: tf.Runner) -> None:
+    assert [on_cpu.missing(mode) for mode in MODES] == [None] * 3
+    assert "numpy" in str(on_cpu.missing("numpy"))
     with pytest.raises(Unsupported, match="numpy"):
-        runner.build(FEW["perceptron"], "numpy", "float32")
-    assert runner.versions()["tensorflow"] == tf.tf.__version__
-    assert set(runner.devices()) == {"cpu", "cuda"}
+        on_cpu.build(FEW["perceptron"], "numpy", "float32")
+    assert on_cpu.versions()["tensorflow"] == tf.tf.__version__
+    assert set(on_cpu.devices()) == {"cpu", "cuda"}
 
 
 def test_keras_is_never_imported() -> None:
     code = "import sys, suite.runners.tf; sys.exit(any(name.split('.')[0] == 'keras' for name in sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_determinism_is_taken_when_asked_for(on_cpu: tf.Runner, mode: str) -> None:
+    contract.check_determinism("tf", "cpu", mode)
+    assert on_cpu.settings() == {"tf32": "off", "deterministic": "off"}
+
+
+def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: tf.Runner) -> None:
+    assert (on_cpu.gpu(), on_cpu.allocator_peak()) == (None, None)
+
+
+@pytest.mark.skipif(bool(tf.tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_the_users_error_with_a_reason(on_cpu: tf.Runner) -> None:
+    with pytest.raises(MachineError, match=on_cpu.devices()["cuda"]):
+        tf.Runner("cuda", contract.THREADS, contract.SEED)

@@ -14,7 +14,7 @@ from suite.runners.base import find  # noqa: E402
 from suite.runners.torch import Runner  # noqa: E402
 from suite.spec import Spec  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")]
 every_spec = pytest.mark.parametrize(("name", "spec"), contract.SPECS, ids=contract.ids(contract.SPECS))
 few_specs = pytest.mark.parametrize(("name", "spec"), contract.FEW, ids=contract.ids(contract.FEW))
 compiles = pytest.mark.skipif(
@@ -22,8 +22,16 @@ compiles = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    try:
+        return Runner(request.param, contract.THREADS, contract.SEED)
+    except MachineError as error:
+        pytest.skip(error.what)
+
+
 @pytest.fixture(scope="module")
-def runner() -> Runner:
+def on_cpu() -> Runner:
     return Runner("cpu", contract.THREADS, contract.SEED)
 
 
@@ -71,49 +79,49 @@ def test_compiled_dropout_keeps_the_right_share_at_the_right_scale(runner: Runne
     contract.check_dropout(runner, "compile")
 
 
-def test_threads_are_what_was_asked_for(runner: Runner) -> None:
+def test_threads_are_what_was_asked_for(on_cpu: Runner) -> None:
     assert (torch.get_num_threads(), torch.get_num_interop_threads()) == (2, 1)
 
 
-def test_denormals_are_flushed_on_every_thread(runner: Runner) -> None:
+def test_denormals_are_flushed_on_every_thread(on_cpu: Runner) -> None:
     smallest = torch.full((1 << 20,), 2.0**-126)
     assert not (smallest * 0.5).any()
 
 
-def test_a_mode_it_does_not_have_is_unsupported(runner: Runner) -> None:
+def test_a_mode_it_does_not_have_is_unsupported(on_cpu: Runner) -> None:
     with pytest.raises(Unsupported, match="no mode 'xla'"):
-        runner.build(contract.SPECS[0][1], "xla", "float32")
+        on_cpu.build(contract.SPECS[0][1], "xla", "float32")
 
 
-def test_compile_without_a_compiler_is_unsupported(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_without_a_compiler_is_unsupported(on_cpu: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(Unsupported, match="no no-such-compiler"):
-        runner.build(contract.SPECS[0][1], "compile", "float32")
-    assert runner.missing("eager") is None
+        on_cpu.build(contract.SPECS[0][1], "compile", "float32")
+    assert on_cpu.missing("eager") is None
 
 
-def test_compile_with_a_broken_compiler_is_unsupported(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_with_a_broken_compiler_is_unsupported(on_cpu: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "false")
-    assert "does not run" in str(runner.missing("compile"))
+    assert "does not run" in str(on_cpu.missing("compile"))
 
 
 def test_compile_without_the_headers_of_python_is_unsupported(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    on_cpu: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
-    assert "Python.h" in str(runner.missing("compile"))
+    assert "Python.h" in str(on_cpu.missing("compile"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_the_users_error_with_a_reason(runner: Runner) -> None:
-    reason = runner.devices()["cuda"]
+def test_a_gpu_that_is_not_there_is_the_users_error_with_a_reason(on_cpu: Runner) -> None:
+    reason = on_cpu.devices()["cuda"]
     assert reason
     with pytest.raises(MachineError, match=reason.split()[0]):
         Runner("cuda", contract.THREADS, contract.SEED)
 
 
-def test_it_names_the_libraries_that_decide_its_numbers(runner: Runner) -> None:
-    versions = runner.versions()
+def test_it_names_the_libraries_that_decide_its_numbers(on_cpu: Runner) -> None:
+    versions = on_cpu.versions()
     assert versions["torch"] == torch.__version__
     assert {"mkl", "onednn", "openmp"} <= versions.keys()
     assert all(isinstance(value, str) and value for value in versions.values())
@@ -131,3 +139,16 @@ def test_float32_stays_float32(runner: Runner) -> None:
     state = program.state()
     assert {value.dtype.name for value in (*state.weights.values(), *state.slots["m"].values())} == {"float32"}
     assert program.predict("train", 8).dtype == np.float32
+
+
+def test_determinism_is_taken_when_asked_for_and_given_back(on_cpu: Runner) -> None:
+    contract.check_determinism("torch", "cpu", "eager")
+    assert on_cpu.settings() == {"tf32": "off", "deterministic": "off", "compile": "default mode"}
+    asked = Runner("cpu", contract.THREADS, contract.SEED, deterministic=True)
+    assert asked.settings()["deterministic"] == "on"
+    assert torch.are_deterministic_algorithms_enabled()
+    assert Runner("cpu", contract.THREADS, contract.SEED).settings()["deterministic"] == "off"
+
+
+def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: Runner) -> None:
+    assert (on_cpu.gpu(), on_cpu.allocator_peak()) == (None, None)

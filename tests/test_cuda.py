@@ -1,0 +1,159 @@
+"""On a GPU: the gate over real benchmarks and in every mode, what it must catch there, and what only a GPU has."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+
+import numpy as np
+import pytest
+
+from suite import data, plan
+from suite.environment import ROOT
+from suite.errors import MachineError
+from suite.meters import nvml
+from suite.result import Verdict
+from suite.runners import base
+from suite.runners.base import Runner
+from suite.spec import Spec
+from tests import contract
+from tests.faults.catalogue import FAULTS
+from tests.faults.plant import Planted, layers
+from tests.faults.run import examine, try_fault
+from tests.faults.specs import SPECS
+
+pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")]
+MARKS = {"torch": pytest.mark.torch, "tf": pytest.mark.tf}
+every_framework = pytest.mark.parametrize("token", [pytest.param(token, marks=MARKS[token]) for token in MARKS])
+every_mode = pytest.mark.parametrize(
+    ("token", "mode"), [pytest.param(t, mode, marks=MARKS[t]) for t in MARKS for mode in base.modes(t)]
+)
+TRANSPOSED = next(fault for fault in FAULTS if fault.name == "kernel transposed")
+CAPABLE = 8
+"""The major compute capability from which on a GPU has TF32."""
+
+
+@cache
+def on_gpu(token: str) -> Runner:
+    try:
+        return base.find(token)("cuda", contract.THREADS, contract.SEED)
+    except MachineError as error:
+        pytest.skip(error.what)
+
+
+@cache
+def benchmark(name: str) -> Spec:
+    data.fetch("digits")
+    (found,) = plan.choose((name,), ROOT / "benchmarks" / "specs", data.describe)
+    return found
+
+
+@every_mode
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn"])
+def test_the_gate_proves_a_benchmark(token: str, mode: str, name: str) -> None:
+    found = examine(benchmark(name), on_gpu(token), mode)
+    assert found.verdict is Verdict.IDENTICAL, found.divergence
+
+
+@contextmanager
+def tf32(token: str) -> Iterator[None]:
+    """TF32 switched on.  Skips on a GPU that has none."""
+    if token == "torch":
+        import torch
+
+        if torch.cuda.get_device_capability()[0] < CAPABLE:
+            pytest.skip("this GPU has no TF32")
+        held = torch.backends.cuda.matmul, torch.backends.cudnn
+        for each in held:
+            each.allow_tf32 = True
+        yield
+        for each in held:
+            each.allow_tf32 = False
+    else:
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+        if details["compute_capability"][0] < CAPABLE:
+            pytest.skip("this GPU has no TF32")
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+        yield
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+@every_mode
+def test_the_gate_catches_tf32(token: str, mode: str) -> None:
+    def wide(layer):
+        return layer.model_copy(update={"units": 512}) if layer.layer == "dense" and layer.units > 10 else layer
+
+    runner = Planted(on_gpu(token), context=partial(tf32, token))
+    found = examine(layers(SPECS["mlp"], wide), runner, mode)
+    assert found.verdict is Verdict.UNPROVEN
+    assert found.divergence.section.startswith("float32"), "float64 has no TF32"
+
+
+@every_mode
+def test_the_gate_catches_a_transposed_kernel(token: str, mode: str) -> None:
+    outcome = try_fault(TRANSPOSED, on_gpu(token), mode)
+    assert outcome.right, outcome
+
+
+@every_mode
+def test_asked_for_determinism_two_processes_end_with_the_same_bits(token: str, mode: str) -> None:
+    on_gpu(token)
+    contract.check_determinism(token, "cuda", mode)
+
+
+@every_framework
+def test_its_gpu_is_one_that_nvml_shows(token: str) -> None:
+    uuid = on_gpu(token).gpu()
+    assert isinstance(nvml.choose(nvml.gpus(), uuid, None), int), uuid
+
+
+@pytest.mark.torch
+def test_the_driver_names_the_gpu_that_torch_computes_on() -> None:
+    uuid = on_gpu("torch").gpu()
+    import torch
+
+    assert str(uuid).endswith(str(torch.cuda.get_device_properties(0).uuid))
+
+
+@every_framework
+def test_switches_that_decide_numbers_are_stated(token: str) -> None:
+    settings = on_gpu(token).settings()
+    assert (settings["tf32"], settings["deterministic"], settings["cudnn_autotune"]) == ("off", "off", "on")
+
+
+@every_framework
+def test_the_allocators_peak_is_that_since_it_was_last_asked(token: str) -> None:
+    runner = on_gpu(token)
+    runner.allocator_peak()
+    program = runner.build(contract.SPECS[0][1], "eager", "float32")
+    program.load(contract.start(contract.SPECS[0][1]))
+    images = np.zeros((100_000, *contract.SHAPE), np.float32)
+    program.infer(images)
+    assert runner.allocator_peak() >= images.nbytes
+    assert runner.allocator_peak() < images.nbytes
+
+
+@every_framework
+def test_an_answer_stays_what_it_was_when_the_next_query_comes(token: str) -> None:
+    of = contract.SPECS[0][1]
+    program = on_gpu(token).build(of, "eager", "float32")
+    program.load(contract.start(of))
+    images, _ = contract.data(of, "float32")
+    first = program.infer(images[:8])
+    kept = first.copy()
+    second = program.infer(images[8:16])
+    np.testing.assert_array_equal(first, kept)
+    assert np.any(second != kept)
+    np.testing.assert_array_equal(program.infer(images[:8]), kept)
+
+
+@every_framework
+def test_the_doctor_finds_that_it_computes(token: str) -> None:
+    uuid = on_gpu(token).gpu()
+    command = [sys.executable, "-m", "suite.doctor", token, "cuda"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(uuid) in done.stdout
