@@ -213,7 +213,7 @@ def test_reasons_are_those_of_the_drivers_header() -> None:
     assert not IDLE & SLOWED
 
 
-@pytest.mark.parametrize(("bits", "names"), [(0x4, ["power cap"]), (0x48, ["hardware slowdown", "heat, by hardware"])])
+@pytest.mark.parametrize(("bits", "names"), [(0x4, ["power cap"]), (0x48, ["hardware slowdown", "heat (by hardware)"])])
 def test_power_and_heat_hold_a_gpu_back(bits: int, names: list[str]) -> None:
     trace = metered(throttle=series(bits))
     assert slowed(trace, working(trace)) == names
@@ -295,8 +295,11 @@ def test_a_gpu_beside_a_processors_cell_is_called_so_and_never_ranked() -> None:
         assert "compile, beside¹" in section(document, title)
         assert "computed nothing of theirs" in section(document, title)
     assert "images per joule" not in document.markdown
-    hot = but(2, make.gpu_run(device="cpu"), gpu=metered(throttle=series(0x4)))
-    assert "Throttled" not in build(hot, {}).markdown
+    hot = but(2, make.gpu_run(device="cpu"), gpu=metered(throttle=series(0x4), utilization_percent=(30,) * COUNT))
+    head, rest = build(hot, {}).markdown.split("## The answer")
+    assert "GPU" not in head
+    assert "Throttled" not in head
+    assert "**Not idle** before trial 2-torch" in rest
 
 
 def test_a_gpu_that_could_not_be_metered_is_a_dash_with_its_reason() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,7 +208,7 @@ def test_a_gpu_is_named_with_its_memory_and_driver() -> None:
     assert re.search(r"\| driver +\| 580\.65 +\|", text)
 
 
-def test_results_of_the_first_schema_read_as_native(tmp_path: Any) -> None:
+def test_results_of_the_first_schema_read_as_native(tmp_path: Path) -> None:
     for i, item in enumerate(RUN):
         old = item.model_copy(update={"schema_version": 1}).model_dump(mode="json")
         if old.get("environment"):
@@ -217,10 +219,20 @@ def test_results_of_the_first_schema_read_as_native(tmp_path: Any) -> None:
             (old.get("memory") or {}).pop(field, None)
         path = tmp_path / "results" / f"{i:03}.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(result.json.dumps(old))
+        path.write_text(json.dumps(old))
     outcome = report.write(tmp_path)
     assert outcome.answer == build(RUN, {}).answer
     assert "Refused" not in outcome.path.read_text()
+
+
+def test_a_report_of_two_folders_is_written_to_the_first(tmp_path: Path) -> None:
+    for name, results in (("native", RUN), ("container", SLOW)):
+        for i, item in enumerate(results):
+            result.write(tmp_path / name / "results" / f"{i:03}.json", item)
+    outcome = report.write(tmp_path / "native", tmp_path / "native", tmp_path / "container")
+    assert outcome.path == tmp_path / "native" / "report.md"
+    assert outcome.path.read_text() == BOTH.markdown
+    assert not (tmp_path / "container" / "report.md").exists()
 
 
 def test_the_same_results_of_both_places_give_the_same_bytes_in_whatever_order() -> None:

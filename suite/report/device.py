@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from suite.report.compare import Kind, Question
 from suite.report.energy import BESIDE
@@ -21,12 +20,12 @@ Labels = Mapping[Arena, str]
 
 @dataclass(frozen=True)
 class Trial:
-    """The GPU before one trial."""
+    """The GPU before one trial, and whether the trial then computed on it."""
 
     run: str
     entry: str
     gpu: str
-    began: datetime
+    computed: bool
     before: Baseline
 
 
@@ -36,7 +35,8 @@ def trials(evidence: Evidence) -> dict[tuple[str, str, str], list[Trial]]:
     for r in sorted(evidence.measured, key=lambda r: (r.started, r.entry, r.cell.slug)):
         if isinstance(r.gpu, Metered) and not isinstance(before := baseline(r.gpu), Unknown):
             key = (r.run, r.environment.place, r.gpu.uuid, r.entry)
-            first.setdefault(key, Trial(r.run, r.entry, f"{r.gpu.name} {r.gpu.uuid[:12]}", r.started, before))
+            trial = Trial(r.run, r.entry, f"{r.gpu.name} {r.gpu.uuid[:12]}", r.cell.device != "cpu", before)
+            first.setdefault(key, trial)
     found: dict[tuple[str, str, str], list[Trial]] = defaultdict(list)
     for (run, place, uuid, _), trial in first.items():
         found[(run, place, uuid)].append(trial)
@@ -75,9 +75,10 @@ def _of(span: Span, question: Question) -> bool:
 def warnings(evidence: Evidence, labels: Labels) -> list[str]:
     """What is to be known before the first number."""
     lines = []
-    groups = trials(evidence)
-    if count := sum(len(disturbed(group)) for group in groups.values()):
-        lines.append(f"The GPU was not idle before {count:,} of {sum(map(len, groups.values())):,} trials.")
+    groups = trials(evidence).values()
+    if count := sum(t.computed for group in groups for t, _ in disturbed(group)):
+        every = sum(t.computed for group in groups for t in group)
+        lines.append(f"The GPU was not idle before {count:,} of {every:,} trials.")
     cells = [(f"{labels[a]} {c.runner} ({c.mode})", held_back(rs)) for a, c, rs in _traced(evidence)]
     names = [f"{name}, {words}" for name, words in cells if words]
     if names:

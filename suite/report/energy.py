@@ -107,6 +107,7 @@ def _cells(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
     notes = Notes()
     rows = []
     for arena, contender, question, results in _asked(evidence):
+        mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
         taken = [e for r in results for e in energies(r, question)]
         told = [e for e in taken if isinstance(e, Energy)]
         reasons = sorted({e.reason for e in taken if isinstance(e, Unknown)})
@@ -119,7 +120,6 @@ def _cells(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
         sampled = [e.sampled_watts for e in told if e.sampled_watts is not None]
         bases = [b for r in results if isinstance(r.gpu, Metered) and not isinstance(b := baseline(r.gpu), Unknown)]
         idle = [b.watts for b in bases if b.watts is not None]
-        mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
         rows.append(
             [
                 labels[arena], contender.runner, mode, asked(question), shown, _range(medians) if medians else "",

@@ -23,7 +23,7 @@ FAR_ABOVE = 64 << 20
 
 THROTTLES = {
     0x1: "idle", 0x2: "clocks set by a user", 0x4: "power cap", 0x8: "hardware slowdown", 0x10: "sync boost",
-    0x20: "heat, by software", 0x40: "heat, by hardware", 0x80: "power brake", 0x100: "clocks of the display",
+    0x20: "heat (by software)", 0x40: "heat (by hardware)", 0x80: "power brake", 0x100: "clocks of the display",
 }  # fmt: skip
 """Why clocks are not higher, by bit of ``nvmlDeviceGetCurrentClocksEventReasons``.  Source: nvml.h."""
 IDLE = 0x1
