@@ -173,6 +173,15 @@ def test_workers_wait_for_the_plan_and_the_report_for_the_workers():
     assert found["verdict"]["depends_on"] == {"report": done}
 
 
+def test_an_image_is_built_by_one_service_and_pulled_by_none():
+    """Compose marks an image with the service that built it: built by two, it would be two images."""
+    built = [service["image"] for service in services().values() if "build" in service]
+    assert len(built) == len(set(built)) == len(DOCKERFILES)
+    for service in services().values():
+        assert service["image"] in built
+        assert "build" in service or service["pull_policy"] == "never"
+
+
 def test_every_service_that_computes_or_plans_reserves_the_gpu():
     for name, service in services().items():
         reserved = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
@@ -184,13 +193,13 @@ def test_without_a_gpu_nothing_reserves_one_and_no_image_is_shared_with_those_th
     assert override.keys() == services().keys()
     for name, service in services().items():
         assert override[name].get("deploy") == ("reset" if "deploy" in service else None)
-        assert override[name]["build"]["args"]["CUDA"] == "0"
+        assert override[name].get("build", {}).get("args", {}).get("CUDA") == ("0" if "build" in service else None)
         assert override[name]["image"] == service["image"].replace(":cuda", ":cpu")
 
 
 def test_without_a_registry_every_image_starts_from_one_that_is_there():
     override = read(ROOT / "docker" / "compose.local.yml")["services"]
-    assert override.keys() == services().keys()
+    assert override.keys() == {name for name, service in services().items() if "build" in service}
     made = re.search(r"^RELEASE=(\w+)\nBASE=(\S+):\$RELEASE", (ROOT / "docker/engine.sh").read_text(), re.MULTILINE)
     assert made
     for service in override.values():
@@ -200,7 +209,8 @@ def test_without_a_registry_every_image_starts_from_one_that_is_there():
 def test_the_script_names_the_bases_that_the_overrides_choose():
     script = (ROOT / "docker" / "compose.sh").read_text(encoding="utf-8")
     for path in OVERRIDES:
-        bases = [service["build"]["args"].get("BASE") for service in read(path)["services"].values()]
+        built = [service["build"] for service in read(path)["services"].values() if "build" in service]
+        bases = [build["args"].get("BASE") for build in built]
         for name in filter(None, bases):
             assert f"base={name}\n" in script
 
