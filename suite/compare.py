@@ -154,7 +154,8 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # with the workers of a compiler
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None

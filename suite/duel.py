@@ -100,6 +100,8 @@ class Duelist:
         if question == "throughput":
             return self._program.predict, [("test", batch_size)]
         whole = len(self._images) // batch_size * batch_size
+        if not whole:
+            raise Unsupported(f"there are fewer than {batch_size} images to ask for")
         return self._program.infer, [(self._images[i : i + batch_size],) for i in range(0, whole, batch_size)]
 
 
