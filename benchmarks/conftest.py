@@ -8,7 +8,6 @@ of in its ``extra_info``, so that `suite report FOLDER torch.json` can show it b
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,17 +57,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every spec that is asked for, in every mode."""
     if "subject" not in metafunc.fixturenames:
         return
-    modes = metafunc.config.getoption("mode")
     try:
-        cells = [
-            pytest.param((spec, token, mode), id=f"{spec.id}-{token}-{mode}")
-            for spec, token in itertools.product(subjects.specs(metafunc.config.getoption("spec")), subjects.tokens())
-            for mode in modes or PROFILE.runners.get(token, base.modes(token))
-            if mode in base.modes(token)
-        ]
+        cells = list(subjects.cells(metafunc.config.getoption("spec"), metafunc.config.getoption("mode")))
     except SuiteError as error:
         raise pytest.UsageError(str(error)) from None
-    metafunc.parametrize("subject", cells, indirect=True, scope="session")  # built once for both files
+    names = [f"{spec.id}-{token}-{mode}" for spec, token, mode in cells]
+    metafunc.parametrize("subject", cells, indirect=True, ids=names, scope="session")  # built once for both files
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from suite import data, environment, measure, plan, run
-from suite.errors import MachineError, Unsupported
+from suite.errors import MachineError, SpecError, Unsupported
 from suite.measure import Split
 from suite.result import Cell, Digests, Environment
 from suite.runners import base
@@ -35,6 +36,18 @@ def tokens() -> list[str]:
 def specs(wanted: list[str]) -> tuple[Spec, ...]:
     """The specs of that name, or those of the profile.  Raises SpecError, DataError."""
     return plan.choose(tuple(wanted) or PROFILE.benchmarks, run.BENCHMARKS / "specs", data.describe)
+
+
+def cells(wanted: list[str], modes: list[str]) -> Iterator[tuple[Spec, str, str]]:
+    """Spec, runner and mode of all that is asked for.  Raises SpecError for an unknown benchmark or mode."""
+    known = {token: base.modes(token) for token in tokens()}
+    for mode in modes:
+        if not any(mode in offered for offered in known.values()):
+            there = "; ".join(f"{token} has {', '.join(offered)}" for token, offered in known.items())
+            raise SpecError(f"no runner of this environment has a mode {mode!r}", way_out=f"Here {there}.")
+    for spec in specs(wanted):
+        for token, offered in known.items():
+            yield from ((spec, token, m) for m in modes or PROFILE.runners.get(token, offered) if m in offered)
 
 
 @dataclass(frozen=True)
