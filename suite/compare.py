@@ -261,6 +261,9 @@ class Match:
                 if left := [c for c in self._wanted if c.runner == token and c not in self._refused]:
                     say(f"round {number} of {rounds}: {token}{rest}")
                     self._round(number, token, left)
+                    for (contest, question), found in self._ratios.items():
+                        if contest in left and contest not in self._refused:
+                            say(f"  {contest.spec} {contest.mode}, {asked(question)}: here / there {found[-1]:.3f}")
         return self._rows()
 
     def _rows(self) -> tuple[Row, ...]:
