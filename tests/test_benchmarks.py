@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_what_is_unknown_is_refused_in_a_sentence(option: str, name: str, way_ou
     assert done.returncode != 0
     assert way_out in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_what_cannot_be_had_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "benchmarks", "-q", "--spec", "mnist-cnn", "--mode", "null"]
+    away = {"PARITY_DATA": str(tmp_path / "data"), "PATH": "/nonexistent", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [*command, "--benchmark-json", str(tmp_path / "null.json")],
+        cwd=ROOT, env=os.environ | away, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 skipped" in done.stdout
+    assert "mnist: no mirror gave it" in done.stdout
 
 
 class Recorder:
