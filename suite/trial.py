@@ -13,6 +13,7 @@ import traceback
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from suite import environment, identity, measure, plan, result
 from suite.errors import ResultError, RunError, SuiteError, Unsupported
@@ -104,10 +105,16 @@ class Trial:
                 "settings": self._runner.settings(),
                 "threads_intra": self._plan.threads.intra,
                 "threads_inter": self._plan.threads.inter,
-                "denormals": "flushed" if environment.lock_digest(self._entry.runner) else "kept",  # by NumPy
+                "denormals": self._denormals(),
                 "after": environment.processor(),
             }
         )
+
+    def _denormals(self) -> Literal["flushed", "kept"] | None:
+        """What becomes of denormals; null on a GPU, where each kernel has its own way."""
+        if not environment.lock_digest(self._entry.runner):
+            return "kept"  # by NumPy
+        return "flushed" if self._plan.profile.device == "cpu" else None
 
 
 def cause(error: Exception) -> Cause:

@@ -268,3 +268,10 @@ time.sleep(60)
     holder.stdout.close()
     with launch.locked(tmp_path / "lock", wait=False) as lock:
         assert lock is not None
+
+
+def test_cublas_is_given_a_workspace_of_its_own_where_determinism_is_asked_for(tmp_path: Path) -> None:
+    """Without it PyTorch refuses to multiply deterministically."""
+    asked, not_asked = (runs.make(tmp_path / str(each), deterministic=each) for each in (True, False))
+    assert launch.trial_environment(tmp_path, asked)["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert "CUBLAS_WORKSPACE_CONFIG" not in launch.trial_environment(tmp_path, not_asked)

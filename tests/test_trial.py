@@ -63,6 +63,17 @@ def test_a_measured_cell_says_what_ran_where(tmp_path: Path) -> None:
     assert found.seconds > 0
 
 
+@pytest.mark.parametrize(("device", "denormals"), [("cpu", "flushed"), ("cuda", None)])
+def test_what_becomes_of_a_frameworks_denormals_is_known_on_the_processor_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, denormals: str | None
+) -> None:
+    monkeypatch.setattr(environment, "lock_digest", lambda token: "sha256:" + "0" * 64)
+    made = runs.make(tmp_path, device=device, gpu_meter=False)
+    (found,) = outcomes(tmp_path, made, entry_of(made, "reference", 0)).values()
+    assert found.environment
+    assert found.environment.denormals == denormals
+
+
 def test_a_proof_of_the_reference_against_itself_is_identical(tmp_path: Path) -> None:
     made = runs.make(tmp_path)
     (found,) = outcomes(tmp_path, made, entry_of(made, "reference", 0)).values()
