@@ -43,6 +43,7 @@ test-%:
 
 gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute on it, test and measure them there
 	@$(CORE) -m suite doctor --device cuda
+	@$(CORE) -m suite data fetch digits
 	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory gpu-check-$(name) &&) true
 	@$(CORE) -m suite run gpu
 
