@@ -101,6 +101,8 @@ start() {
   answers && return
   [[ -n ${DOCKER_HOST:-} ]] && refuse "the engine at DOCKER_HOST does not answer: $DOCKER_HOST"
   tell 'starting dockerd'
+  # What an engine that was killed has left names processes that may be others by now, and keeps a new one from starting.
+  if ! pgrep -x dockerd >/dev/null; then rm -f "$PID_FILE" /var/run/docker.pid /var/run/docker/containerd/containerd.pid; fi
   setsid dockerd --pidfile "$PID_FILE" </dev/null >"$STATE/dockerd.log" 2>&1 &
   wait_for "$PATIENCE" answers || refuse "dockerd does not answer: see $STATE/dockerd.log"
 }
