@@ -77,10 +77,9 @@ class Stack:
         self.compose("down", "--volumes", "--timeout", "5", seconds=120)
 
     def command(self, *words: str) -> list[str]:
-        """A compose command of this project."""
-        named = ("docker-compose.yml", "docker/compose.cpu.yml", *(["docker/compose.local.yml"] if local() else []))
-        files = [part for name in (*named, *self.files) for part in ("-f", str(name))]
-        return ["docker", "compose", "-p", self.name, *files, *words]
+        """A compose command of this project, by the script that knows the overrides."""
+        files = [part for name in self.files for part in ("-f", str(name))]
+        return ["docker/compose.sh", "-p", self.name, *files, *words]
 
     def _environment(self) -> dict[str, str]:
         # A user who is not root owns what is written, as it would be on a workstation.
@@ -90,6 +89,8 @@ class Stack:
             "PARITY_UID": owner,
             "PARITY_GID": owner if os.getuid() == 0 else str(os.getgid()),
             "PARITY_REPORTS": str(self.reports),
+            "PARITY_DEVICE": "cpu",
+            "LOCAL": "1" if local() else "",
             **self.variables,
         }
 
@@ -125,7 +126,7 @@ def write_profile(path: Path, **changes: object) -> Path:
     """The profile quick, cut down to what shows how containers behave; JSON is YAML."""
     cut = {
         "name": "engine",
-        "benchmarks": ["digits-mlp"],
+        "benchmarks": ["digits-cnn"],
         "runners": {"torch": ["eager"], "tf": ["graph"]},
         "rounds": 1,
         "seeds": [0],

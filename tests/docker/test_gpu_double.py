@@ -58,4 +58,4 @@ def test_memory_energy_and_throttling_come_through_to_the_report(stacks: Callabl
     text = (stack.run / "report.md").read_text()
     assert "3,000 MiB" in text
     assert "300 W" in text
-    assert "thermal" in text.lower()
+    assert "heat (by hardware) 100 %" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from suite import report
 from suite.result import Measured, Proof, Verdict
-from tests.docker.stack import USER, Stack, native
+from tests.docker.stack import ROOT, USER, Stack, native
 
 pytestmark = pytest.mark.docker
 FRAMEWORKS = {"torch", "tf"}
@@ -68,10 +69,21 @@ def test_everything_belongs_to_the_caller(ran: Stack) -> None:
 
 
 def test_results_name_the_build_they_come_from(ran: Stack) -> None:
+    git = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for found in measured(ran):
-        assert found.environment.place == "container"
-        assert found.environment.build["base"]
-        assert found.environment.lock
+        service = found.cell.runner
+        here, labels = found.environment, ran.inspect(service)["Config"]["Labels"]
+        assert here.place == "container"
+        assert here.image == ran.inspect(service)["Image"]
+        assert (
+            (here.commit or "").rstrip("+")
+            == git.stdout.strip()
+            == labels["org.opencontainers.image.revision"].rstrip("+")
+        )
+        assert here.lock == labels["parity.lock"]
+        assert (here.build["base"], here.build["inputs"]) == (labels["parity.base"], labels["parity.inputs"])
 
 
 def test_no_worker_had_a_network_and_only_preparing_did(ran: Stack) -> None:
