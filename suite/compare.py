@@ -170,6 +170,12 @@ class Side:
             raise self._given_up(f"ran the suite of {found} instead of {self._root}")
         self._up = True
 
+    def pin(self, cores: Collection[int]) -> None:
+        """Let all its threads run on ``cores`` alone, where the system can: both sides on the same, for none is alike."""
+        for task in Path(f"/proc/{self._process.pid}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(task.name), cores)
+
     def open(self, **request: object) -> dict[str, str]:
         """Build a cell; returns the digests of what it computes.  Raises Unsupported and RunError."""
         found: dict[str, str] = self._ask(do="open", root=self._root, **request)["digests"]
@@ -285,12 +291,18 @@ class Match:
                     here.arrive()
                     there.arrive()
                     self._open(here, there, contest)
+                    for side in (here, there):
+                        side.pin(self._cores())
                     found = {question: ratio(here, there, question, number) for question in self._asked}
                 except SuiteError as error:
                     self._refused[contest] = Refused(error.what, failure=not isinstance(error, Unsupported))
                     continue
                 for question, value in found.items():
                     self._ratios.setdefault((contest, question), []).append(value)
+
+    def _cores(self) -> Collection[int]:
+        """As many as the profile has threads, the last first: the system likes to work on the others."""
+        return sorted(os.sched_getaffinity(0))[-self._made.threads.intra :] if hasattr(os, "sched_getaffinity") else ()
 
     def _open(self, here: Side, there: Side, contest: Contest) -> None:
         """Make both sides ready for a cell.  Raises Unsupported where it is not the same work."""
