@@ -86,8 +86,8 @@ docker-lint: envs  ## style of the Dockerfiles, and whether Compose can read its
 		PARITY_DEVICE=$$device LOCAL=$$own docker/compose.sh config --quiet || exit; done; done
 
 test-docker: envs  ## the tests that need a Docker engine: on Debian one is brought up, and ended if it was
-	@docker info >/dev/null 2>&1 && end=true || end="docker/engine.sh stop"; \
-	docker/engine.sh && { $(CORE) -m pytest tests/docker -m docker; status=$$?; $$end; exit $$status; }
+	@end=true; docker info >/dev/null 2>&1 || { docker/engine.sh && end="docker/engine.sh stop"; }; \
+	$(CORE) -m pytest tests/docker -m docker; status=$$?; $$end; exit $$status
 
 clean:  ## remove the environments, data and caches; reports stay
 	rm -rf .envs .cache .*_cache .benchmarks .hypothesis

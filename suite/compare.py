@@ -171,7 +171,7 @@ class Side:
         self._up = True
 
     def pin(self, cores: Collection[int]) -> None:
-        """Let all its threads run on ``cores`` alone, where the system can: both sides on the same, for none is alike."""
+        """Let its threads run on ``cores`` alone, where the system can: both sides on the same, for cores differ."""
         for task in Path(f"/proc/{self._process.pid}/task").glob("*"):
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(int(task.name), cores)

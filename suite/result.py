@@ -163,7 +163,7 @@ class Training(Frozen):
 
 
 class Memory(Frozen):
-    """Peak bytes: resident, by phase; of the GPU above its idle baseline; of the framework's allocator there.  Or null."""
+    """Peak bytes, or null: resident, by phase; of the GPU above its idle baseline; of the framework's allocator there."""
 
     import_bytes: Count | None
     build_bytes: Count | None

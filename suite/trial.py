@@ -88,7 +88,8 @@ class Trial:
             return Reference("cpu", self._plan.threads, cell.seed, variants=variants)
 
         spec = self._plan.spec(cell.spec)
-        key = identity.proof_key(spec, cell.runner, cell.mode, cell.precision, cell.device, self._here.lock)
+        decisive = cell.runner, cell.mode, cell.precision, cell.device, self._here.lock
+        key = identity.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
         return identity.examine(spec, self._runner, reference, cell.mode, "float32", key=key)
 
     def _measure(self, cell: Cell) -> Measurement:

@@ -215,8 +215,8 @@ def test_a_runner_that_rounds_now_and_then_to_the_other_side_is_let_pass(runner)
 
 
 class TestKey:
-    def key(self, spec=SPECS["mlp"], runner="null", mode="numpy", precision="float32", device="cpu", lock=None):
-        return identity.proof_key(spec, runner, mode, precision, device, lock)
+    def key(self, spec=SPECS["mlp"], runner="null", mode="numpy", precision="float32", device="cpu", lock=None, **switch):
+        return identity.proof_key(spec, runner, mode, precision, device, lock, **switch)
 
     def test_a_proof_holds_for_all_specs_that_compute_the_same(self):
         spec = SPECS["mlp"]
@@ -237,5 +237,6 @@ class TestKey:
             self.key(precision="float64"),
             self.key(device="cuda"),
             self.key(lock="sha256:1"),
+            self.key(deterministic=True),
         ]
         assert len({self.key(), *others}) == 1 + len(others)

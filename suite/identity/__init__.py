@@ -110,7 +110,9 @@ def _shift(spec: Spec, variant: Runner, canonical: Runner) -> float | None:
     return largest(errors(*ends))
 
 
-def proof_key(spec: Spec, runner: str, mode: str, precision: str, device: str, lock: str | None) -> str:
+def proof_key(
+    spec: Spec, runner: str, mode: str, precision: str, device: str, lock: str | None, *, deterministic: bool = False
+) -> str:
     """Digest of all that a proof depends on; ``runner`` is the token, ``lock`` the digest of its environment's lock.
 
     Of the spec: model, loss, optimizer, L2, shapes, batch sizes, target and input range.  Of the suite: the sources of
@@ -125,6 +127,6 @@ def proof_key(spec: Spec, runner: str, mode: str, precision: str, device: str, l
         {
             "spec": parts | {"batches": spec.batches, "shape": spec.data.image_shape, "classes": spec.data.classes},
             "sources": {str(p.relative_to(here)): hashlib.sha256(p.read_bytes()).hexdigest() for p in set(sources)},
-            "cell": [runner, mode, precision, device, lock],
+            "cell": [runner, mode, precision, device, lock, deterministic],
         }
     )

@@ -48,6 +48,11 @@ def test_both_frameworks_are_proven_identical_and_measured(ran: Stack) -> None:
     }
 
 
+def test_the_head_says_what_each_framework_computes_on(ran: Stack) -> None:
+    said = ran.compose("logs", "--no-color", *FRAMEWORKS).stdout
+    assert said.count("computes on the processor") == len(FRAMEWORKS)
+
+
 def test_trials_follow_the_plan_and_never_overlap(ran: Stack) -> None:
     by_entry = {r.entry: r for r in ran.results}
     in_order = [by_entry[entry.id] for entry in ran.plan.entries]
