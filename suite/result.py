@@ -163,7 +163,7 @@ class Training(Frozen):
 
 
 class Memory(Frozen):
-    """Peak bytes, or null: resident, by phase; of the GPU above its idle baseline; of the framework's allocator there."""
+    """Peak bytes, or null: resident by phase; on a GPU above its idle baseline, and by the framework's own count."""
 
     import_bytes: Count | None
     build_bytes: Count | None

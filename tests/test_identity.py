@@ -215,7 +215,9 @@ def test_a_runner_that_rounds_now_and_then_to_the_other_side_is_let_pass(runner)
 
 
 class TestKey:
-    def key(self, spec=SPECS["mlp"], runner="null", mode="numpy", precision="float32", device="cpu", lock=None, **switch):
+    def key(
+        self, spec=SPECS["mlp"], runner="null", mode="numpy", precision="float32", device="cpu", lock=None, **switch
+    ):
         return identity.proof_key(spec, runner, mode, precision, device, lock, **switch)
 
     def test_a_proof_holds_for_all_specs_that_compute_the_same(self):
