@@ -14,24 +14,17 @@ from tests.docker.stack import Stack
 
 pytestmark = pytest.mark.docker
 
-RISING = """
-driver 575.51
-gpu 0 GPU-00000000-aaaa-bbbb-cccc-000000000000 Double A
-0 0 total 80000000000
-0 0 used 500000000
-0 0 reserved 400000000
-0 0 power 90000
-0 0 energy 1000000
+RISING = (
+    nvml.ONE
+    + """
 0 0 utilization 0
-0 0 celsius 41
-0 0 sm 1980
-0 0 memory 2619
 0 0 throttle 0
 3 0 used 3645728000
 3 0 power 300000
 3 0 utilization 80
 3 0 throttle 64
 """
+)
 """From the third second on, 3,000 MiB more, 300 W and a thermal slowdown in hardware."""
 
 
