@@ -5,33 +5,52 @@ Every default is stated here, and none is left to a framework.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
-from suite.layers import Activation, BatchNorm, Dense, Dropout, Flatten, Frozen, Layer, MisfitError
+from suite.forms import Form, Fraction
+from suite.layers import Frozen, Layer, MisfitError
+from suite.task import Anomaly, Augmentation, Classification, Detection, Reconstruction, Schedule, Task, WordEmbedding
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 NAME = "lower-case letters and digits, joined by single dashes or dots"
 NAME_PATTERN = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 Identifier = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64, description=NAME)]
 
 
 class Loss(StrEnum):
-    """What training minimises; both cross-entropies take logits."""
+    """What training minimises; both cross-entropies take logits, and detection takes logits and a box."""
 
     SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
     SIGMOID_CROSS_ENTROPY = "sigmoid_cross_entropy"
     MEAN_SQUARED_ERROR = "mean_squared_error"
+    DETECTION = "detection"
 
 
 class Target(StrEnum):
-    """What outputs are compared with: the class, the class one-hot encoded, or the input itself."""
+    """What outputs are compared with.
+
+    The class; the class one-hot encoded; the input itself; the class and the box around it; or, one-hot encoded, the
+    first of the outputs, which is where negative sampling puts the true word.
+    """
 
     LABELS = "labels"
     ONE_HOT = "one_hot"
     INPUT = "input"
+    BOXES = "boxes"
+    FIRST = "first"
+
+
+LOSSES: Mapping[Target, frozenset[Loss]] = {
+    Target.LABELS: frozenset({Loss.SOFTMAX_CROSS_ENTROPY}),
+    Target.ONE_HOT: frozenset({Loss.SIGMOID_CROSS_ENTROPY, Loss.MEAN_SQUARED_ERROR}),
+    Target.INPUT: frozenset({Loss.SIGMOID_CROSS_ENTROPY, Loss.MEAN_SQUARED_ERROR}),
+    Target.BOXES: frozenset({Loss.DETECTION}),
+    Target.FIRST: frozenset({Loss.SIGMOID_CROSS_ENTROPY}),
+}
+"""The losses that go with each target."""
 
 
 class Sgd(Frozen):
@@ -94,7 +113,8 @@ class Source(Frozen):
 class Claim(Frozen):
     """A number that the source states.  An accuracy is a fraction; a time is context and is never judged.
 
-    ``to`` is the upper end where the source gives a range; ``framework`` is a runner's token.
+    ``to`` is the upper end where the source gives a range; ``framework`` is a runner's token.  ``untestable`` says what
+    the source leaves out where nobody can put the claim to the test.
     """
 
     metric: Literal[
@@ -105,11 +125,15 @@ class Claim(Frozen):
         "validation_accuracy",
         "validation_loss",
         "seconds_per_epoch",
+        "train_seconds",
+        "stopped_at_epoch",
+        "latency_per_image_reduction",
     ]
     value: NonNegativeFloat
     to: NonNegativeFloat | None = None
     framework: str = ""
     note: str = ""
+    untestable: str = ""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Claim:
@@ -129,39 +153,13 @@ class Assumption(Frozen):
     alternative: Identifier | None = None
 
 
-class Mlp(Frozen):
-    """Short form of a perceptron: per hidden layer dense, batch norm, activation, dropout; then a dense head."""
-
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    classes: PositiveInt = 10
-    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
-    dropout: Fraction = 0.0
-    batch_norm: bool = False
-
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers it stands for."""
-        model: list[Layer] = [Flatten(layer="flatten")]
-        for units in self.hidden:
-            model.append(Dense(layer="dense", units=units))
-            model += [BatchNorm(layer="batch_norm")] if self.batch_norm else []
-            model.append(Activation(layer=self.activation))
-            model += [Dropout(layer="dropout", rate=self.dropout)] if self.dropout else []
-        return (*model, Dense(layer="dense", units=self.classes))
-
-
-class MlpForm(Frozen):
-    """``model: {mlp: {hidden: [512, 512], dropout: 0.2}}``."""
-
-    mlp: Mlp
-
-
 def _form(value: object) -> str | None:
     """Which form of a model is meant, as the type that JSON gives it."""
-    return "array" if isinstance(value, list | tuple) else "object" if isinstance(value, dict | MlpForm) else None
+    return "array" if isinstance(value, list | tuple) else "object" if isinstance(value, dict | Form) else None
 
 
 Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000)]
-Model = Annotated[Annotated[Layers, Tag("array")] | Annotated[MlpForm, Tag("object")], Discriminator(_form)]
+Model = Annotated[Annotated[Layers, Tag("array")] | Annotated[Form, Tag("object")], Discriminator(_form)]
 
 
 class Recipe(Frozen):
@@ -175,10 +173,32 @@ class Recipe(Frozen):
     input_range: tuple[float, float] = Field(
         (0.0, 1.0), description="pixel values are mapped from 0..max linearly onto this range"
     )
+    augmentation: Augmentation | None = None
     target: Target = Target.LABELS
+    task: Task = Field(
+        default_factory=lambda given: (
+            Reconstruction(kind="reconstruction")
+            if given.get("target") is Target.INPUT
+            else Classification(kind="classification")
+        ),
+        description="what the outputs are for: which examples are made of the data, and what they are judged by",
+    )
+    starts_from: str | None = Field(
+        None,
+        description="the benchmark, as name or name/case, whose trained weights this one starts from; or weights:NAME, "
+        "imported by `suite weights import`",
+    )
+    inherits: tuple[str, ...] = Field(
+        (), description="the layers whose weights are taken over, others start afresh; none named: all"
+    )
+    frozen: tuple[str, ...] = Field(
+        (),
+        description="the layers that are not trained; a batch norm among them keeps to its running statistics",
+    )
     model: Model
     loss: Loss = Loss.SOFTMAX_CROSS_ENTROPY
     optimizer: Optimizer
+    schedule: Schedule | None = None
     l2: NonNegativeFloat = Field(0.0, description="the objective gains l2 * sum(kernel ** 2): a weight decay of 2 * l2")
     batch_size: PositiveInt
     epochs: PositiveInt
@@ -200,10 +220,30 @@ class Recipe(Frozen):
                 "early_stopping",
                 "Set validation_fraction above 0.",
             )
-        if (self.target is Target.LABELS) != (self.loss is Loss.SOFTMAX_CROSS_ENTROPY):
-            raise MisfitError(
-                f"{self.loss} does not go with target {self.target}",
-                "loss",
-                "softmax_cross_entropy takes target labels; the other losses take one_hot or input.",
-            )
+        if self.loss not in LOSSES[self.target]:
+            ways = "; ".join(f"{target} takes {' or '.join(sorted(losses))}" for target, losses in LOSSES.items())
+            raise MisfitError(f"{self.loss} does not go with target {self.target}", "loss", f"Target {ways}.")
+        self._suits_its_task()
+        if self.inherits and not self.starts_from:
+            raise MisfitError("names layers, but there is nothing to inherit from", "inherits", "State starts_from.")
         return self
+
+    def _suits_its_task(self) -> None:
+        wanted: tuple[Target, ...]
+        match self.task:
+            case Classification():
+                wanted = Target.LABELS, Target.ONE_HOT
+            case Reconstruction() | Anomaly():
+                wanted = (Target.INPUT,)
+            case WordEmbedding(negatives=negatives):
+                wanted = (Target.FIRST if negatives else Target.LABELS,)
+            case Detection():
+                wanted = (Target.BOXES,)
+        if self.target not in wanted:
+            raise MisfitError(
+                f"{self.target} does not go with the task {self.task.kind}",
+                "target",
+                f"It takes {' or '.join(wanted)}.",
+            )
+        if self.augmentation and not isinstance(self.task, Classification):
+            raise MisfitError(f"is for classification, and the task is {self.task.kind}", "augmentation", "Drop it.")

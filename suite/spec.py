@@ -13,12 +13,28 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import PositiveInt, ValidationError, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError, model_validator
 
 from suite.errors import DataError, SpecError
-from suite.layers import BatchNorm, Dropout, Frozen, Layer, MisfitError, Node, Residual, Shape, Tensor, graph, walk
+from suite.facts import DatasetFacts
+from suite.forms import Form
+from suite.layers import (
+    BatchNorm,
+    Concat,
+    Dropout,
+    Layer,
+    MisfitError,
+    Node,
+    Residual,
+    Shape,
+    Tensor,
+    graph,
+    walk,
+)
 from suite.reading import read_yaml, refuse, validated
 from suite.recipe import (
     NAME,
@@ -30,7 +46,6 @@ from suite.recipe import (
     Identifier,
     Layers,
     Loss,
-    MlpForm,
     Optimizer,
     Recipe,
     RmsProp,
@@ -38,6 +53,7 @@ from suite.recipe import (
     Source,
     Target,
 )
+from suite.task import Anomaly, Detection, WordEmbedding
 
 __all__ = [
     "PROSE",
@@ -62,21 +78,6 @@ __all__ = [
 ]
 
 
-class DatasetFacts(Frozen):
-    """What a spec must know of its data: ``image_shape`` is (height, width, channels), values are 0..``max_value``.
-
-    ``digest`` is ``sha256:...`` over the decoded arrays; ``train`` and ``test`` count images.
-    """
-
-    name: str
-    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    classes: PositiveInt
-    train: PositiveInt
-    test: PositiveInt
-    max_value: PositiveInt
-    digest: str
-
-
 PROSE = frozenset({"name", "case", "title", "description", "source", "claims", "assumptions", "target_accuracy"})
 """Fields that say what a benchmark is about, not what is computed: no part of its digest."""
 
@@ -90,20 +91,22 @@ class Spec(Recipe):
 
     @model_validator(mode="after")
     def _fits_its_data(self) -> Spec:
-        out = self.graph[-1].output
-        wanted: Shape = (self.data.classes,)
-        if self.target is Target.INPUT:
-            wanted = self.data.image_shape if len(out) == 3 else (math.prod(self.data.image_shape),)
+        self._suits_its_data()
+        out, wanted = self.graph[-1].output, self._wanted()
         if out != wanted:
             raise MisfitError(
                 f"ends in {out}, but {self.loss} against the {self.target} of {self.dataset} needs {wanted}",
                 "model",
                 f"Let its last dense layer have {wanted[0]} units." if len(wanted) == len(out) == 1 else "",
             )
+        assert self.inherited_names <= self.tensors.keys()  # or it raises
+        if self.frozen and not self.trainable:
+            raise MisfitError("leaves nothing to train", "frozen", "Leave a layer out of it.")
         last = self.model[-1].layer
         if (last, self.loss) in {("softmax", Loss.SOFTMAX_CROSS_ENTROPY), ("sigmoid", Loss.SIGMOID_CROSS_ENTROPY)}:
             raise MisfitError(f"ends in {last}, but {self.loss} takes logits", "model", f"Drop the last layer, {last}.")
-        lone = [n for n in walk(self.graph) if isinstance(n.layer, BatchNorm) and math.prod(n.input[:-1]) == 1]
+        norms = (n for n in walk(self.graph) if isinstance(n.layer, BatchNorm) and not self.is_frozen(n))
+        lone = [n for n in norms if math.prod(n.input[:-1]) == 1]
         if lone and 1 in self.batches:
             raise MisfitError(
                 f"{self.batch_size} leaves a batch of one of {self.train_images:,} images, over which {lone[0].name} "
@@ -113,30 +116,134 @@ class Spec(Recipe):
             )
         return self
 
+    def _suits_its_data(self) -> None:
+        """Whether the task can be made of the data at all."""
+        words = isinstance(self.task, WordEmbedding)
+        if words is not self.data.tokens:
+            holds = "words" if self.data.tokens else "images"
+            raise MisfitError(f"{self.dataset} holds {holds}, and the task is {self.task.kind}", "dataset")
+        if isinstance(self.task, Anomaly):
+            if self.data.train_counts is None:
+                raise MisfitError(f"{self.dataset} does not tell how many images each class has", "dataset")
+            if not set(self.task.normal) < set(range(self.data.classes)):
+                raise MisfitError(
+                    f"must name some, not all, of the classes 0 to {self.data.classes - 1}", "task.normal"
+                )
+        if isinstance(self.task, Detection) and self.task.canvas < max(self.data.image_shape[:2]):
+            raise MisfitError(f"is smaller than the images of {self.dataset}, {self.data.image_shape}", "task.canvas")
+
+    def _wanted(self) -> Shape:
+        """The shape that outputs must have."""
+        match self.target, self.task:
+            case Target.INPUT, _:
+                return self.input_shape if len(self.graph[-1].output) == 3 else (math.prod(self.input_shape),)
+            case Target.BOXES, _:
+                return (self.data.classes + 4,)
+            case Target.FIRST, WordEmbedding(negatives=negatives):
+                return (1 + negatives,)
+            case _:
+                return (self.data.classes,)
+
     @property
     def id(self) -> str:
         """``name`` or ``name/case``: how people call it."""
         return f"{self.name}/{self.case}" if self.case else self.name
 
+    @property
+    def input_shape(self) -> Shape:
+        """What the model is given, without the batch: an image (h, w, c), or words (tokens,)."""
+        match self.task:
+            case Detection(canvas=canvas):
+                return canvas, canvas, self.data.image_shape[-1]
+            case WordEmbedding(window=window, negatives=negatives):
+                return (2 * window + (1 + negatives if negatives else 0),)
+            case _:
+                return self.data.image_shape
+
+    @property
+    def input_dtype(self) -> Literal["float", "tokens"]:
+        """Floats in the program's precision, or int32 indices into the vocabulary."""
+        return "tokens" if self.data.tokens else "float"
+
+    @property
+    def box_weight(self) -> float:
+        """What the loss multiplies the error of boxes by; 1 where there are none."""
+        return self.task.box_weight if isinstance(self.task, Detection) else 1.0
+
     @cached_property
     def graph(self) -> tuple[Node, ...]:
-        """The layers in their places, from the data's image shape."""
-        return graph(self.model, self.data.image_shape)
+        """The layers in their places, from the shape of the input."""
+        return graph(self.model, self.input_shape)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every array of the model by its canonical name, in the order in which layers run."""
         return {t.name: t for node in walk(self.graph) for t in node.tensors}
 
+    @cached_property
+    def frozen_names(self) -> frozenset[str]:
+        """Tensors that training leaves as they are, statistics included; raises MisfitError for an unknown layer."""
+        return frozenset(self._named(self.frozen, "frozen"))
+
+    @cached_property
+    def inherited_names(self) -> frozenset[str]:
+        """The tensors that are taken over from where the spec starts; raises MisfitError for an unknown layer."""
+        if not self.starts_from:
+            return frozenset()
+        return frozenset(self._named(self.inherits, "inherits")) if self.inherits else frozenset(self.tensors)
+
+    def _named(self, layers: tuple[str, ...], field: str) -> list[str]:
+        found = []
+        for i, name in enumerate(layers):
+            mine = [tensor for tensor in self.tensors if tensor.startswith(f"{name}/")]
+            if not mine:
+                known = ", ".join(dict.fromkeys(tensor.rsplit("/", 1)[0] for tensor in self.tensors))
+                raise MisfitError(f"{name} is no layer with weights", f"{field}[{i}]", f"There are: {known[:400]}.")
+            found += mine
+        return found
+
+    @cached_property
+    def trainable(self) -> dict[str, Tensor]:
+        """What the optimizer moves, by canonical name: neither a statistic nor frozen."""
+        return {n: t for n, t in self.tensors.items() if t.role.trainable and n not in self.frozen_names}
+
+    def is_frozen(self, node: Node) -> bool:
+        """Whether a layer's tensors are frozen."""
+        return bool(node.tensors) and node.tensors[0].name in self.frozen_names
+
+    @property
+    def usable_images(self) -> int:
+        """Training images that the task takes, those held out for validation among them."""
+        if isinstance(self.task, Anomaly):
+            assert self.data.train_counts is not None
+            return sum(self.data.train_counts[c] for c in set(self.task.normal))
+        return self.data.train
+
     @property
     def validation_images(self) -> int:
         """Images split off the training set."""
-        return round(self.data.train * self.validation_fraction)
+        return round(self.usable_images * self.validation_fraction)
 
     @property
     def train_images(self) -> int:
         """Images that an epoch trains on."""
-        return self.data.train - self.validation_images
+        return self.usable_images - self.validation_images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer, the one over a ragged last batch included."""
+        return -(-self.train_images // self.batch_size)
+
+    def rates(self, step: int, count: int) -> NDArray[np.float64]:
+        """Learning rates (count,) of the steps after ``step``, which is how many have been taken.
+
+        Step t, counted from 1, belongs to epoch ``(t - 1) // steps_per_epoch``.
+        """
+        rates = np.full(count, self.optimizer.learning_rate)
+        if self.schedule:
+            epochs = np.arange(step, step + count) // self.steps_per_epoch
+            rates *= self.schedule.factor ** np.searchsorted(self.schedule.at, epochs, side="right")
+        return rates
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -146,7 +253,7 @@ class Spec(Recipe):
 
     @property
     def parameters(self) -> int:
-        """Trainable values."""
+        """Values that a training step moves or could move, frozen ones included: all but running statistics."""
         return sum(math.prod(t.shape) for t in self.tensors.values() if t.role.trainable)
 
     @property
@@ -159,19 +266,37 @@ class Spec(Recipe):
         """``sha256:...`` over everything that decides what is computed."""
         return digest(self.model_dump(mode="json", exclude=set(PROSE)))
 
+    @cached_property
+    def computation(self) -> str:
+        """``sha256:...`` over what a step computes, whatever the data are called and however long it goes on.
+
+        Specs that share it share their proof.
+        """
+        decisive = {"model", "loss", "optimizer", "schedule", "l2", "target", "input_range", "batch_size"}
+        parts = self.model_dump(mode="json", include=decisive)
+        shapes = {"batches": self.batches, "input": self.input_shape, "classes": self.data.classes}
+        rest = {"frozen": sorted(self.frozen_names), "box_weight": self.box_weight}
+        steps = self.steps_per_epoch if self.schedule else None
+        return digest(parts | shapes | rest | {"steps_per_epoch": steps})
+
     def without_dropout(self) -> Spec:
         """The same benchmark at dropout rate 0, as the gate probes it."""
 
-        def still(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-            return tuple(
-                layer.model_copy(update={"rate": 0.0}) if isinstance(layer, Dropout)
-                else layer.model_copy(update={"body": still(layer.body), "shortcut": still(layer.shortcut)})
-                if isinstance(layer, Residual)
-                else layer
-                for layer in layers
-            )  # fmt: skip
+        def still(layer: Layer) -> Layer:
+            match layer:
+                case Dropout():
+                    return layer.model_copy(update={"rate": 0.0})
+                case Residual():
+                    return layer.model_copy(update={"body": all_of(layer.body), "shortcut": all_of(layer.shortcut)})
+                case Concat():
+                    return layer.model_copy(update={"branches": tuple(all_of(branch) for branch in layer.branches)})
+                case _:
+                    return layer
 
-        return self.replace(model=still(self.model))
+        def all_of(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+            return tuple(still(layer) for layer in layers)
+
+        return self.replace(model=all_of(self.model))
 
     def replace(self, **fields: object) -> Spec:
         """A validated copy with other values."""
@@ -221,7 +346,7 @@ def _resolve(
 
     def place(field: str) -> str:
         if isinstance(fields.get("model"), dict) and field.startswith("model["):
-            field = "model.mlp"
+            field = f"model.{next(iter(fields['model']))}"
         return f"cases.{case}.{field}" if re.split(r"[.\[]", field)[0] in cases[case] else field
 
     recipe = validated(path, Recipe, fields, place)
@@ -235,7 +360,7 @@ def _resolve(
     except DataError as error:
         what = ": ".join(filter(None, (error.where, error.what)))
         raise SpecError(what, where=f"{path}: {place('dataset')}", way_out=error.way_out) from None
-    layers = recipe.model.mlp.layers() if isinstance(recipe.model, MlpForm) else recipe.model
+    layers = recipe.model.layers() if isinstance(recipe.model, Form) else recipe.model
     try:
         return Spec.model_validate({**dict(recipe), "model": layers, "case": case, "data": facts})
     except ValidationError as error:

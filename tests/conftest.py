@@ -9,7 +9,14 @@ import pytest
 from suite.spec import DatasetFacts, Recipe, Spec
 
 FACTS = DatasetFacts(
-    name="digits", image_shape=(8, 8, 1), classes=10, train=1437, test=360, max_value=16, digest="sha256:0"
+    name="digits",
+    image_shape=(8, 8, 1),
+    classes=10,
+    train=1437,
+    test=360,
+    max_value=16,
+    digest="sha256:0",
+    train_counts=(144, 144, 144, 144, 144, 144, 144, 143, 143, 143),
 )
 FIELDS: dict[str, Any] = {
     "name": "small",

@@ -166,5 +166,5 @@ def test_a_layer_that_does_not_fit_is_refused_with_its_place(shape, layers, fiel
 
 
 def test_every_kind_of_layer_has_a_name_of_its_own():
-    assert len(KINDS) == 13
+    assert len(KINDS) == 16
     assert {"dense", "residual", "relu", "average_pool"} <= KINDS

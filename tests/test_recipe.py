@@ -3,7 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from suite.recipe import Claim, Mlp, Recipe
+from suite.forms import Mlp
+from suite.recipe import Claim, Recipe
 
 
 def recipe(**fields):
