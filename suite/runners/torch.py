@@ -5,7 +5,6 @@ Modes: ``eager``, and ``compile``, where Inductor compiles the forward pass, the
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
@@ -20,198 +19,16 @@ import numpy as np
 import torch
 import torch._dynamo
 from numpy.typing import NDArray
-from torch import nn
 
 from suite.errors import MachineError, Unsupported
-from suite.layers import (
-    AveragePool,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Flatten,
-    MaxPool,
-    Node,
-    Padding,
-    Residual,
-    Role,
-    walk,
-    window,
-)
-from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
-from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
+from suite.layers import Role, walk
+from suite.runners import _torch_layers as native
+from suite.runners import _torch_objective as objective
+from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, gpu_uuid
+from suite.spec import Adam, Loss, Sgd, Spec
 
-ATTRIBUTES = {
-    Role.KERNEL: "weight",
-    Role.BIAS: "bias",
-    Role.GAMMA: "weight",
-    Role.BETA: "bias",
-    Role.MOVING_MEAN: "running_mean",
-    Role.MOVING_VARIANCE: "running_var",
-}
-NATIVE_SLOTS = {"velocity": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "square": "square_avg"}
 COMPILATIONS = 512
 """Dynamo's limit per function, for which each shape of each program of the process counts."""
-
-
-class _ChannelsFirst(nn.Module):  # type: ignore[misc]
-    """NHWC memory seen as NCHW, which PyTorch calls the memory format channels_last; nothing moves."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.permute(0, 3, 1, 2)
-
-
-class _ChannelsLast(nn.Module):  # type: ignore[misc]
-    """NCHW seen as NHWC."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.permute(0, 2, 3, 1)
-
-
-class _Scale(nn.Module):  # type: ignore[misc]
-    """Multiplies by a constant."""
-
-    def __init__(self, factor: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("factor", factor)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor
-
-
-class _Residual(nn.Module):  # type: ignore[misc]
-    def __init__(self, body: nn.Sequential, shortcut: nn.Sequential) -> None:
-        super().__init__()
-        self.body, self.shortcut = body, shortcut
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x) + self.shortcut(x)
-
-
-def _model(nodes: tuple[Node, ...], holders: dict[str, nn.Module]) -> nn.Sequential:
-    """From NHWC images to outputs in canonical form; ``holders`` gets the modules with tensors, by canonical name."""
-    flat = isinstance(nodes[0].layer, Flatten)
-    first = nn.Flatten() if flat else _ChannelsFirst()
-    last = [_ChannelsLast()] if len(nodes[-1].output) == 3 else []
-    return nn.Sequential(first, *_modules(nodes[flat:], holders), *last)
-
-
-def _modules(nodes: tuple[Node, ...], holders: dict[str, nn.Module]) -> list[nn.Module]:
-    """The modules of a branch, images in NCHW.  Raises Unsupported for a layer that is not known here."""
-    modules: list[nn.Module] = []
-    for node in nodes:
-        if isinstance(node.layer, Residual):
-            branches = (nn.Sequential(*_modules(branch, holders)) for branch in (node.body, node.shortcut))
-            modules.append(_Residual(*branches))
-        elif maker := MAKERS.get(node.layer.layer):
-            modules += maker(node, node.layer)
-        else:
-            raise Unsupported(f"torch has no layer {node.layer.layer!r}", where=node.name)
-        if node.tensors:
-            holders[node.name] = modules[-1]
-    return modules
-
-
-def _flatten(node: Node, _: Flatten) -> list[nn.Module]:
-    """In NHWC order, which is how channels_last lies in memory: a view."""
-    return [_ChannelsLast(), nn.Flatten()] if len(node.input) == 3 else []
-
-
-def _dense(node: Node, layer: Dense) -> list[nn.Module]:
-    return [nn.Linear(node.input[0], layer.units, layer.use_bias)]
-
-
-def _conv2d(node: Node, layer: Conv2D) -> list[nn.Module]:
-    near, far = edges = _edges(node, layer.kernel, layer.stride)
-    pad, padding = ([], near) if near == far else ([nn.ZeroPad2d(_sides(edges))], (0, 0))
-    return [*pad, nn.Conv2d(node.input[2], layer.filters, layer.kernel, layer.stride, padding, bias=layer.use_bias)]
-
-
-def _batch_norm(node: Node, layer: BatchNorm) -> list[nn.Module]:
-    kind = nn.BatchNorm2d if len(node.input) == 3 else nn.BatchNorm1d
-    norm = kind(node.input[-1], layer.epsilon, 1 - layer.momentum)
-    norm.num_batches_tracked = None  # a counter that only a cumulative average needs
-    return [norm]
-
-
-Edges = tuple[tuple[int, int], tuple[int, int]]
-
-
-def _edges(node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> Edges:
-    """Padding as ((top, left), (bottom, right))."""
-    padding = getattr(node.layer, "padding", Padding.VALID)
-    rows, columns = (window(node.input[i], kernel[i], stride[i], padding)[1:] for i in (0, 1))
-    return (rows[0], columns[0]), (rows[1], columns[1])
-
-
-def _sides(edges: Edges) -> tuple[int, int, int, int]:
-    (top, left), (bottom, right) = edges
-    return left, right, top, bottom
-
-
-def _pool(node: Node, layer: MaxPool | AveragePool) -> list[nn.Module]:
-    near, far = edges = _edges(node, layer.window, layer.strides)
-    uneven = [stride for stride, a, b in zip(layer.strides, near, far, strict=True) if a != b]
-    if 1 not in uneven:  # with a stride above 1 the one more row on the far side is what ceil_mode adds
-        options: dict[str, Any] = {"padding": near, "ceil_mode": bool(uneven)}
-        if isinstance(layer, MaxPool):
-            return [nn.MaxPool2d(layer.window, layer.strides, **options)]
-        return [nn.AvgPool2d(layer.window, layer.strides, **options, count_include_pad=False)]
-    if isinstance(layer, MaxPool):
-        return [nn.ConstantPad2d(_sides(edges), -math.inf), nn.MaxPool2d(layer.window, layer.strides)]
-    pool = [nn.ZeroPad2d(_sides(edges)), nn.AvgPool2d(layer.window, layer.strides)]
-    share = nn.Sequential(*pool)(torch.ones(1, 1, *node.input[:2], dtype=torch.float64))
-    return [*pool, _Scale(1 / share)]
-
-
-MAKERS: Mapping[str, Callable[[Node, Any], list[nn.Module]]] = {
-    "flatten": _flatten,
-    "dense": _dense,
-    "conv2d": _conv2d,
-    "max_pool": _pool,
-    "average_pool": _pool,
-    "global_average_pool": lambda *_: [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
-    "batch_norm": _batch_norm,
-    "dropout": lambda _, layer: [nn.Dropout(layer.rate)],
-    "relu": lambda *_: [nn.ReLU()],  # in place it was no faster
-    "tanh": lambda *_: [nn.Tanh()],
-    "sigmoid": lambda *_: [nn.Sigmoid()],
-    "softmax": lambda *_: [nn.Softmax(dim=1)],
-}
-"""What each layer is made of, but a residual, which is made of layers."""
-
-
-def _canonical(tensor: torch.Tensor) -> torch.Tensor:
-    """A native tensor seen in canonical form: (out, in) as (in, out), (out, in, kh, kw) as (kh, kw, in, out)."""
-    return tensor.permute(2, 3, 1, 0) if tensor.dim() == 4 else tensor.T if tensor.dim() == 2 else tensor
-
-
-def _arrays(tensors: Mapping[str, torch.Tensor]) -> Weights:
-    """Copies in canonical form."""
-    return {name: np.array(_canonical(tensor.detach()).cpu().numpy(), order="C") for name, tensor in tensors.items()}
-
-
-def _criterion(loss: Loss) -> nn.Module:
-    match loss:
-        case Loss.SOFTMAX_CROSS_ENTROPY:
-            return nn.CrossEntropyLoss()
-        case Loss.SIGMOID_CROSS_ENTROPY:
-            return nn.BCEWithLogitsLoss()
-        case Loss.MEAN_SQUARED_ERROR:
-            return nn.MSELoss()
-
-
-def _optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient."""
-    groups: list[dict[str, Any]] = [{"params": kernels + others}]
-    if spec.l2:  # each group is a launch of its own
-        groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, *([{"params": others}] if others else [])]
-    match spec.optimizer:
-        case Sgd(learning_rate=rate, momentum=momentum, nesterov=nesterov):
-            return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=True)
-        case Adam(learning_rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon):
-            return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=True)
-        case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon):
-            return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=True)  # there is no fused one
 
 
 class Program:
@@ -219,13 +36,13 @@ class Program:
 
     def __init__(self, spec: Spec, device: torch.device, dtype: torch.dtype, seed: int, compiled: bool) -> None:
         self._spec, self._device, self._dtype, self._seed = spec, device, dtype, seed
-        holders: dict[str, nn.Module] = {}
+        holders: dict[str, Any] = {}
         # channels_last makes flattening in NHWC order a view.  On a CPU contiguous NCHW was within 7 % either way:
         # a step of two convolutions with batch norm took 38.6 against 36.1 ms eager, 42.9 against 45.3 ms compiled.
-        self._model = _model(spec.graph, holders).to(device, dtype, memory_format=torch.channels_last)
-        self._criterion = _criterion(spec.loss)
+        self._model = native.model(spec.graph, holders).to(device, dtype, memory_format=torch.channels_last)
+        self._criterion = objective.criterion(spec.loss)
         self._tensors: dict[str, torch.Tensor] = {
-            tensor.name: getattr(holders[node.name], ATTRIBUTES[tensor.role])
+            tensor.name: getattr(holders[node.name], native.ATTRIBUTES[tensor.role])
             for node in walk(spec.graph)
             for tensor in node.tensors
         }
@@ -234,7 +51,7 @@ class Program:
         self._statistics = {name: t for name, t in self._tensors.items() if not roles[name].trainable}
         self._kernels = {name: t for name, t in self._trainable.items() if roles[name] is Role.KERNEL}
         others = [t for name, t in self._trainable.items() if name not in self._kernels]
-        self._optimizer = _optimizer(spec, list(self._kernels.values()), others)
+        self._optimizer = objective.optimizer(spec, list(self._kernels.values()), others)
         self._parameters = list(self._trainable.values())
         self._steps = 0
         slots = () if isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum else SLOTS[spec.optimizer.name]
@@ -255,17 +72,17 @@ class Program:
         """Take weights, slots and step; slots left out are zero.  Restarts the dropout stream."""
         with torch.no_grad():
             for name, tensor in self._tensors.items():
-                _canonical(tensor).copy_(torch.tensor(state.weights[name]))
+                native.canonical(tensor).copy_(torch.tensor(state.weights[name]))
             for slot, held in self._slots.items():
                 given = state.slots.get(slot, {})
                 for name, tensor in held.items():
-                    _canonical(tensor).copy_(torch.tensor(given.get(name, 0.0)))
+                    native.canonical(tensor).copy_(torch.tensor(given.get(name, 0.0)))
         self._steps = state.step
         for name, parameter in self._trainable.items():
-            native = {NATIVE_SLOTS[slot]: held[name] for slot, held in self._slots.items()}
+            slots = {objective.SLOTS[slot]: held[name] for slot, held in self._slots.items()}
             if not isinstance(self._spec.optimizer, Sgd):  # which counts no steps
-                native["step"] = torch.tensor(float(state.step), dtype=torch.float32, device=self._counter_device())
-            self._optimizer.state[parameter] = native
+                slots["step"] = torch.tensor(float(state.step), dtype=torch.float32, device=self._counter_device())
+            self._optimizer.state[parameter] = slots
         torch.manual_seed(self._seed)
         self._barrier()
 
@@ -275,7 +92,9 @@ class Program:
 
     def state(self) -> State:
         """Copies of what the program holds, in canonical form."""
-        return State(_arrays(self._tensors), {slot: _arrays(held) for slot, held in self._slots.items()}, self._steps)
+        return State(
+            native.arrays(self._tensors), {slot: native.arrays(held) for slot, held in self._slots.items()}, self._steps
+        )
 
     def stage(self, split: str, images: Array, targets: Array) -> None:
         """Make a split resident on the device; ``train`` is what training draws from."""
@@ -361,10 +180,10 @@ class Program:
         if self._spec.l2:
             # What the optimizer adds to the gradient of each kernel.
             gradients |= {n: gradients[n] + 2 * self._spec.l2 * kernel.detach() for n, kernel in self._kernels.items()}
-        statistics = _arrays(self._statistics)
+        statistics = native.arrays(self._statistics)
         for name, tensor in before.items():
             self._statistics[name].copy_(tensor)
-        return Probe(outputs.cpu().numpy(), self.infer(images), float(loss), _arrays(gradients), statistics)
+        return Probe(outputs.cpu().numpy(), self.infer(images), float(loss), native.arrays(gradients), statistics)
 
     def _switch(self, *, training: bool) -> None:
         if self._model.training is not training:

@@ -9,7 +9,8 @@ from unittest.mock import patch
 import torch
 from torch.nn import functional
 
-from suite.runners import torch as runner_module
+from suite.runners import _torch_layers as native
+from suite.runners import _torch_objective as objective
 from suite.runners.base import Runner
 from tests.faults.catalogue import Fault
 from tests.faults.harmless import Mutant
@@ -17,7 +18,7 @@ from tests.faults.plant import Planted
 
 LINEAR, CONV2D, BATCH_NORM = functional.linear, functional.conv2d, functional.batch_norm
 CROSS_ENTROPY, DROPOUT, GRAD = functional.cross_entropy, functional.dropout, torch.autograd.grad
-EDGES, OPTIMIZER = runner_module._edges, runner_module._optimizer
+EDGES, OPTIMIZER = native.edges, objective.optimizer
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
 
@@ -111,16 +112,16 @@ def _dropout_in_evaluation(_m, x, p=0.5, training=True, inplace=False):
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 # fmt: off
 FAULTS = (  # a fault a line, to be read as a table
-    Fault("torch: SAME padding on the near side", "cnn", TRAINING + "conv2d_1", replaced(runner_module, "_edges", _near_side)),
-    Fault("torch: average pooling counts padding", "cnn", TRAINING + "average_pool_1", replaced(runner_module._Scale, "forward", lambda _m, _self, x: x)),
+    Fault("torch: SAME padding on the near side", "cnn", TRAINING + "conv2d_1", replaced(native, "edges", _near_side)),
+    Fault("torch: average pooling counts padding", "cnn", TRAINING + "average_pool_1", replaced(native.Scale, "forward", lambda _m, _self, x: x)),
     Fault("torch: tanh for relu", "mlp", TRAINING + "relu_1", replaced(functional, "relu", lambda _m, x, inplace=False: x.tanh())),
     Fault("torch: batch norm's momentum as its complement", "cnn", "float64 statistics: batch_norm_1/moving_mean", replaced(functional, "batch_norm", _momentum_complement)),
     Fault("torch: Keras's epsilon in batch norm", "cnn", TRAINING + "batch_norm_1", replaced(functional, "batch_norm", _keras_epsilon)),
     Fault("torch: doubled softmax", "mlp", "float64 loss: loss", replaced(functional, "cross_entropy", _doubled_softmax)),
     Fault("torch: loss summed", "mlp", "float64 loss: loss", replaced(functional, "cross_entropy", lambda _m, y, t, **_: CROSS_ENTROPY(y, t, reduction="sum"))),
-    Fault("torch: weight decay without its 2", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(runner_module, "_optimizer", _half_decay)),
-    Fault("torch: weight decay decoupled", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(runner_module, "_optimizer", _decoupled)),
-    Fault("torch: Adam's epsilon of Keras", "mlp", STEP_1 + r"weights: \S+", replaced(runner_module, "_optimizer", _default_epsilon)),
+    Fault("torch: weight decay without its 2", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(objective, "optimizer", _half_decay)),
+    Fault("torch: weight decay decoupled", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(objective, "optimizer", _decoupled)),
+    Fault("torch: Adam's epsilon of Keras", "mlp", STEP_1 + r"weights: \S+", replaced(objective, "optimizer", _default_epsilon)),
     Fault("torch: gradients accumulate", "mlp", "float64 step 2, slot m: dense_1/kernel", replaced(torch.autograd, "grad", _accumulating)),
     Fault("torch: dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", replaced(functional, "linear", _low_linear), BITS, 16),
     Fault("torch: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(functional, "conv2d", _low_conv), BITS, 16),

@@ -1,0 +1,37 @@
+"""What training minimises in PyTorch, and what moves the parameters: a native criterion and a fused optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
+
+SLOTS = {"velocity": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "square": "square_avg"}
+"""What PyTorch's optimizers call what they remember."""
+
+
+def criterion(loss: Loss) -> nn.Module:
+    match loss:
+        case Loss.SOFTMAX_CROSS_ENTROPY:
+            return nn.CrossEntropyLoss()
+        case Loss.SIGMOID_CROSS_ENTROPY:
+            return nn.BCEWithLogitsLoss()
+        case Loss.MEAN_SQUARED_ERROR:
+            return nn.MSELoss()
+
+
+def optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient."""
+    groups: list[dict[str, Any]] = [{"params": kernels + others}]
+    if spec.l2:  # each group is a launch of its own
+        groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, *([{"params": others}] if others else [])]
+    match spec.optimizer:
+        case Sgd(learning_rate=rate, momentum=momentum, nesterov=nesterov):
+            return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=True)
+        case Adam(learning_rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon):
+            return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=True)
+        case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon):
+            return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=True)  # there is no fused one
