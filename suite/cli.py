@@ -18,7 +18,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from suite import compare, data, doctor, environment, estimate, launch, plan, report, result, run, screen, spec
+from suite import compare, data, doctor, environment, estimate, files, launch, plan, report, result, run, screen, spec
 from suite.errors import ResultError, RunError, SpecError, SuiteError
 from suite.meters import nvml
 from suite.plan import Plan, Profile
@@ -384,5 +384,5 @@ def doctor_(
 def schema() -> None:
     """Write the JSON Schema of a spec file to benchmarks/spec.schema.json, for editors that check as you type."""
     path = run.BENCHMARKS / "spec.schema.json"
-    result.write_bytes(path, (json.dumps(spec.json_schema(), indent=2) + "\n").encode())
+    files.write_bytes(path, (json.dumps(spec.json_schema(), indent=2) + "\n").encode())
     say(f"written: {path}")

@@ -15,8 +15,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdap
 
 from suite import initial
 from suite.errors import DataError, SpecError
+from suite.files import read_json, validate
 from suite.layers import Frozen
-from suite.result import Cell, read_json, validate
+from suite.result import Cell
 from suite.runners.base import Device, Threads
 from suite.spec import DatasetFacts, Identifier, Spec, digest, load
 
@@ -48,14 +49,17 @@ class Profile(Frozen):
     latency_samples: PositiveInt = 200
     throughput_batches: tuple[PositiveInt, ...] = (256,)
     throughput_seconds: PositiveFloat = 1.0
+    tunings: tuple[Name, ...] = Field(
+        (), description="switches of inference, each measured against none: mode:NAME, batch:N, or what a runner offers"
+    )
     timeout_seconds: PositiveInt = 900
 
 
 class Entry(Frozen):
-    """One trial: a fresh process that proves or measures some cells of one runner."""
+    """One trial: a fresh process that proves, measures or tunes some cells of one runner."""
 
     id: Name
-    kind: Literal["prove", "measure"]
+    kind: Literal["prove", "measure", "tune"]
     round: NonNegativeInt
     runner: Name
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]

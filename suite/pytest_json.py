@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, model_validator
 
 from suite.errors import ResultError
+from suite.files import read_json, validate
 from suite.layers import Frozen
-from suite.result import Cell, Digests, Environment, read_json, validate
+from suite.result import Cell, Digests, Environment
 
 Positive = Annotated[int, Field(gt=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]

@@ -3,32 +3,28 @@
 A Result holds raw values; statistics are derived.  What is unknown is null.  Result files come from anywhere, so
 reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absurd values are refused by file and place.
 
-Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set.  Both are read.
+Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
+model is worth beyond its loss, the stage that it starts from, and tuned inference.  All are read.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
-from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
-from suite.errors import ResultError, RunError
+from suite.assessment import Assessment
+from suite.errors import ResultError
+from suite.files import read_json, validate, write_bytes
 from suite.layers import Frozen
 from suite.spec import Spec
 from suite.trace import Trace
 
-SCHEMA = 2
-READABLE = (1, 2)
-MAX_FILE_BYTES = 32 << 20
-MAX_DEPTH = 48
+SCHEMA = 3
+READABLE = (1, 2, 3)
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
@@ -160,6 +156,7 @@ class Training(Frozen):
     validation: Scores | None
     test: Scores
     weights: Digest = Field(description="over the final weights, running statistics included")
+    assessment: Assessment | None = Field(None, description="of the final weights over the test split")
 
 
 class Memory(Frozen):
@@ -173,7 +170,7 @@ class Memory(Frozen):
 
 
 class _Record(Frozen):
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     run: Word
     entry: Word
     cell: Cell
@@ -188,6 +185,19 @@ class _Record(Frozen):
         return self
 
 
+class Parent(Frozen):
+    """The cell whose final weights, ``weights`` being their digest, every framework starts this stage from.
+
+    ``runner`` and ``mode`` are null where the weights were imported.
+    """
+
+    spec: Word
+    runner: Word | None
+    mode: Word | None
+    weights: Digest
+    complete: bool | None = Field(description="whether it was trained to the end of its schedule; null if imported")
+
+
 class Measured(_Record):
     """A cell's numbers."""
 
@@ -198,6 +208,7 @@ class Measured(_Record):
     latency: tuple[Latency, ...]
     throughput: tuple[Throughput, ...]
     training: Training | None
+    parent: Parent | None = None
     memory: Memory
     gpu: Trace | None = Field(None, description="null where no GPU was to be metered")
 
@@ -261,6 +272,33 @@ class Proof(_Record):
     identity: Identity
 
 
+class Tuned(Frozen):
+    """Single queries of ``batch_size`` images under one change, called ``tuning``; "none" is the cell's own way.
+
+    ``change`` is the largest difference of outputs from the untuned ones in float32, relative to their largest value;
+    ``accuracy`` is over the first ``images`` of the test split.  With a ``reason`` there are no samples.
+    """
+
+    tuning: Word
+    mode: Word
+    batch_size: Count
+    samples_ns: Samples
+    images: Count = 0
+    accuracy: float | None = None
+    change: float | None = None
+    reason: Text | None = None
+
+
+class Tunings(_Record):
+    """One framework's inference under one switch after another, all in one process, samples taken in turn."""
+
+    outcome: Literal["tuned"] = "tuned"
+    environment: Environment
+    digests: Digests
+    weights: Digest = Field(description="of the weights that all of them were measured with")
+    tunings: Annotated[tuple[Tuned, ...], Field(max_length=100)]
+
+
 class Cause(StrEnum):
     """Why a cell has no numbers."""
 
@@ -280,114 +318,27 @@ class Failed(_Record):
     environment: Environment | None = None
 
 
-Result = Annotated[Measured | Proof | Failed, Field(discriminator="outcome")]
-T = TypeVar("T")
-_ADAPTER: TypeAdapter[Measured | Proof | Failed] = TypeAdapter(Result)
+Record = Measured | Proof | Tunings | Failed
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="outcome")])
 
 
-def write(path: Path, result: Measured | Proof | Failed) -> None:
+def write(path: Path, result: Record) -> None:
     """Validate and write whole or not at all: temporary name, sync, rename.  Raises RunError on a full disk."""
     text = _ADAPTER.dump_json(_ADAPTER.validate_python(result), indent=1)
     write_bytes(path, text + b"\n")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.  Raises RunError if it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RunError(
-            f"cannot be written ({error.strerror})",
-            where=str(path),
-            way_out="Free some space or rights and run again: what is finished is kept.",
-        ) from None
-
-
-def read(path: Path) -> Measured | Proof | Failed:
+def read(path: Path) -> Record:
     """Read one result file.  Raises ResultError with the file's name and the place of what is wrong."""
     raw = read_json(path)
     version = raw.get("schema_version")
     if version not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
         raise ResultError(f"has schema version {str(version)[:20]!r}; this suite reads {known}", where=str(path))
     return validate(path, raw, _ADAPTER)
 
 
-def validate(path: Path, raw: dict[str, Any], adapter: TypeAdapter[T]) -> T:
-    """``raw``, read from ``path``, as what ``adapter`` describes.  Raises ResultError with the place of the fault."""
-    try:
-        return adapter.validate_json(json.dumps(raw))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"{place[:200]}: {first['msg'][:200]}", where=str(path)) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, refusing what the standard reader lets through: duplicate keys, NaN, depth and size."""
-    where = str(path)
-    raw = _read_bytes(path)
-
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no JSON number")
-
-    def pairs(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in items:
-            if key in found:
-                raise ValueError(f"the key {key[:80]!r} stands twice")
-            found[key] = value
-        return found
-
-    try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=pairs)
-    except UnicodeDecodeError:
-        raise ResultError("is not UTF-8 text", where=where) from None
-    except (ValueError, RecursionError) as error:
-        raise ResultError(f"is not whole, valid JSON ({str(error)[:200]})", where=where) from None
-    if not isinstance(value, dict):
-        raise ResultError("holds no JSON object", where=where)
-    return value
-
-
-def _read_bytes(path: Path) -> bytes:
-    where = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ResultError(f"cannot be read ({error.strerror})", where=where) from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise ResultError(f"is over {MAX_FILE_BYTES >> 20} MiB", where=where)
-    if _depth(raw) > MAX_DEPTH:
-        raise ResultError(f"is nested over {MAX_DEPTH} deep", where=where)
-    return raw
-
-
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _depth(raw: bytes) -> int:
-    """Deepest nesting of brackets outside strings, counted without recursion."""
-    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
-    return max(accumulate((1 if bracket in b"[{" else -1 for bracket in brackets), initial=0))
-
-
-def read_all(folder: Path, refused: Callable[[ResultError], None]) -> tuple[Measured | Proof | Failed, ...]:
+def read_all(folder: Path, refused: Callable[[ResultError], None]) -> tuple[Record, ...]:
     """Every result in ``folder``, sorted by file name; one that is no result is handed to ``refused`` and left out."""
     results = []
     for path in sorted(folder.glob("*.json")):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from suite import data, environment, estimate, launch, plan, result
+from suite import data, environment, estimate, files, launch, plan
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, SpecError
 from suite.launch import unfinished
@@ -75,7 +75,7 @@ def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], N
     made = draft(wanted, command, lambda name: data.fetch(name, say))
     folder = reports / made.id
     if not (folder / "plan.json").exists():
-        result.write_bytes(folder / "plan.json", made.model_dump_json(indent=1).encode() + b"\n")
+        files.write_bytes(folder / "plan.json", made.model_dump_json(indent=1).encode() + b"\n")
     return folder, plan.read(folder)
 
 

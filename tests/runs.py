@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite import data, environment, plan, result
+from suite import data, environment, files, plan
 from suite.plan import Plan, Profile
 from suite.spec import load
 
@@ -37,5 +37,5 @@ def make(folder: Path, *, spec: str = SPEC, **changes: object) -> Plan:
         profile(**changes), load(path, data.describe), cores=1, machine=environment.machine(),
         source=environment.source_digest(), locks={"reference": None},
     )  # fmt: skip
-    result.write_bytes(folder / "plan.json", made.model_dump_json().encode())
+    files.write_bytes(folder / "plan.json", made.model_dump_json().encode())
     return plan.read(folder)

@@ -31,8 +31,10 @@ LAWS: dict[str, tuple[str, ...]] = {
     "recipe": (*LAYERS, "forms", "task"),
     "spec": (*LAYERS, "facts", "forms", "task", "problems", "reading", "recipe"),
     "trace": ("errors", "layers"),
-    "result": (*SPEC, "stats", "trace"),
-    "pytest_json": (*SPEC, "stats", "trace", "result"),
+    "assessment": LAYERS,
+    "files": ("errors",),
+    "result": (*SPEC, "stats", "trace", "assessment", "files"),
+    "pytest_json": (*SPEC, "stats", "trace", "files", "result"),
     "initial": SPEC,
     "checkout": ("errors",),
     "duel": ("errors", "data", "initial", "measure", "meters.clock", "plan", "runners.base"),
@@ -47,8 +49,8 @@ LAWS: dict[str, tuple[str, ...]] = {
     "runners.*": RUNNER,
     "identity": (*CORE, "result", "identity.*"),
     "identity.*": (*CORE, "result", "identity", "identity.*"),
-    "report": (*SPEC, "stats", "trace", "result", "pytest_json", "report.*"),
-    "report.*": (*SPEC, "stats", "trace", "result", "pytest_json", "report", "report.*"),
+    "report": (*SPEC, "stats", "trace", "assessment", "files", "result", "pytest_json", "report.*"),
+    "report.*": (*SPEC, "stats", "trace", "assessment", "files", "result", "pytest_json", "report", "report.*"),
 }
 RUNNERS = {"trial": "the only one to find a runner"}
 """Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""

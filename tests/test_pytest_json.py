@@ -11,7 +11,7 @@ import pytest
 
 from suite import pytest_json
 from suite.errors import ResultError
-from suite.result import MAX_DEPTH
+from suite.files import MAX_DEPTH
 from tests import timings
 
 
@@ -41,7 +41,7 @@ def test_what_a_benchmark_states_is_taken_and_the_rest_left(tmp_path: Path) -> N
     assert {"data", "outliers"} <= set(file["benchmarks"][0]["stats"]), "the file holds more than is taken"
 
 
-@pytest.mark.parametrize("file", [{"schema_version": 2}, {"benchmarks": []}, {"machine_info": {}}])
+@pytest.mark.parametrize("file", [{"schema_version": 3}, {"benchmarks": []}, {"machine_info": {}}])
 def test_another_file_is_not_taken_for_one(tmp_path: Path, file: dict[str, Any]) -> None:
     assert pytest_json.read(save(tmp_path, file)) is None
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tests.results as make
-from suite import result
+from suite import files, result
 from suite.errors import ResultError, RunError
 
 VALID = json.loads(make.measured(samples=2, epochs=1).model_dump_json())
@@ -57,7 +57,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "integer of 400 digits": (changed(import_ns=10**400), "import_ns"),
     "integer beyond 64 bits": (changed(import_ns=2**63), "import_ns"),
     "negative time": (changed(import_ns=-1), "import_ns"),
-    "later schema": (changed(schema_version=3), "schema version '3'"),
+    "later schema": (changed(schema_version=4), "schema version '4'"),
     "no schema": (b"{}", "schema version 'None'"),
     "unknown field": (changed(surprise=1), "surprise"),
     "unknown outcome": (changed(outcome="won"), "outcome"),
@@ -91,7 +91,7 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_absurd_size_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
-        file.truncate(result.MAX_FILE_BYTES + 1)
+        file.truncate(files.MAX_FILE_BYTES + 1)
     with pytest.raises(ResultError, match="over 32 MiB"):
         result.read(path)
 
@@ -119,7 +119,7 @@ def test_nesting_is_counted_outside_strings_alone() -> None:
                 depth += (character in "[{") - (character in "]}")
                 deepest = max(deepest, depth)
             previous = "" if previous == "\\" else character
-        assert result._depth(text.encode()) == deepest
+        assert files._depth(text.encode()) == deepest
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import ResultError, RunError
+from suite.files import read_json, write_bytes
 from suite.pytest_json import Timing
 from suite.report.document import Document, build
 from suite.report.merge import read_sources
-from suite.result import read_json, write_bytes
 
 __all__ = ["Document", "Outcome", "build", "write"]
 

@@ -10,7 +10,7 @@ import ast
 import ctypes
 import importlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast
@@ -28,6 +28,9 @@ Precision = Literal["float64", "float32"]
 Device = Literal["cpu", "cuda"]
 Variant = Literal["adam_epsilon_before_correction", "biased_running_variance", "rmsprop_epsilon_inside_root"]
 """A native semantics that truly differs from the canonical one; the reference implements it as well."""
+
+Tuning = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
+"""One switch of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
 
 SLOTS: Mapping[str, tuple[str, ...]] = {"sgd": ("velocity",), "adam": ("m", "v"), "rmsprop": ("square",)}
 """What each optimizer remembers per trainable tensor; sgd keeps a velocity only where it has a momentum."""
@@ -53,8 +56,9 @@ class State:
 class Probe:
     """One forward and backward pass over a batch, nothing updated: what the gate compares.
 
-    ``loss`` is the mean data loss without the L2 penalty; ``gradients`` are those of the objective, penalty included;
-    ``statistics`` are the running ones as they would be after this batch; ``outputs`` are those of evaluation.
+    ``loss`` is the mean data loss without the L2 penalty; ``gradients`` are those of the objective, penalty included,
+    of ``spec.trainable`` alone; ``statistics`` are the running ones as they would be after this batch, of batch norms
+    that are not frozen; ``outputs`` are those of evaluation.
     """
 
     training_outputs: Array
@@ -67,8 +71,9 @@ class Probe:
 class Program(Protocol):
     """A spec built in one mode and precision.  Every call ends behind the device's barrier.
 
-    Images are (n, h, w, c) in the program's precision, already scaled; targets are int32 labels (n,), or floats of the
-    outputs' shape.  Building, compiling and layout changes belong to construction or to the first call of a shape.
+    Images are (n, h, w, c) in the program's precision, already scaled, or int32 tokens (n, t) whatever the precision;
+    targets are int32 labels (n,), floats of the outputs' shape, or class and box (n, 5) for the loss ``detection``.
+    Building, compiling and layout changes belong to construction or to the first call of a shape.
     """
 
     def load(self, state: State) -> None:
@@ -100,6 +105,14 @@ class Program(Protocol):
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """Look inside one batch through the same model, loss and differentiation that ``train`` uses."""
+        ...
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one switch changed, over the weights that are held; outputs in float32.
+
+        ``calibration`` is a batch of inputs from which static quantisation may learn its ranges.  Raises Unsupported
+        where the framework or the machine does not offer it.
+        """
         ...
 
 
