@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "suite").rglob("*.py"))
 SPECS = sorted((ROOT / "benchmarks" / "specs").glob("*.yaml"))
 PURE = frozenset({"__init__", "__main__", "base", "reference", "null"})
-TOKENS = sorted(p.stem for p in (ROOT / "suite" / "runners").glob("*.py") if p.stem not in PURE)
+TOKENS = sorted(p.stem for p in (ROOT / "suite" / "runners").glob("[!_]*.py") if p.stem not in PURE)
 LONGEST, LONGEST_RUNNER = 400, 480
 LARGEST = 1 << 20
 

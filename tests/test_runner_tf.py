@@ -14,6 +14,7 @@ import contract  # noqa: E402 - it needs no framework, but is of use only with o
 from suite import initial  # noqa: E402
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.runners import reference  # noqa: E402
+from suite.runners._tf_network import Network  # noqa: E402
 from suite.runners.base import State  # noqa: E402
 from suite.spec import Spec  # noqa: E402
 
@@ -102,8 +103,8 @@ def test_nothing_is_traced_again_for_a_shape_seen_before(
     runner: tf.Runner, name: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
-    run = tf.Network._run
-    monkeypatch.setattr(tf.Network, "_run", lambda *args: runs.append(1) or run(*args))
+    run = Network._run
+    monkeypatch.setattr(Network, "_run", lambda *args: runs.append(1) or run(*args))
     program = runner.build(ALL[name], mode, "float64")
     images, targets = contract.data(ALL[name])
     program.stage("train", images, targets)

@@ -7,231 +7,18 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
-import zlib
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
-from suite.layers import (
-    Activation,
-    AveragePool,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    MaxPool,
-    Node,
-    Residual,
-    Role,
-    walk,
-)
-from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
-from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-_keras = sys.modules.setdefault("keras", cast(ModuleType, None))  # TensorFlow imports Keras if it can: here it cannot
-try:
-    import tensorflow as tf
-    from tensorflow.python.framework.config import is_op_determinism_enabled  # which has no public name
-finally:
-    if _keras is None:
-        del sys.modules["keras"]
-
-Tensor = Any
-Function = Callable[..., Any]
-ACTIVATIONS = {"relu": tf.nn.relu, "tanh": tf.tanh, "sigmoid": tf.sigmoid, "softmax": tf.nn.softmax}
-
-
-class Network:
-    """Variables by canonical name, and the forward pass over them."""
-
-    def __init__(self, spec: Spec, dtype: Any, seed: int) -> None:
-        self._graph, self._seed = spec.graph, seed
-        self.variables = {
-            name: tf.Variable(tf.zeros(tensor.shape, dtype), trainable=tensor.role.trainable)
-            for name, tensor in spec.tensors.items()
-        }
-
-    def evaluate(self, images: Tensor) -> Tensor:
-        """Outputs with running statistics and without dropout."""
-        return self._run(self._graph, images, None, {})
-
-    def train(self, images: Tensor, step: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training outputs, and the running statistics as they are after this batch; ``step`` picks what drops out."""
-        statistics: dict[str, Tensor] = {}
-        return self._run(self._graph, images, step, statistics), statistics
-
-    def _run(self, nodes: tuple[Node, ...], x: Tensor, step: Tensor | None, statistics: dict[str, Tensor]) -> Tensor:
-        """Run ``nodes`` one after another; ``step`` is None in evaluation."""
-        for node in nodes:
-            held = [self.variables[tensor.name] for tensor in node.tensors]
-            match node.layer:
-                case BatchNorm() as layer:
-                    x = _normalise(node, layer, x, held, None if step is None else statistics)
-                case Dropout(rate=rate):
-                    if rate and step is not None:
-                        stream = tf.constant(self._seed << 32 | zlib.crc32(node.name.encode()), tf.int64)
-                        x = tf.nn.experimental.stateless_dropout(x, rate, tf.stack([stream, step]))
-                case Residual():
-                    shortcut = self._run(node.shortcut, x, step, statistics)
-                    x = self._run(node.body, x, step, statistics) + shortcut
-                case _:
-                    x = _stateless(node, x, held)
-        return x
-
-
-def _stateless(node: Node, x: Tensor, held: list[Tensor]) -> Tensor:
-    """A layer that computes the same in training and in evaluation."""
-    match node.layer:
-        case Flatten():
-            return tf.reshape(x, (-1, *node.output))
-        case Dense():
-            return _biased(tf.matmul(x, held[0]), held)
-        case Conv2D(stride=stride, padding=padding):
-            return _biased(tf.nn.conv2d(x, held[0], stride, padding.upper()), held)
-        case MaxPool(window=window, strides=strides, padding=padding):
-            return tf.nn.max_pool2d(x, window, strides, padding.upper())
-        case AveragePool(window=window, strides=strides, padding=padding):
-            return tf.nn.avg_pool2d(x, window, strides, padding.upper())  # TensorFlow does not count padding
-        case GlobalAveragePool():
-            return tf.reduce_mean(x, (1, 2))
-        case Activation(layer=name):
-            return ACTIVATIONS[name](x)
-        case layer:
-            raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
-
-
-def _biased(x: Tensor, held: list[Tensor]) -> Tensor:
-    return tf.nn.bias_add(x, held[1]) if len(held) == 2 else x
-
-
-def _normalise(
-    node: Node, layer: BatchNorm, x: Tensor, held: list[Tensor], statistics: dict[str, Tensor] | None
-) -> Tensor:
-    """Batch normalisation by the batch, which then enters ``statistics``, or by the running ones where that is None."""
-    images = x if len(node.input) == 3 else tf.reshape(x, (-1, 1, 1, *node.input))
-    norm: Function = _fused_norm if x.dtype == tf.float32 else _plain_norm
-    y, mean, variance = norm(images, *held, layer.epsilon, statistics is not None)
-    if statistics is not None:
-        keep = x.dtype.as_numpy_dtype(layer.momentum)
-        for tensor, old, new in zip(node.tensors[2:], held[2:], (mean, variance), strict=True):
-            statistics[tensor.name] = keep * old + (1 - keep) * new
-    return y if len(node.input) == 3 else tf.reshape(y, (-1, *node.input))
-
-
-def _fused_norm(
-    x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float, training: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, mean and unbiased variance of images (n, h, w, c): the fused operation, which float64 has not."""
-    running = ([], []) if training else (mean, variance)
-    fused = tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=gamma, offset=beta, mean=running[0], variance=running[1], epsilon=epsilon, is_training=training
-    )
-    return fused.y, fused.batch_mean, fused.batch_variance
-
-
-def _plain_norm(
-    x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float, training: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by elementary operations."""
-    if training:
-        mean, variance = tf.nn.moments(x, (0, 1, 2))
-    values = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
-    y = tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
-    return y, mean, variance * values / tf.maximum(values - 1, 1)
-
-
-def _loss(kind: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the batch, and over outputs where a target is as wide as they are."""
-    match kind:
-        case Loss.SOFTMAX_CROSS_ENTROPY if is_op_determinism_enabled():  # several operations: on a GPU the one is not
-            values = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, outputs)
-        case Loss.SOFTMAX_CROSS_ENTROPY:
-            values = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=outputs, labels=targets).loss
-        case Loss.SIGMOID_CROSS_ENTROPY:
-            values = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs)
-        case Loss.MEAN_SQUARED_ERROR:
-            values = tf.math.squared_difference(outputs, targets)
-    return tf.reduce_mean(values)
-
-
-class Trainer:
-    """The optimizer and its slots; ``rates`` gives what changes from step to step."""
-
-    def __init__(self, spec: Spec, variables: Mapping[str, Tensor], real: type[np.floating[Any]]) -> None:
-        self._optimizer, self._real = spec.optimizer, real
-        self._decay = real(2 * spec.l2)
-        self._decayed = {name for name, tensor in spec.tensors.items() if spec.l2 and tensor.role is Role.KERNEL}
-        self._constants = [tf.constant(real(value)) for value in self._hyperparameters()]
-        self.variables = {name: v for name, v in variables.items() if v.trainable}
-        kept = () if isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum else SLOTS[spec.optimizer.name]
-        self.slots = {
-            slot: {name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in self.variables.items()}
-            for slot in kept
-        }
-
-    def _hyperparameters(self) -> tuple[float, ...]:
-        """What every step takes: made tensors once, for eager operations would make them anew each time."""
-        match self._optimizer:
-            case Adam(beta_1=beta_1, beta_2=beta_2):
-                return 0.0, beta_1, beta_2
-            case Sgd(momentum=momentum):
-                return (momentum,)
-            case RmsProp(rho=rho):
-                return rho, 1 - float(self._real(rho))
-
-    def rates(self, step: int, count: int) -> Array:
-        """Learning rates and epsilons (2, count) of the steps after ``step``.
-
-        TensorFlow's Adam adds its epsilon before bias correction.  The paper's ``m^ / (sqrt(v^) + epsilon)`` is
-        ``sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon * sqrt(1 - b2^t))``; the powers are taken in float64,
-        for in float32 ``1 - b2^t`` loses half of its digits.
-        """
-        optimizer = self._optimizer
-        rates = np.empty((2, count))
-        rates.T[:] = optimizer.learning_rate, 0 if isinstance(optimizer, Sgd) else optimizer.epsilon
-        if isinstance(optimizer, Adam):
-            t = np.arange(step + 1, step + count + 1)
-            root = np.sqrt(1 - float(self._real(optimizer.beta_2)) ** t)
-            rates *= root / (1 - float(self._real(optimizer.beta_1)) ** t), root
-        return cast(Array, rates.astype(self._real))
-
-    def penalise(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Gradients of the objective: those of ``l2 * sum(kernel ** 2)`` added to those of the loss."""
-        return [
-            g + self._decay * v if name in self._decayed else g
-            for (name, v), g in zip(self.variables.items(), gradients, strict=True)
-        ]
-
-    def apply(self, gradients: list[Tensor], rate: Tensor, epsilon: Tensor) -> None:
-        """One step of every variable."""
-        for (name, variable), gradient in zip(self.variables.items(), gradients, strict=True):
-            slots = [values[name] for values in self.slots.values()]
-            match self._optimizer:
-                case Adam():
-                    none, beta_1, beta_2 = self._constants
-                    tf.raw_ops.ResourceApplyAdam(
-                        var=variable.handle, m=slots[0].handle, v=slots[1].handle, beta1_power=none, beta2_power=none,
-                        lr=rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, grad=gradient,
-                    )  # fmt: skip
-                case Sgd(momentum=0):
-                    tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
-                case Sgd(nesterov=nesterov):
-                    tf.raw_ops.ResourceApplyMomentum(
-                        var=variable.handle, accum=slots[0].handle, lr=rate, grad=gradient,
-                        momentum=self._constants[0], use_nesterov=nesterov,
-                    )  # fmt: skip
-                case RmsProp():  # the fused operation has its epsilon inside the root
-                    rho, rest = self._constants
-                    square = slots[0].assign(rho * slots[0] + rest * tf.square(gradient))
-                    variable.assign_sub(rate * gradient / (tf.sqrt(square) + epsilon))
+from suite.layers import AveragePool, Conv2D, MaxPool, walk
+from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf
+from suite.runners._tf_trainer import Learner
+from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
+from suite.spec import Spec
 
 
 class Program:
@@ -241,8 +28,8 @@ class Program:
         self._spec, self._device = spec, device
         self._real = np.dtype(precision).type
         with tf.device(device):
-            self._network = Network(spec, precision, seed)
-            self._trainer = Trainer(spec, self._network.variables, self._real)
+            self._learner = Learner(spec, precision, seed)
+        self._network, self._trainer = self._learner.network, self._learner.trainer
         self._splits: dict[str, tuple[Tensor, Tensor]] = {}
         self._step = self._capacity = 0
         # XLA runs convolution and pooling inside a loop on one thread of a processor, 17 times slower: there it
@@ -305,21 +92,10 @@ class Program:
         self, images: Tensor, targets: Tensor, batch: Tensor, rate: Tensor, epsilon: Tensor, step: Tensor
     ) -> Tensor:
         """Train on the images that ``batch`` (n,) points to; returns their mean loss before the step."""
-        _, loss, gradients, statistics = self._differentiate(tf.gather(images, batch), tf.gather(targets, batch), step)
-        self._trainer.apply(gradients, rate, epsilon)
-        for name, value in statistics.items():
-            self._network.variables[name].assign(value)
+        seen = self._learner.differentiate(tf.gather(images, batch), tf.gather(targets, batch), step)
+        _, loss, gradients, statistics = seen
+        self._learner.update(gradients, statistics, rate, epsilon)
         return tf.cast(loss, tf.float64)
-
-    def _differentiate(
-        self, images: Tensor, targets: Tensor, step: Tensor
-    ) -> tuple[Tensor, Tensor, list[Tensor], dict[str, Tensor]]:
-        """Training outputs, mean data loss, gradients of the objective, running statistics."""
-        with tf.GradientTape() as tape:
-            outputs, statistics = self._network.train(images, step)
-            loss = _loss(self._spec.loss, outputs, targets)
-        gradients = tape.gradient(loss, list(self._trainer.variables.values()))
-        return outputs, loss, self._trainer.penalise(gradients), statistics
 
     def _graph_epoch(
         self,
@@ -398,7 +174,7 @@ class Program:
         return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(named), _arrays(statistics))
 
     def _look(self, images: Tensor, targets: Tensor, step: Tensor) -> tuple[Any, ...]:
-        return *self._differentiate(images, targets, step), self._network.evaluate(images)
+        return *self._learner.differentiate(images, targets, step), self._network.evaluate(images)
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Weights:

@@ -9,24 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from suite.layers import window
-from suite.runners import tf as runner_module
+from suite.runners import _tf_network as network
+from suite.runners import _tf_trainer as trainer
 from suite.runners.base import Runner
 from tests.faults.catalogue import Fault
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted
 
-STATELESS, FUSED, PLAIN, LOSS = (
-    runner_module._stateless,
-    runner_module._fused_norm,
-    runner_module._plain_norm,
-    runner_module._loss,
-)
-RATES, PENALISE, MATMUL, CONV2D = (
-    runner_module.Trainer.rates,
-    runner_module.Trainer.penalise,
-    tf.matmul,
-    tf.nn.conv2d,
-)
+FUSED, PLAIN, LOSS = network._fused_norm, network._plain_norm, trainer._loss
+RATES, PENALISE = trainer.Trainer.rates, trainer.Trainer.penalise
+MATMUL, CONV2D = tf.matmul, tf.nn.conv2d
 DROPOUT, MOMENTUM = tf.nn.experimental.stateless_dropout, tf.raw_ops.ResourceApplyMomentum
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
@@ -106,15 +98,15 @@ TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 FAULTS = (  # a fault a line, to be read as a table
     Fault("tf: SAME padding on the near side", "cnn", TRAINING + "conv2d_1", replaced(tf.nn, "conv2d", _near_side)),
     Fault("tf: average pooling counts padding", "cnn", TRAINING + "average_pool_1", replaced(tf.nn, "avg_pool2d", _counting_pool)),
-    Fault("tf: running variance biased", "cnn", "float64 statistics: batch_norm_1/moving_variance", replaced(runner_module, "_plain_norm", _biased)),
-    Fault("tf: doubled softmax", "mlp", "float64 loss: loss", replaced(runner_module, "_loss", _softmaxed)),
-    Fault("tf: weight decay without its 2", "mlp", "float64 gradients: dense_3/kernel", replaced(runner_module.Trainer, "penalise", _half_penalty)),
-    Fault("tf: Adam's epsilon before bias correction", "mlp", STEP_1 + r"weights: \S+", replaced(runner_module.Trainer, "rates", _uncorrected_epsilon)),
-    Fault("tf: bias correction one step behind", "mlp", r"float64 step 2, weights: dense_1/kernel", replaced(runner_module.Trainer, "rates", _step_behind)),
+    Fault("tf: running variance biased", "cnn", "float64 statistics: batch_norm_1/moving_variance", replaced(network, "_plain_norm", _biased)),
+    Fault("tf: doubled softmax", "mlp", "float64 loss: loss", replaced(trainer, "_loss", _softmaxed)),
+    Fault("tf: weight decay without its 2", "mlp", "float64 gradients: dense_3/kernel", replaced(trainer.Trainer, "penalise", _half_penalty)),
+    Fault("tf: Adam's epsilon before bias correction", "mlp", STEP_1 + r"weights: \S+", replaced(trainer.Trainer, "rates", _uncorrected_epsilon)),
+    Fault("tf: bias correction one step behind", "mlp", r"float64 step 2, weights: dense_1/kernel", replaced(trainer.Trainer, "rates", _step_behind)),
     Fault("tf: Nesterov's momentum lost", "cnn", STEP_1 + "weights: conv2d_1/kernel", replaced(tf.raw_ops, "ResourceApplyMomentum", _without_nesterov)),
     Fault("tf: dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", replaced(tf, "matmul", lambda bits, a, b: MATMUL(_cut(a, bits), _cut(b, bits))), BITS, 16),
     Fault("tf: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(tf.nn, "conv2d", lambda bits, x, k, *r: CONV2D(_cut(x, bits), _cut(k, bits), *r)), BITS, 16),
-    Fault("tf: fused batch norm off", "cnn", "float32 training outputs: batch_norm_1", replaced(runner_module, "_fused_norm", _rough_norm), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6), 1e-4),
+    Fault("tf: fused batch norm off", "cnn", "float32 training outputs: batch_norm_1", replaced(network, "_fused_norm", _rough_norm), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6), 1e-4),
     Fault("tf: dropout's mask never changes", "mlp", "dropout 0.25: fresh mask", replaced(tf.nn.experimental, "stateless_dropout", _same_mask)),
 )
 # fmt: on
@@ -132,5 +124,5 @@ def _folded(_m, x, gamma, beta, mean, variance, epsilon, training):
 
 MUTANTS = (
     Mutant("tf: dense sums in halves", lambda runner: replaced(tf, "matmul", _split_matmul)(runner, 0)),
-    Mutant("tf: batch norm unfused", lambda runner: replaced(runner_module, "_fused_norm", _folded)(runner, 0)),
+    Mutant("tf: batch norm unfused", lambda runner: replaced(network, "_fused_norm", _folded)(runner, 0)),
 )

@@ -1,0 +1,23 @@
+"""TensorFlow without Keras, as every part of its runner imports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, cast
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+_keras = sys.modules.setdefault("keras", cast(ModuleType, None))  # TensorFlow imports Keras if it can: here it cannot
+try:
+    import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled  # which has no public name
+finally:
+    if _keras is None:
+        del sys.modules["keras"]
+
+__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "tf"]
+
+Tensor = Any
+Function = Callable[..., Any]
