@@ -1,0 +1,171 @@
+"""Inference under one switch after another: what each changes in time, and in the answers.
+
+All ways are built first, in one process and over the same weights; then single queries are taken in turn, one of each
+way, over and over, so that whatever the machine does meets all of them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import cast, get_args
+
+import numpy as np
+
+from suite.errors import SpecError, Unsupported
+from suite.meters.clock import quiet, settled, timed
+from suite.result import Tuned
+from suite.runners.base import Array, Program, Runner, State, Tuning
+from suite.spec import Spec
+
+NONE = "none"
+CHUNK = 100
+"""Images of one call while the answers are judged."""
+CALIBRATION = 256
+"""Images from which static quantisation learns its ranges."""
+WARMUP = 10
+"""Queries before the first that counts, times the runner's own warm-up calls."""
+FEWEST = 5
+"""Samples of each way, however long they take."""
+SWITCHES = frozenset(get_args(Tuning))
+Query = Callable[[Array], Array]
+
+
+@dataclass
+class Way:
+    """One way to answer queries; without a ``query`` there is a ``reason``."""
+
+    tuning: str
+    mode: str
+    batch_size: int
+    query: Query | None = None
+    reason: str | None = None
+    samples: list[int] = field(default_factory=list)
+
+
+def check(tuning: str) -> None:
+    """Raises SpecError for a name that is no tuning."""
+    kind, _, value = tuning.partition(":")
+    if not (tuning in SWITCHES or (kind == "mode" and value) or (kind == "batch" and value.isdigit() and int(value))):
+        known = ", ".join(sorted(SWITCHES))
+        raise SpecError(f"there is no tuning {tuning!r}", way_out=f"There are: mode:NAME, batch:N, {known}.")
+
+
+def tune(
+    runner: Runner,
+    spec: Spec,
+    mode: str,
+    state: State,
+    inputs: Array,
+    labels: Array | None,
+    tunings: tuple[str, ...],
+    samples: int,
+    seconds: float,
+) -> tuple[Tuned, ...]:
+    """Measure ``mode`` as it is and under each of ``tunings``, over ``inputs`` (n, ...) and their classes ``labels``.
+
+    Of each way there are at most ``samples``, and no more once they have taken ``seconds``.  A mode that the runner
+    does not know is left out.  What a framework refuses or fails at is told as a reason.
+    """
+    built: dict[str, Program] = {}
+
+    def program(named: str) -> Program:
+        if named not in built:
+            made = runner.build(spec, named, "float32")
+            made.load(state)
+            built[named] = made
+        return built[named]
+
+    def query(tuning: str, named: str) -> Query:
+        if tuning in SWITCHES:
+            return program(named).tuned(cast(Tuning, tuning), inputs[:CALIBRATION])
+        if reason := runner.missing(named):
+            raise Unsupported(reason)
+        return program(named).infer
+
+    ways = [Way(NONE, mode, 1, program(mode).infer)]
+    for way in _ways(tunings, mode, runner.modes):
+        if way.batch_size > len(inputs):
+            continue
+        try:
+            way.query = query(way.tuning, way.mode)
+            _warm_up(way, inputs, runner.warmup[way.mode])
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is an answer
+            way.query, way.reason = None, _reason(error)
+        ways.append(way)
+    _warm_up(ways[0], inputs, runner.warmup[mode])
+    with settled(), quiet():
+        _take_turns([way for way in ways if way.query], inputs, samples, seconds * 1e9)
+    plain = _answers(ways[0], inputs)
+    return tuple(_tuned(way, inputs, labels, plain) for way in ways)
+
+
+def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[Way]:
+    for tuning in tunings:
+        kind, _, value = tuning.partition(":")
+        if kind == "batch":
+            yield Way(tuning, mode, int(value))
+        elif kind != "mode":
+            yield Way(tuning, mode, 1)
+        elif value in modes and value != mode:
+            yield Way(tuning, value, 1)
+
+
+def _batches(inputs: Array, size: int) -> Iterator[Array]:
+    whole = len(inputs) // size * size
+    return cycle([inputs[i : i + size] for i in range(0, whole, size)])
+
+
+def _warm_up(way: Way, inputs: Array, calls: int) -> None:
+    assert way.query
+    batches = _batches(inputs, way.batch_size)
+    for _ in range(WARMUP * calls):
+        way.query(next(batches))
+
+
+def _take_turns(ways: list[Way], inputs: Array, samples: int, most_ns: float) -> None:
+    batches = [_batches(inputs, way.batch_size) for way in ways]
+    turns = list(zip(ways, batches, strict=True))
+    while turns:
+        for way, batch in turns:
+            assert way.query
+            way.samples.append(timed(way.query, next(batch))[0])
+        turns = [
+            (way, batch)
+            for way, batch in turns
+            if len(way.samples) < samples and (len(way.samples) < FEWEST or sum(way.samples) < most_ns)
+        ]
+
+
+def _answers(way: Way, inputs: Array) -> Array:
+    """Outputs over all inputs, in calls of the way's own batch where it has one, else of ``CHUNK``."""
+    assert way.query
+    size = way.batch_size if way.batch_size > 1 else CHUNK
+    return np.concatenate([np.array(way.query(inputs[i : i + size])) for i in range(0, len(inputs), size)])
+
+
+def _tuned(way: Way, inputs: Array, labels: Array | None, plain: Array) -> Tuned:
+    told = Tuned(tuning=way.tuning, mode=way.mode, batch_size=way.batch_size, samples_ns=(), reason=way.reason)
+    if way.query is None:
+        return told
+    try:
+        outputs = _answers(way, inputs).astype(np.float64)
+    except Exception as error:  # noqa: BLE001 - as above
+        return told.model_copy(update={"reason": _reason(error)})
+    largest = float(np.abs(plain).max())
+    difference = float(np.abs(outputs - plain).max())
+    judged = labels is not None and bool(np.isfinite(outputs).all())
+    return told.model_copy(
+        update={
+            "samples_ns": tuple(way.samples),
+            "images": len(inputs),
+            "accuracy": float((outputs.argmax(axis=-1) == labels).mean()) if judged else None,
+            "change": difference / largest if largest and np.isfinite(difference / largest) else None,
+        }
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {error}"
+    return text[:2000]
