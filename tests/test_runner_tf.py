@@ -30,6 +30,7 @@ def cases(under_xla: dict[str, Spec]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("mode", "name"), chosen, ids=["-".join(case) for case in chosen])
 
 
+NARROW = {**contract.FACTS.model_dump(mode="json"), "classes": 2}
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -132,6 +133,41 @@ def test_an_order_may_be_longer_than_the_split(runner: tf.Runner, mode: str) -> 
 
 
 @every_mode
+def test_what_was_given_may_be_written_over_afterwards(runner: tf.Runner, mode: str) -> None:
+    """Arrays that lie as TensorFlow's own do could be taken over as they are."""
+    program, defined = contract.programs(runner, FEW["perceptron"], mode)
+    images, targets = (_aligned(values) for values in contract.data(FEW["perceptron"]))
+    weights = {name: _aligned(value) for name, value in contract.start(FEW["perceptron"]).weights.items()}
+    program.stage("train", images, targets)
+    program.load(State(weights))
+    for values in (images, targets, *weights.values()):
+        values[:] = 0
+    contract.close({"outputs": program.predict("train", 8)}, {"outputs": defined.predict("train", 8)}, "staged")
+    assert program.train(np.arange(21, dtype=np.int32)) == pytest.approx(defined.train(np.arange(21, dtype=np.int32)))
+    assert not images.any()
+    assert not any(value.any() for value in weights.values())
+
+
+def _aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that starts at a multiple of 64 bytes."""
+    room = np.empty(values.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
+@every_mode
+def test_a_model_without_tensors_answers(runner: tf.Runner, mode: str) -> None:
+    of = contract.spec([{"layer": "global_average_pool"}, {"layer": "tanh"}], data=NARROW)
+    program = runner.build(of, mode, "float64")
+    images, _ = contract.data(FEW["perceptron"])
+    program.load(State({}))
+    np.testing.assert_allclose(program.infer(images), np.tanh(images.mean((1, 2))), rtol=1e-12)
+    assert program.state() == State({}, {"m": {}, "v": {}})
+
+
+@every_mode
 def test_denormals_are_flushed(on_cpu: tf.Runner, mode: str) -> None:
     """An input of 1e-20 times a weight of 1e-20 is a denormal; times 1e20 it would be 1e-20 again."""
     of = contract.spec([{"layer": "flatten"}, {"layer": "dense", "units": 84}, {"layer": "dense", "units": 3}])
@@ -151,7 +187,7 @@ def test_threads_are_as_asked_and_tf32_is_off(on_cpu: tf.Runner) -> None:
 
 
 def test_what_is_missing_is_said(on_cpu: tf.Runner) -> None:
-    assert [on_cpu.missing(mode) for mode in MODES] == [None] * 3
+    assert [on_cpu.missing(mode) for mode in MODES] == [None] * 4
     assert "numpy" in str(on_cpu.missing("numpy"))
     with pytest.raises(Unsupported, match="numpy"):
         on_cpu.build(FEW["perceptron"], "numpy", "float32")
@@ -164,7 +200,7 @@ def test_keras_is_never_imported() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mode", ["eager", "graph", "session"])
 def test_determinism_is_taken_when_asked_for(on_cpu: tf.Runner, mode: str) -> None:
     contract.check_determinism("tf", "cpu", mode)
     assert on_cpu.settings() == {"tf32": "off", "deterministic": "off"}

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
+import numpy as np
+
+from suite.spec import Loss, Spec
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _keras = sys.modules.setdefault("keras", cast(ModuleType, None))  # TensorFlow imports Keras if it can: here it cannot
 try:
@@ -17,7 +21,13 @@ finally:
     if _keras is None:
         del sys.modules["keras"]
 
-__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "tf"]
+__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "tf", "types"]
 
 Tensor = Any
 Function = Callable[..., Any]
+
+
+def types(spec: Spec, real: type[np.floating[Any]]) -> tuple[type[np.generic], type[np.generic]]:
+    """Of inputs and targets; words and labels are int64, for TensorFlow keeps int32 in host memory."""
+    tokens, labels = spec.input_dtype == "tokens", spec.loss is Loss.SOFTMAX_CROSS_ENTROPY
+    return np.int64 if tokens else real, np.int64 if labels else real

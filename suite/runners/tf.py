@@ -1,6 +1,7 @@
 """TensorFlow's core: ``tf.nn``, variables, fused training ops.  Not Keras, which is a program of its own.
 
-Modes: ``eager`` calls op after op from Python; ``graph`` runs an epoch as one ``tf.function``; ``xla`` compiles it.
+Modes: ``eager`` calls op after op from Python; ``graph`` runs an epoch as one ``tf.function``; ``xla`` compiles it;
+``session`` runs step after step in a graph of TensorFlow 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
 from suite.layers import AveragePool, Conv2D, MaxPool, walk
-from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf
+from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf, types
+from suite.runners._tf_session import Program as SessionProgram
 from suite.runners._tf_trainer import Learner
 from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
 from suite.spec import Spec
@@ -27,6 +29,7 @@ class Program:
     def __init__(self, spec: Spec, mode: str, precision: Precision, device: str, seed: int) -> None:
         self._spec, self._device = spec, device
         self._real = np.dtype(precision).type
+        self._types = types(spec, self._real)
         with tf.device(device):
             self._learner = Learner(spec, precision, seed)
         self._network, self._trainer = self._learner.network, self._learner.trainer
@@ -60,12 +63,14 @@ class Program:
         return State(_arrays(self._network.variables), slots, self._step)
 
     def stage(self, split: str, images: Array, targets: Array) -> None:
-        """Put a split on the device; labels in int64, for TensorFlow keeps int32 in host memory."""
-        kind = np.int64 if np.issubdtype(targets.dtype, np.integer) else self._real
-        with tf.device(self._device):
-            self._splits[split] = tf.constant(images, self._real), tf.constant(targets, kind)
+        """Put a split on the device."""
+        self._splits[split] = self._given(images, targets)
         if split == "train":
             self._capacity = len(images) // self._spec.batch_size
+
+    def _given(self, images: Array, targets: Array) -> tuple[Tensor, Tensor]:
+        with tf.device(self._device):
+            return tf.constant(images, self._types[0]), tf.constant(targets, self._types[1])
 
     def train(self, order: NDArray[np.int32]) -> float:
         """One optimizer step per ``batch_size`` indices of ``order`` into ``train``, the last batch ragged.
@@ -160,15 +165,13 @@ class Program:
     def infer(self, images: Array) -> Array:
         """One query: a batch in host memory to outputs in host memory."""
         with tf.device(self._device):
-            outputs: Array = self._infer(tf.constant(images)).numpy()
+            outputs: Array = self._infer(tf.constant(images, self._types[0])).numpy()
         return outputs
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""
-        kind = np.int64 if np.issubdtype(targets.dtype, np.integer) else self._real
         with tf.device(self._device):
-            step = tf.constant(self._step, tf.int64)
-            seen = self._inspect(tf.constant(images, self._real), tf.constant(targets, kind), step)
+            seen = self._inspect(*self._given(images, targets), tf.constant(self._step, tf.int64))
         training_outputs, loss, gradients, statistics, outputs = seen
         named = dict(zip(self._trainer.variables, gradients, strict=True))
         return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(named), _arrays(statistics))
@@ -190,10 +193,10 @@ def _compiler(mode: str, xla: bool) -> Callable[[Function], Function]:
 class Runner:
     """TensorFlow in one process.  On the processor it flushes denormals to zero by itself, in every mode."""
 
-    modes: ClassVar[tuple[str, ...]] = ("eager", "graph", "xla")
+    modes: ClassVar[tuple[str, ...]] = ("eager", "graph", "xla", "session")
     variants: ClassVar[frozenset[Variant]] = frozenset()
     cached: ClassVar[frozenset[str]] = frozenset()
-    warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3}
+    warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3, "session": 3}
 
     def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:
         """Raises MachineError where ``device`` is not there.  A process cannot take determinism back."""
@@ -249,8 +252,11 @@ class Runner:
             tf.config.experimental.reset_memory_stats("GPU:0")
         return peak
 
-    def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
+    def build(self, spec: Spec, mode: str, precision: Precision) -> Program | SessionProgram:
         """Raises Unsupported where TensorFlow lacks the mode."""
         if reason := self.missing(mode):
             raise Unsupported(reason)
-        return Program(spec, mode, precision, "/GPU:0" if self._cuda else "/CPU:0", self._seed)
+        device = "/GPU:0" if self._cuda else "/CPU:0"
+        if mode == "session":
+            return SessionProgram(spec, precision, device, self._seed)
+        return Program(spec, mode, precision, device, self._seed)

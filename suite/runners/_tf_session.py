@@ -1,0 +1,190 @@
+"""TensorFlow 1's way, define and run: a graph is built once, and a session runs the step from Python.
+
+The data are variables of the graph, filled once; a step is fed its indices, rate and epsilon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.runners._tf_core import Tensor, tf, types
+from suite.runners._tf_trainer import Learner
+from suite.runners.base import Array, Precision, Probe, State
+from suite.spec import Loss, Spec
+
+placeholder = tf.compat.v1.placeholder
+
+
+class _Split(NamedTuple):
+    """A split's images and targets: variables, what they are filled from, and how many images that was."""
+
+    variables: tuple[Tensor, ...]
+    filling: tuple[Tensor, ...]
+    images: int
+
+
+class _Sweep(NamedTuple):
+    """The outputs of a split's images from ``begin`` to ``end``."""
+
+    begin: Tensor
+    end: Tensor
+    outputs: Tensor
+
+
+class _Step(NamedTuple):
+    """What a step is fed and what is fetched; ``seen`` is what a probe fetches, which feeds ``batch`` itself."""
+
+    indices: Tensor
+    rates: tuple[Tensor, Tensor]
+    number: Tensor
+    batch: tuple[Tensor, Tensor]
+    done: tuple[Tensor, Tensor]
+    seen: tuple[Any, ...]
+
+
+class Program:
+    """A spec in a graph and a session of TensorFlow 1; see ``suite.runners.base.Program``."""
+
+    def __init__(self, spec: Spec, precision: Precision, device: str, seed: int) -> None:
+        self._spec, self._device = spec, device
+        self._real = np.dtype(precision).type
+        self._types = types(spec, self._real)
+        self._splits: dict[str, _Split] = {}
+        self._sweeps: dict[str, _Sweep] = {}
+        self._graph = tf.Graph()
+        with self._building():
+            self._learner = Learner(spec, precision, seed)
+            self._held = {"": self._learner.network.variables, **self._learner.trainer.slots}
+            self._fed = {
+                kind: {name: placeholder(v.dtype, v.shape) for name, v in held.items()}
+                for kind, held in self._held.items()
+            }
+            assigned = [
+                v.assign(self._fed[kind][name]) for kind, held in self._held.items() for name, v in held.items()
+            ]
+            self._take = tf.group(*assigned)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=_configuration("GPU" in device))
+        self.load(State({name: np.zeros(tensor.shape) for name, tensor in spec.tensors.items()}))
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        with self._graph.as_default(), tf.device(self._device):
+            yield
+
+    def load(self, state: State) -> None:
+        """Take weights, slots and step; the dropout stream is a function of seed, layer and step."""
+        feed = {}
+        for kind, placeholders in self._fed.items():
+            given = state.slots.get(kind, {}) if kind else state.weights
+            for name, place in placeholders.items():
+                # A copy, for a variable may go on in the memory of the array that it was fed.
+                feed[place] = np.array(given[name], self._real) if name in given else np.zeros(place.shape, self._real)
+        self._session.run(self._take, feed)
+        self._step = state.step
+
+    def state(self) -> State:
+        """Copies of what the program holds."""
+        held = self._session.run(self._held)
+        return State(held.pop(""), held, self._step)
+
+    def stage(self, split: str, images: Array, targets: Array) -> None:
+        """Fill the variables of a split, whatever its length; indices in int64, as the other modes have them."""
+        made = self._split(split)
+        arrays = [np.array(values, kind) for values, kind in zip((images, targets), self._types, strict=True)]
+        fills = [variable.initializer for variable in made.variables]
+        self._session.run(fills, dict(zip(made.filling, arrays, strict=True)))
+        self._splits[split] = made._replace(images=len(images))
+
+    def _split(self, name: str) -> _Split:
+        if name not in self._splits:
+            boxes = self._spec.loss is Loss.DETECTION
+            target = (5,) if boxes else () if self._types[1] is np.int64 else self._spec.graph[-1].output
+            with self._building():
+                shapes = (None, *self._spec.input_shape), (None, *target)
+                filling = tuple(placeholder(kind, shape) for kind, shape in zip(self._types, shapes, strict=True))
+                variables = tuple(tf.Variable(values, trainable=False, shape=values.shape) for values in filling)
+            self._splits[name] = _Split(variables, filling, 0)
+        return self._splits[name]
+
+    @cached_property
+    def _training(self) -> _Step:
+        with self._building():
+            indices, number = placeholder(tf.int64, (None,)), placeholder(tf.int64, ())
+            rates = placeholder(self._real, ()), placeholder(self._real, ())
+            images, targets = (tf.gather(values, indices) for values in self._split("train").variables)
+            seen = self._learner.differentiate(images, targets, number)
+            _, loss, gradients, statistics = seen
+            update = tf.group(*self._learner.update(gradients, statistics, *rates))
+            outputs = self._learner.network.evaluate(images)
+        return _Step(indices, rates, number, (images, targets), (loss, update), (*seen, outputs))
+
+    def train(self, order: NDArray[np.int32]) -> float:
+        """One optimizer step per ``batch_size`` indices of ``order`` into ``train``, the last batch ragged.
+
+        Returns the mean data loss per image over the call, as seen before each step.
+        """
+        step, run, size = self._training, self._session.run, self._spec.batch_size
+        (rate, epsilon), starts = step.rates, range(0, len(order), size)
+        rates, epsilons = self._learner.trainer.rates(self._step, len(starts))
+        places = order.astype(np.int64)
+        total = 0.0
+        for i, start in enumerate(starts):
+            batch = places[start : start + size]
+            feed = {step.indices: batch, rate: rates[i], epsilon: epsilons[i], step.number: self._step + i}
+            loss, _ = run(step.done, feed)
+            total += float(loss) * len(batch)
+        self._step += len(starts)
+        return total / len(order)
+
+    def predict(self, split: str, batch_size: int) -> Array:
+        """Evaluation outputs of a whole staged split, batch by batch: each run of a session brings its outputs back."""
+        if split not in self._sweeps:
+            with self._building():
+                begin, end = placeholder(tf.int64, ()), placeholder(tf.int64, ())
+                outputs = self._learner.network.evaluate(self._split(split).variables[0][begin:end])
+            self._sweeps[split] = _Sweep(begin, end, outputs)
+        begin, end, outputs = self._sweeps[split]
+        images = self._splits[split].images
+        starts = range(0, images, batch_size)
+        return np.concatenate(
+            [self._session.run(outputs, {begin: i, end: min(i + batch_size, images)}) for i in starts]
+        )
+
+    @cached_property
+    def _query(self) -> tuple[Tensor, Tensor]:
+        with self._building():
+            images = placeholder(self._types[0], (None, *self._spec.input_shape))
+            return images, self._learner.network.evaluate(images)
+
+    def infer(self, images: Array) -> Array:
+        """One query: a batch in host memory to outputs in host memory."""
+        fed, outputs = self._query
+        answer: Array = self._session.run(outputs, {fed: images})
+        return answer
+
+    def probe(self, images: Array, targets: Array) -> Probe:
+        """One batch through the graph of training itself, fed in the place of what is gathered; nothing is updated."""
+        step = self._training
+        feed = dict(zip((*step.batch, step.number), (images, targets, self._step), strict=True))
+        feed[step.indices] = np.zeros(len(images), np.int64)  # optimised, the graph takes the batch's size from them
+        training_outputs, loss, gradients, statistics, outputs = self._session.run(step.seen, feed)
+        named = dict(zip(self._learner.trainer.variables, gradients, strict=True))
+        return Probe(training_outputs, outputs, float(loss), named, statistics)
+
+
+def _configuration(cuda: bool) -> Any:
+    """Of a session: the process's threads, and the GPU's memory as it is needed."""
+    threading = tf.config.threading
+    return tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threading.get_intra_op_parallelism_threads(),
+        inter_op_parallelism_threads=threading.get_inter_op_parallelism_threads(),
+        allow_soft_placement=True,
+        device_count={} if cuda else {"GPU": 0},
+        gpu_options=tf.compat.v1.GPUOptions(allow_growth=True),
+    )
