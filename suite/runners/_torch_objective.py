@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
 
@@ -13,21 +14,40 @@ SLOTS = {"velocity": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "squa
 """What PyTorch's optimizers call what they remember."""
 
 
-def criterion(loss: Loss) -> nn.Module:
-    match loss:
+class Detection(nn.Module):  # type: ignore[misc]
+    """Cross-entropy of the class, and ``box_weight`` times the mean squared error of the box.
+
+    Outputs (n, classes + 4) are logits and a box, targets (n, 5) a class and a box.
+    """
+
+    def __init__(self, box_weight: float) -> None:
+        super().__init__()
+        self.box_weight = box_weight
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        classes = functional.cross_entropy(outputs[:, :-4], targets[:, 0].long())
+        return classes + self.box_weight * functional.mse_loss(outputs[:, -4:], targets[:, 1:])
+
+
+def criterion(spec: Spec) -> nn.Module:
+    """The data loss, a mean over the batch."""
+    match spec.loss:
         case Loss.SOFTMAX_CROSS_ENTROPY:
             return nn.CrossEntropyLoss()
         case Loss.SIGMOID_CROSS_ENTROPY:
             return nn.BCEWithLogitsLoss()
         case Loss.MEAN_SQUARED_ERROR:
             return nn.MSELoss()
+        case Loss.DETECTION:
+            return Detection(spec.box_weight)
 
 
 def optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor]) -> torch.optim.Optimizer:
     """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient."""
     groups: list[dict[str, Any]] = [{"params": kernels + others}]
     if spec.l2:  # each group is a launch of its own
-        groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, *([{"params": others}] if others else [])]
+        groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, {"params": others}]
+        groups = [group for group in groups if group["params"]]
     match spec.optimizer:
         case Sgd(learning_rate=rate, momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=True)
@@ -35,3 +55,9 @@ def optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor
             return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=True)
         case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon):
             return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=True)  # there is no fused one
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the learning rate of the steps to come."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -39,21 +39,22 @@ class Program:
         holders: dict[str, Any] = {}
         # channels_last makes flattening in NHWC order a view.  On a CPU contiguous NCHW was within 7 % either way:
         # a step of two convolutions with batch norm took 38.6 against 36.1 ms eager, 42.9 against 45.3 ms compiled.
-        self._model = native.model(spec.graph, holders).to(device, dtype, memory_format=torch.channels_last)
-        self._criterion = objective.criterion(spec.loss)
+        self._model = native.model(spec, holders).to(device, dtype, memory_format=torch.channels_last)
+        self._criterion = objective.criterion(spec)
         self._tensors: dict[str, torch.Tensor] = {
             tensor.name: getattr(holders[node.name], native.ATTRIBUTES[tensor.role])
             for node in walk(spec.graph)
             for tensor in node.tensors
         }
-        roles = {name: tensor.role for name, tensor in spec.tensors.items()}
-        self._trainable = {name: t for name, t in self._tensors.items() if roles[name].trainable}
-        self._statistics = {name: t for name, t in self._tensors.items() if not roles[name].trainable}
-        self._kernels = {name: t for name, t in self._trainable.items() if roles[name] is Role.KERNEL}
+        self._roles = {name: tensor.role for name, tensor in spec.tensors.items()}
+        self._trainable = {name: self._tensors[name] for name in spec.trainable}
+        moving = {name for name, role in self._roles.items() if not role.trainable} - spec.frozen_names
+        self._statistics = {name: t for name, t in self._tensors.items() if name in moving}
+        self._kernels = {name: t for name, t in self._trainable.items() if self._roles[name] is Role.KERNEL}
         others = [t for name, t in self._trainable.items() if name not in self._kernels]
         self._optimizer = objective.optimizer(spec, list(self._kernels.values()), others)
         self._parameters = list(self._trainable.values())
-        self._steps = 0
+        self._steps, self._rate = 0, spec.optimizer.learning_rate
         slots = () if isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum else SLOTS[spec.optimizer.name]
         self._slots = {
             slot: {name: torch.zeros_like(tensor) for name, tensor in self._trainable.items()} for slot in slots
@@ -72,11 +73,11 @@ class Program:
         """Take weights, slots and step; slots left out are zero.  Restarts the dropout stream."""
         with torch.no_grad():
             for name, tensor in self._tensors.items():
-                native.canonical(tensor).copy_(torch.tensor(state.weights[name]))
+                native.canonical(tensor, self._roles[name]).copy_(torch.tensor(state.weights[name]))
             for slot, held in self._slots.items():
                 given = state.slots.get(slot, {})
                 for name, tensor in held.items():
-                    native.canonical(tensor).copy_(torch.tensor(given.get(name, 0.0)))
+                    native.canonical(tensor, self._roles[name]).copy_(torch.tensor(given.get(name, 0.0)))
         self._steps = state.step
         for name, parameter in self._trainable.items():
             slots = {objective.SLOTS[slot]: held[name] for slot, held in self._slots.items()}
@@ -92,9 +93,8 @@ class Program:
 
     def state(self) -> State:
         """Copies of what the program holds, in canonical form."""
-        return State(
-            native.arrays(self._tensors), {slot: native.arrays(held) for slot, held in self._slots.items()}, self._steps
-        )
+        slots = {slot: native.arrays(held, self._roles) for slot, held in self._slots.items()}
+        return State(native.arrays(self._tensors, self._roles), slots, self._steps)
 
     def stage(self, split: str, images: Array, targets: Array) -> None:
         """Make a split resident on the device; ``train`` is what training draws from."""
@@ -114,16 +114,22 @@ class Program:
         self._switch(training=True)
         images, targets = self._splits["train"]
         batches = torch.tensor(order, device=self._device).split(self._spec.batch_size)
-        losses = [self._train_batch(images, targets, batch) for batch in batches]
+        rates = self._spec.rates(self._steps, len(batches)).tolist()
+        losses = [self._train_batch(images, targets, *each) for each in zip(batches, rates, strict=True)]
         self._steps += len(batches)
         sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64, device=self._device)
         return float(torch.stack(losses).double() @ sizes) / len(order)
 
-    def _train_batch(self, images: torch.Tensor, targets: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    def _train_batch(
+        self, images: torch.Tensor, targets: torch.Tensor, batch: torch.Tensor, rate: float
+    ) -> torch.Tensor:
         """One optimizer step; returns the loss, which stays on the device."""
         loss, _, gradients = self._differentiate(images.index_select(0, batch), targets.index_select(0, batch))
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
+        if rate != self._rate:
+            objective.set_rate(self._optimizer, rate)
+            self._rate = rate
         self._optimizer.step()
         return loss
 
@@ -180,10 +186,11 @@ class Program:
         if self._spec.l2:
             # What the optimizer adds to the gradient of each kernel.
             gradients |= {n: gradients[n] + 2 * self._spec.l2 * kernel.detach() for n, kernel in self._kernels.items()}
-        statistics = native.arrays(self._statistics)
+        statistics = native.arrays(self._statistics, self._roles)
         for name, tensor in before.items():
             self._statistics[name].copy_(tensor)
-        return Probe(outputs.cpu().numpy(), self.infer(images), float(loss), native.arrays(gradients), statistics)
+        held = native.arrays(gradients, self._roles)
+        return Probe(outputs.cpu().numpy(), self.infer(images), float(loss), held, statistics)
 
     def _switch(self, *, training: bool) -> None:
         if self._model.training is not training:
