@@ -10,6 +10,8 @@ from suite.layers import Padding
 from suite.reference import layers
 
 SAME, VALID = Padding.SAME, Padding.VALID
+TOKENS = np.array([[0, 3, 3], [2, 0, 4]], np.int32)
+CANDIDATES = np.array([[0, 3, 3, 1, 2], [2, 0, 4, 1, 1]], np.int32)
 GEOMETRIES = [
     ((3, 3), (1, 1), SAME),
     ((3, 3), (2, 2), SAME),
@@ -20,6 +22,9 @@ GEOMETRIES = [
     ((3, 2), (2, 3), VALID),
     ((2, 2), (2, 2), VALID),
     ((1, 2), (3, 2), VALID),
+    ((3, 3), (2, 2), (1, 1)),
+    ((3, 2), (1, 2), (0, 1)),
+    ((2, 3), (3, 1), (1, 0)),
 ]
 
 
@@ -29,6 +34,11 @@ def draw(*shape, seed=0):
 
 def batch_norm(x, gamma, beta):
     return layers.batch_norm(x, gamma, beta, 1e-3)[:2]
+
+
+def frozen_batch_norm(x):
+    gamma, beta, mean, variance = (draw(2, seed=i).astype(np.float16).astype(x.dtype) for i in range(4))
+    return layers.frozen_batch_norm(x, gamma, beta, mean, 1 + variance**2, 1e-3)
 
 
 def dropout(x):
@@ -44,6 +54,7 @@ CASES = {
     "global average pool": (layers.global_average_pool, IMAGES),
     "batch norm of vectors": (batch_norm, VECTORS, draw(5), draw(5, seed=1)),
     "batch norm of images": (batch_norm, IMAGES, draw(2), draw(2, seed=1)),
+    "frozen batch norm": (frozen_batch_norm, IMAGES),
     "dropout": (dropout, VECTORS),
     "relu": (layers.relu, IMAGES),
     "tanh": (layers.tanh, IMAGES),
@@ -89,6 +100,47 @@ def test_backward_agrees_with_finite_differences(case):
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-8, err_msg=f"array {i}")
 
 
+LOOKUPS = {
+    "embedding": (lambda e: layers.embedding(TOKENS, e), draw(5, 4)),
+    "sampled scores": (lambda e, o: layers.sampled_scores(CANDIDATES, e, o, 3), draw(5, 4), draw(5, 4, seed=1)),
+}
+
+
+@pytest.mark.parametrize("case", LOOKUPS)
+def test_backward_of_words_agrees_with_finite_differences_in_every_table(case):
+    """A word stands twice in one row, and one in no row: the first takes its gradient twice, the second none."""
+    function, *tables = LOOKUPS[case]
+    y, backward = function(*tables)
+    weighting = draw(*y.shape, seed=9)
+    by_tokens, *gradients = backward(weighting)
+    assert not by_tokens.any()
+    assert len(gradients) == len(tables)
+    for i, gradient in enumerate(gradients):
+        expected = slope(
+            lambda value, i=i: (function(*tables[:i], value, *tables[i + 1 :])[0] * weighting).sum(), tables[i]
+        )
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9, err_msg=f"table {i}")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize("case", LOOKUPS)
+def test_words_are_looked_up_in_the_type_of_the_tables(case, dtype):
+    function, *tables = LOOKUPS[case]
+    y, backward = function(*(table.astype(dtype) for table in tables))
+    assert {a.dtype for a in (y, *backward(y))} == {np.dtype(dtype)}
+
+
+def test_an_embedding_is_the_mean_of_its_rows():
+    table = np.array([[1.0, 0], [0, 1], [4, 4]])
+    assert layers.embedding(np.array([[0, 0, 2, 2]], np.int32), table)[0].tolist() == [[2.5, 2]]
+
+
+def test_a_candidate_is_scored_by_its_own_table_against_the_mean_of_the_context():
+    table, output = np.array([[1.0, 0], [3, 2], [9, 9]]), np.array([[1.0, 1], [10, 0], [0, 5]])
+    scores, _ = layers.sampled_scores(np.array([[0, 1, 2, 1]], np.int32), table, output, 2)
+    assert scores.tolist() == [[5 * 1, 10 * 2]]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
 @pytest.mark.parametrize("case", CASES)
 def test_a_layer_computes_in_the_type_it_is_given(case, dtype):
@@ -100,9 +152,12 @@ def test_a_layer_computes_in_the_type_it_is_given(case, dtype):
 
 
 def padded(x, size, stride, padding, value):
-    """Padding as TensorFlow documents it, worked out apart from the suite."""
+    """Padding as TensorFlow documents it, or as many rows and columns as told, worked out apart from the suite."""
     if padding is VALID:
         return x
+    if padding is not SAME:
+        rows, columns = padding
+        return np.pad(x, [(0, 0), (rows, rows), (columns, columns), (0, 0)], constant_values=value)
     margins = [(0, 0)]
     for axis in (0, 1):
         extent, k, s = x.shape[1 + axis], size[axis], stride[axis]
@@ -155,6 +210,16 @@ def test_padding_is_not_counted_in_an_average_and_never_wins_a_maximum():
     assert layers.max_pool(row(-1, -2, -3), (1, 2), (1, 2), SAME)[0].ravel().tolist() == [-1, -3]
 
 
+def test_explicit_padding_falls_on_both_sides_of_its_axis_alone():
+    column = row(1, 2, 3, 4).transpose(0, 2, 1, 3)
+    for x, padding in ((row(1, 2, 3, 4), (0, 1)), (column, (1, 0))):
+        size = (1, 3) if x.shape[1] == 1 else (3, 1)
+        y, _ = layers.conv2d(x, np.ones((*size, 1, 1)), None, (1, 1), padding)
+        assert y.ravel().tolist() == [3, 6, 9, 7]
+        assert layers.max_pool(-x, size, (1, 1), padding)[0].ravel().tolist() == [-1, -1, -2, -3]
+        assert layers.average_pool(x, size, (1, 1), padding)[0].ravel().tolist() == [1.5, 2, 3, 3.5]
+
+
 def test_convolution_does_not_flip_its_kernel():
     y, backward = layers.conv2d(row(1, 2, 3), row(10, 1).transpose(1, 2, 0, 3), None, (1, 1), VALID)
     assert y.ravel().tolist() == [12, 23]
@@ -188,6 +253,13 @@ def test_batch_norm_normalises_by_the_biased_variance():
     np.testing.assert_allclose(y.ravel(), [7 - 4 / np.sqrt(3), 7, 7 + 4 / np.sqrt(3)])
 
 
+def test_a_frozen_batch_norm_normalises_by_the_statistics_it_is_given_and_passes_the_gradient_on():
+    gamma, beta, mean, variance = (np.array([value]) for value in (2.0, 1.0, 1.0, 3.0))
+    y, backward = layers.frozen_batch_norm(np.array([[5.0], [1.0]]), gamma, beta, mean, variance, 1.0)
+    assert y.tolist() == [[5.0], [1.0]]
+    assert [g.tolist() for g in backward(np.array([[3.0], [-1.0]]))] == [[[3.0], [-1.0]]]
+
+
 def test_normalise_uses_the_statistics_it_is_given():
     y = layers.normalise(np.array([[5.0]]), np.array([2.0]), np.array([1.0]), np.array([1.0]), np.array([3.0]), 1.0)
     assert y.tolist() == [[2 * 4 / 2 + 1]]
@@ -218,9 +290,11 @@ def test_activations_neither_overflow_nor_lose_small_values():
 
 @st.composite
 def convolutions(draw):
-    padding = draw(st.sampled_from(Padding))
+    padding = draw(st.sampled_from([*Padding, (1, 0), (0, 1), (2, 2)]))
     size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    smallest = size if padding is VALID else (1, 1)
+    if isinstance(padding, tuple):  # a window of padding alone has no average
+        size = tuple(max(length, 2 * margin) for length, margin in zip(size, padding, strict=True))
+    smallest = (1, 1) if padding is SAME else size
     image = tuple(draw(st.integers(low, 8)) for low in smallest)
     stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     batch, channels, filters = (draw(st.integers(1, 3)) for _ in range(3))

@@ -13,8 +13,21 @@ LABELS = np.array([0, 4, 2, 2], np.int32)
 FLOATS = RANDOM.random((4, 5))
 
 
+WIDE = RANDOM.normal(size=(4, 7))
+
+
 def targets(kind, dtype=np.float64):
-    return LABELS if kind is Loss.SOFTMAX_CROSS_ENTROPY else FLOATS.astype(dtype)
+    match kind:
+        case Loss.SOFTMAX_CROSS_ENTROPY:
+            return LABELS
+        case Loss.DETECTION:
+            return np.column_stack([[0, 2, 1, 1], FLOATS[:, :4]]).astype(dtype)
+        case _:
+            return FLOATS.astype(dtype)
+
+
+def outputs(kind):
+    return WIDE if kind is Loss.DETECTION else OUTPUTS
 
 
 def by_scipy(kind):
@@ -26,27 +39,30 @@ def by_scipy(kind):
             return np.mean(-special.xlogy(FLOATS, p) - special.xlogy(1 - FLOATS, 1 - p))
         case Loss.MEAN_SQUARED_ERROR:
             return np.sum((OUTPUTS - FLOATS) ** 2) / 20
+        case Loss.DETECTION:
+            classes = [-special.log_softmax(z[:3])[label] for z, label in zip(WIDE, (0, 2, 1, 1), strict=True)]
+            return np.mean(classes) + 2.5 * np.sum((WIDE[:, 3:] - FLOATS[:, :4]) ** 2) / 16
 
 
 @pytest.mark.parametrize("kind", Loss)
 def test_a_loss_is_the_mean_of_its_formula(kind):
-    assert loss(kind, OUTPUTS, targets(kind))[0] == pytest.approx(by_scipy(kind), rel=1e-14)
+    assert loss(kind, outputs(kind), targets(kind), 2.5)[0] == pytest.approx(by_scipy(kind), rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", Loss)
 def test_a_gradient_agrees_with_finite_differences(kind):
-    _, gradient = loss(kind, OUTPUTS, targets(kind))
-    for index in np.ndindex(OUTPUTS.shape):
-        step = np.zeros_like(OUTPUTS)
+    _, gradient = loss(kind, outputs(kind), targets(kind), 2.5)
+    for index in np.ndindex(gradient.shape):
+        step = np.zeros_like(gradient)
         step[index] = 1e-5
-        high, low = (loss(kind, OUTPUTS + sign * step, targets(kind))[0] for sign in (1, -1))
+        high, low = (loss(kind, outputs(kind) + sign * step, targets(kind), 2.5)[0] for sign in (1, -1))
         assert gradient[index] == pytest.approx((high - low) / 2e-5, abs=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
 @pytest.mark.parametrize("kind", Loss)
 def test_a_loss_computes_in_the_type_it_is_given(kind, dtype):
-    value, gradient = loss(kind, OUTPUTS.astype(dtype), targets(kind, dtype))
+    value, gradient = loss(kind, outputs(kind).astype(dtype), targets(kind, dtype), 2.5)
     assert value.dtype == gradient.dtype == dtype
 
 

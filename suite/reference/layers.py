@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from suite.layers import Padding, window
+from suite.layers import Padding, padding_of, window
 from suite.runners.base import Array
 
 Backward = Callable[[Array], tuple[Array, ...]]
 Result = tuple[Array, Backward]
 Pair = tuple[int, int]
+Margins = Padding | Pair
+"""A rule of padding, or the rows and columns that are added on either side."""
 
 
 def flatten(x: Array) -> Result:
@@ -36,7 +38,7 @@ def dense(x: Array, kernel: Array, bias: Array | None = None) -> Result:
     return y if bias is None else y + bias, backward
 
 
-def conv2d(x: Array, kernel: Array, bias: Array | None, stride: Pair, padding: Padding) -> Result:
+def conv2d(x: Array, kernel: Array, bias: Array | None, stride: Pair, padding: Margins) -> Result:
     """Cross-correlation (Dumoulin & Visin 2016, a guide to convolution arithmetic), on zero-padded ``x``.
 
     ``y[n, p, q, f] = b[f] + sum over i, j, c of x[n, p * sh + i, q * sw + j, c] * K[i, j, c, f]``.  Backward,
@@ -60,7 +62,7 @@ def conv2d(x: Array, kernel: Array, bias: Array | None, stride: Pair, padding: P
     return y if bias is None else y + bias, backward
 
 
-def max_pool(x: Array, size: Pair, stride: Pair, padding: Padding) -> Result:
+def max_pool(x: Array, size: Pair, stride: Pair, padding: Margins) -> Result:
     """Largest value of each window.  Among equals the first in row-major order of the window takes the gradient.
 
     Padding is minus infinity and so never wins.
@@ -80,7 +82,7 @@ def max_pool(x: Array, size: Pair, stride: Pair, padding: Padding) -> Result:
     return flat.max(axis=3), backward
 
 
-def average_pool(x: Array, size: Pair, stride: Pair, padding: Padding) -> Result:
+def average_pool(x: Array, size: Pair, stride: Pair, padding: Margins) -> Result:
     """Sum of each window over the number of its values that are not padding; the gradient is shared out alike."""
     grid = Windows(x.shape[1:3], size, stride, padding)
     counts = grid.windows(grid.pad(np.ones_like(x[:1, :, :, :1]), 0)).sum(axis=(3, 4))
@@ -105,6 +107,16 @@ def normalise(x: Array, gamma: Array, beta: Array, mean: Array, variance: Array,
     """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``: batch normalisation in evaluation."""
     z: Array = (x - mean) / np.sqrt(variance + epsilon)
     return gamma * z + beta
+
+
+def frozen_batch_norm(x: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float) -> Result:
+    """Batch norm as in evaluation, while the rest is trained: the statistics are constants.
+
+    So ``dx = gamma / sqrt(variance + epsilon) * dy``, and gamma and beta, which are frozen too, take no gradient.
+    Source: Keras' documentation of ``BatchNormalization`` with ``trainable = False``.
+    """
+    factor = gamma / np.sqrt(variance + epsilon)
+    return normalise(x, gamma, beta, mean, variance, epsilon), lambda dy: (dy * factor,)
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Array, Backward, Array, Array]:
@@ -137,6 +149,44 @@ def dropout(x: Array, rate: float, random: np.random.Generator) -> Result:
     """Inverted dropout (Srivastava et al. 2014): zero with probability ``rate``, else scaled by ``1 / (1 - rate)``."""
     scale = (random.random(x.shape) >= rate).astype(x.dtype) / (1 - rate)
     return x * scale, lambda dy: (dy * scale,)
+
+
+def embedding(tokens: Array, table: Array) -> Result:
+    """The mean of the tokens' rows: ``y[n] = sum over i of E[token[n, i]] / t``, for tokens (n, t), table (v, d).
+
+    It is CBOW's projection (Mikolov et al. 2013, Efficient Estimation of Word Representations, section 3.1), which
+    shares one matrix among all places.  Backward, ``dE[w]`` gains ``dy[n] / t`` each time that word w stands in n; by
+    tokens, which are no numbers, the gradient is 0.
+    """
+    places = tokens.shape[1]
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        d_table = np.zeros_like(table)
+        np.add.at(d_table, tokens, np.broadcast_to(dy[:, None] / places, (*tokens.shape, dy.shape[1])))
+        return np.zeros(tokens.shape, dy.dtype), d_table
+
+    return table[tokens].mean(axis=1), backward
+
+
+def sampled_scores(tokens: Array, table: Array, output: Array, context: int) -> Result:
+    """``score[n, j] = O[candidate j] . h[n]``, ``h`` the ``embedding`` of the context, for tokens (n, context + k).
+
+    The first ``context`` tokens are the context, the others the candidates; tables (v, d).  It is what negative
+    sampling scores (Mikolov et al. 2013, Distributed Representations of Words and Phrases, equation 4), with CBOW's
+    projection as the input vector.  Backward, ``dh = sum over j of dy[j] O[candidate j]``, and ``dO[w]`` gains
+    ``dy[n, j] h[n]`` each time that w is candidate j.
+    """
+    hidden, chain = embedding(tokens[:, :context], table)
+    candidates = tokens[:, context:]
+    rows = output[candidates]
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        d_output = np.zeros_like(output)
+        np.add.at(d_output, candidates, dy[..., None] * hidden[:, None])
+        _, d_table = chain(np.einsum("nk,nkd->nd", dy, rows))
+        return np.zeros(tokens.shape, dy.dtype), d_table, d_output
+
+    return np.einsum("nkd,nd->nk", rows, hidden), backward
 
 
 def relu(x: Array) -> Result:
@@ -173,9 +223,9 @@ def softmax(x: Array) -> Result:
 class Windows:
     """Where the windows of a convolution or pooling lie on the padded image."""
 
-    def __init__(self, image: tuple[int, ...], size: Pair, stride: Pair, padding: Padding) -> None:
+    def __init__(self, image: tuple[int, ...], size: Pair, stride: Pair, padding: Margins) -> None:
         self.image, self.size, self.stride = image, size, stride
-        axes = [window(image[i], size[i], stride[i], padding) for i in (0, 1)]
+        axes = [window(image[i], size[i], stride[i], padding_of(padding, i)) for i in (0, 1)]
         self.out = axes[0][0], axes[1][0]
         self.margins = [(0, 0), *(axis[1:] for axis in axes), (0, 0)]
 

@@ -11,8 +11,11 @@ from suite.runners.base import Array
 from suite.spec import Loss
 
 
-def loss(kind: Loss, outputs: Array, targets: Array) -> tuple[Any, Array]:
-    """Value and gradient of ``kind``; outputs (n, ...), targets int labels (n,) or floats of the outputs' shape."""
+def loss(kind: Loss, outputs: Array, targets: Array, box_weight: float = 1.0) -> tuple[Any, Array]:
+    """Value and gradient of ``kind``; outputs (n, ...), targets int labels (n,) or floats of the outputs' shape.
+
+    For detection, which alone heeds ``box_weight``, targets are floats (n, 5): class, then box.
+    """
     match kind:
         case Loss.SOFTMAX_CROSS_ENTROPY:
             return softmax_cross_entropy(outputs, targets)
@@ -20,6 +23,8 @@ def loss(kind: Loss, outputs: Array, targets: Array) -> tuple[Any, Array]:
             return sigmoid_cross_entropy(outputs, targets)
         case Loss.MEAN_SQUARED_ERROR:
             return mean_squared_error(outputs, targets)
+        case Loss.DETECTION:
+            return detection(outputs, targets, box_weight)
 
 
 def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Any, Array]:
@@ -48,3 +53,16 @@ def mean_squared_error(outputs: Array, targets: Array) -> tuple[Any, Array]:
     """``(y - t)^2``, mean over batch and outputs; the gradient is ``2 (y - t) / size``."""
     difference = outputs - targets
     return np.square(difference).mean(), 2 * difference / outputs.size
+
+
+def detection(outputs: Array, targets: Array, box_weight: float) -> tuple[Any, Array]:
+    """Cross-entropy of the class plus ``box_weight`` times the squared error of the box, for one object to an image.
+
+    Outputs (n, c + 4) are c logits and a box (x, y, width, height); targets (n, 5) are class and box.  The error of
+    boxes is the mean over batch and the four numbers.  Boxes by their squared error: Sermanet et al. 2013, OverFeat;
+    the weighted sum with a classification loss: Girshick 2015, Fast R-CNN, equation 1.
+    """
+    logits, boxes = outputs[:, :-4], outputs[:, -4:]
+    classified, d_logits = softmax_cross_entropy(logits, targets[:, 0].astype(np.intp))
+    placed, d_boxes = mean_squared_error(boxes, targets[:, 1:])
+    return classified + box_weight * placed, np.concatenate([d_logits, box_weight * d_boxes], axis=1)

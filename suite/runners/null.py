@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import Unsupported
-from suite.layers import Shape
-from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant
+from suite.layers import BatchNorm, Shape, walk
+from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Variant
 from suite.spec import Spec
 
 
@@ -68,12 +68,17 @@ class Program:
         return self._outputs[len(images)]
 
     def probe(self, images: Array, targets: Array) -> Probe:  # noqa: ARG002 - nothing is compared
-        """Zeros for outputs, loss and gradients; the statistics as loaded."""
+        """Zeros for outputs, loss and gradients of what is trained; the statistics of batch norms, as loaded."""
         outputs = self._outputs[len(images)]
-        tensors = self._spec.tensors.items()
-        gradients = {name: np.zeros(t.shape, self._dtype) for name, t in tensors if t.role.trainable}
-        statistics = {name: self._state.weights[name].copy() for name, t in tensors if not t.role.trainable}
+        gradients = {name: np.zeros(t.shape, self._dtype) for name, t in self._spec.trainable.items()}
+        norms = (node for node in walk(self._spec.graph) if isinstance(node.layer, BatchNorm))
+        moving = (t for node in norms if not self._spec.is_frozen(node) for t in node.tensors if not t.role.trainable)
+        statistics = {t.name: self._state.weights[t.name].copy() for t in moving}
         return Probe(outputs, outputs, 0.0, gradients, statistics)
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
+        """Raises Unsupported: nothing is computed, so nothing can be tuned."""
+        raise Unsupported(f"the null runner has no tuning {tuning!r}")
 
 
 class Runner:

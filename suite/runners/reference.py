@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from suite.errors import Unsupported
 from suite.layers import Role
 from suite.reference import losses, network, optimizers
-from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant, Weights
+from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Variant, Weights
 from suite.spec import Spec
 
 
@@ -25,8 +25,8 @@ class Program:
 
     def __init__(self, spec: Spec, dtype: DTypeLike, seed: int = 0, variants: frozenset[Variant] = frozenset()) -> None:
         self._spec, self._dtype, self._seed, self._variants = spec, np.dtype(dtype), seed, variants
-        self._trainable = [name for name, tensor in spec.tensors.items() if tensor.role.trainable]
-        self._kernels = [name for name, tensor in spec.tensors.items() if tensor.role is Role.KERNEL]
+        self._trainable = list(spec.trainable)
+        self._kernels = [name for name, tensor in spec.trainable.items() if tensor.role is Role.KERNEL]
         self._splits: dict[str, tuple[Array, Array]] = {}
         self._weights: Weights = {}
         self._slots: dict[str, Weights] = {}
@@ -65,19 +65,21 @@ class Program:
         Returns the mean data loss per image over the call, as seen before each step.
         """
         images, targets = self._splits["train"]
-        total = 0.0
-        for start in range(0, len(order), self._spec.batch_size):
-            batch = order[start : start + self._spec.batch_size]
-            total += self._train_batch(images[batch], targets[batch]) * len(batch)
+        size, total = self._spec.batch_size, 0.0
+        rates = self._spec.rates(self._step, -(-len(order) // size))
+        for start, rate in zip(range(0, len(order), size), rates.tolist(), strict=True):
+            batch = order[start : start + size]
+            total += self._train_batch(images[batch], targets[batch], rate) * len(batch)
         return total / len(order)
 
-    def _train_batch(self, images: Array, targets: Array) -> float:
+    def _train_batch(self, images: Array, targets: Array, rate: float) -> float:
         _, loss, training = self._differentiate(images, targets, self._random)
         self._step += 1
+        optimizer = self._spec.optimizer.model_copy(update={"learning_rate": rate})
         for name in self._trainable:
             held = {slot: values[name] for slot, values in self._slots.items()}
             self._weights[name], new = optimizers.update(
-                self._spec.optimizer, self._weights[name], training.gradients[name], held, self._step, self._variants
+                optimizer, self._weights[name], training.gradients[name], held, self._step, self._variants
             )
             for slot, value in new.items():
                 self._slots[slot][name] = value
@@ -87,10 +89,13 @@ class Program:
     def _differentiate(
         self, images: Array, targets: Array, random: np.random.Generator
     ) -> tuple[Array, Any, network.Training]:
-        """Training outputs, data loss, and the pass with the gradients of loss + l2 * sum(kernel^2)."""
-        training = network.Training(self._weights, random, self._variants)
+        """Training outputs, data loss, and the pass with the gradients of loss + l2 * sum(kernel^2).
+
+        The sum is over the kernels that are trained.
+        """
+        training = network.Training(self._weights, random, self._spec.frozen_names, self._variants)
         outputs, backward = training.forward(self._spec.graph, images)
-        loss, gradient = losses.loss(self._spec.loss, outputs, targets)
+        loss, gradient = losses.loss(self._spec.loss, outputs, targets, self._spec.box_weight)
         backward(gradient)
         if self._spec.l2:
             for name in self._kernels:
@@ -114,8 +119,12 @@ class Program:
         return Probe(outputs, self.infer(images), float(loss), gradients, training.statistics)
 
     def _cast(self, values: Array) -> Array:
-        """Floats in the program's type; integer labels as they are."""
+        """Floats in the program's type; integer labels and tokens as they are."""
         return np.asarray(values, self._dtype if np.issubdtype(values.dtype, np.floating) else None)
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
+        """Raises Unsupported: it defines numbers, and has no second way to them."""
+        raise Unsupported(f"the reference has no tuning {tuning!r}")
 
 
 class Runner:
