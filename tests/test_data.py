@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from suite import data
-from suite.data import content, npy, registry
+from suite.data import content, npy, registry, words
 from suite.data.registry import IDX_FILES, Dataset, DebianPackage, Format, NpmPackage, Url
 from suite.errors import DataError
 
@@ -390,6 +390,9 @@ def test_an_unknown_name_is_answered_with_the_closest_and_all_known(ask: Callabl
         ("mnist", "sha256:00c873b5729ecdf75019b7da47ad338fa2c4ad448288090ad64b630dc113774b"),
         ("fashion-mnist", "sha256:865491a00b93af609e250c1ef1715f32a27a26c2a4d42903b08a7ecb36f10cc8"),
         ("cifar10", "sha256:4727710f950c1d4e268dc80e5a03ec0d58c40a0514c67c667e704943b45a28c5"),
+        ("cifar100", "sha256:00812e310fc962163ae118b114c3d23e45b17ea45283c305edcd102d4671ff21"),
+        ("kjv", "sha256:dab8b3410ac3e4e253a098335afa48b9867520bb8eaa7b7d34c4971fee1a1c7c"),
+        ("tales", "sha256:850fdee2bb551634a2febe5a9e06a2f4c378cd6b8fbefa643a1ca3db984cdf47"),
     ],
 )
 def test_the_digest_of_a_data_set_never_changes(name: str, digest: str, cache: Path) -> None:
@@ -408,6 +411,130 @@ def test_digits_come_in_their_own_order_and_the_last_360_are_the_test(cache: Pat
     assert (len(digits.test_images), digits.train_images.max(), digits.origin) == (360, 16, "embedded")
 
 
+def test_the_images_of_each_class_are_those_of_the_arrays(cache: Path) -> None:
+    data.fetch("digits")
+    digits = data.load("digits")
+    assert digits.facts.train_counts == tuple(int((digits.train_labels == c).sum()) for c in range(10))
+
+
+@pytest.mark.parametrize("dataset", registry.DATASETS.values(), ids=lambda dataset: dataset.name)
+def test_an_entry_agrees_with_itself(dataset: Dataset) -> None:
+    if dataset.train_counts:
+        assert (len(dataset.train_counts), sum(dataset.train_counts)) == (dataset.classes, dataset.train)
+    assert (dataset.vocabulary is not None) == dataset.facts.tokens
+    assert dataset.classes == dataset.max_value + 1 or not dataset.vocabulary
+
+
+def cifar100_bytes(images: np.ndarray, labels: np.ndarray) -> bytes:
+    planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    return np.concatenate([np.zeros((len(images), 1), np.uint8), labels[:, None], planes], axis=1).tobytes()
+
+
+@pytest.fixture
+def unseen(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Dataset]:
+    """A data set of four images in CIFAR-100's binary format, of which only the archive's published hash is known."""
+
+    def put(train_labels: tuple[int, ...] = (0, 2, 1, 2), test_labels: tuple[int, ...] = (1, 0)) -> Dataset:
+        random = np.random.default_rng(3)
+        files = {
+            name: cifar100_bytes(random.integers(0, 256, (len(labels), 32, 32, 3), np.uint8), np.uint8(labels))
+            for name, labels in (("train.bin", train_labels), ("test.bin", test_labels))
+        }
+        packed = tar_of(files, tmp_path / "unseen.tar.gz", "w:gz").read_bytes()
+        mirror = replace(server.mirror("unseen", {"unseen.tar.gz": packed}), format=Format.CIFAR100_BINARY)
+        entry = replace(
+            registry.DATASETS["cifar100"],
+            name="unseen",
+            classes=3,
+            train=4,
+            test=2,
+            train_counts=(1, 1, 2),
+            mirrors=(mirror,),
+        )
+        for module in (registry, data):
+            monkeypatch.setattr(module, "DATASETS", {"unseen": entry})
+        return entry
+
+    return put
+
+
+def test_arrays_nobody_has_seen_are_verified_as_published_and_then_by_what_came(
+    unseen: Callable[..., Dataset], cache: Path
+) -> None:
+    entry = unseen()
+    assert not listed("unseen").cached
+    lines: list[str] = []
+    place = data.fetch("unseen", lines.append)
+    assert "verified as published, hashes of the arrays recorded" in lines[-1]
+    loaded = data.load("unseen")
+    assert (loaded.train_labels.tolist(), loaded.test_labels.tolist()) == ([0, 2, 1, 2], [1, 0])
+    assert loaded.facts == data.describe("unseen") == entry.facts
+    assert listed("unseen").cached
+    for name in content.NAMES:
+        whole = (place / f"{name}.npy").read_bytes()
+        (place / f"{name}.npy").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(DataError, match=rf"{name}\.npy: is damaged: its values hash"):
+            data.load("unseen")
+        (place / f"{name}.npy").write_bytes(whole)
+    assert data.load("unseen").facts == loaded.facts
+
+
+def listed(name: str) -> data.Listing:
+    return next(line for line in data.available() if line.name == name)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text.splitlines(keepends=True)[0],
+        lambda text: text.replace("test_labels", "train_labels"),
+        lambda text: text.upper(),
+    ],
+)
+def test_a_damaged_record_is_named_and_replaced(damage: Callable[[str], str], unseen: Callable[..., Dataset]) -> None:
+    unseen()
+    record = data.fetch("unseen") / "sha256.txt"
+    whole = record.read_text()
+    record.write_text(damage(whole))
+    with pytest.raises(DataError, match=r"sha256\.txt: is damaged: it must hold the hashes of train_images") as caught:
+        data.load("unseen")
+    assert caught.value.way_out == "Run: suite data fetch unseen"
+    data.fetch("unseen")
+    assert record.read_text() == whole
+    record.unlink()
+    with pytest.raises(DataError, match=r"sha256\.txt: unseen is not in the cache"):
+        data.load("unseen")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        ((0, 2, 1, 1), (1, 0), "train_labels: has another number of images in some class"),
+        ((0, 2, 1, 3), (1, 0), "train_labels: has class 3, and there are 3"),
+        ((0, 2, 1, 2), (1, 3), "test_labels: has class 3, and there are 3"),
+        ((0, 2, 1), (1, 0), r"train_images: holds uint8 of shape \(3, 32, 32, 3\)"),
+    ],
+)
+def test_arrays_nobody_has_seen_must_be_what_is_known_of_them(
+    train: tuple[int, ...], test: tuple[int, ...], told: str, unseen: Callable[..., Dataset], cache: Path
+) -> None:
+    unseen(train, test)
+    with pytest.raises(DataError, match=told):
+        data.fetch("unseen")
+    assert left_behind(cache) == []
+
+
+def test_an_unseen_data_set_is_told_by_what_was_published(unseen: Callable[..., Dataset]) -> None:
+    entry = unseen()
+    (mirror,) = entry.mirrors
+    assert isinstance(mirror, Url)
+    moved = replace(mirror, base="http://elsewhere/")
+    other = replace(mirror, files=(("unseen.tar.gz", "md5:" + "0" * 32),))
+    assert replace(entry, mirrors=(moved,)).digest == entry.digest
+    assert replace(entry, mirrors=(other,)).digest != entry.digest
+
+
 def test_loading_needs_nothing_but_numpy_once_it_is_fetched(cache: Path) -> None:
     data.fetch("digits")
     code = (
@@ -421,17 +548,20 @@ def test_loading_needs_nothing_but_numpy_once_it_is_fetched(cache: Path) -> None
 def test_the_list_says_what_is_cached_and_where_it_came_from(cache: Path) -> None:
     data.fetch("digits")
     listing = {line.name: line for line in data.available()}
-    assert list(listing) == ["digits", "mnist", "fashion-mnist", "cifar10"]
+    assert list(listing) == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "kjv", "tales"]
+    assert (listing["kjv"].facts.image_shape, listing["kjv"].bytes) == ((8,), (475_105 + 53_164) * 24 + 30_458)
     assert (listing["digits"].cached, listing["digits"].origin) == (True, "embedded")
     assert (listing["mnist"].cached, listing["mnist"].origin, listing["mnist"].bytes) == (False, None, 55_440_000)
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "kjv"])
 def test_the_real_data_set_can_be_had_from_some_mirror(name: str, cache: Path) -> None:
     data.fetch(name, print)
     loaded = data.load(name)
-    assert (
-        content.digest({part: content.content_of(getattr(loaded, part)) for part in content.NAMES})
-        == data.describe(name).digest
-    )
+    contents = {part: content.content_of(getattr(loaded, part)) for part in content.NAMES}
+    if loaded.words:
+        contents[content.WORDS] = content.content_of(words.packed(loaded.words))
+    assert content.digest(contents) == loaded.facts.digest == data.describe(name).digest
+    if loaded.facts.train_counts:
+        assert loaded.facts.train_counts == tuple(np.bincount(loaded.train_labels))

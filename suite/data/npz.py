@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from suite.data import npy
-from suite.data.content import NAMES, Arrays, Decoded, canonical, content_of, digest
+from suite.data.content import NAMES, Arrays, Decoded, canonical, content_of, counts, digest
 from suite.errors import DataError
 from suite.spec import DatasetFacts
 
@@ -116,13 +116,15 @@ def _checked(name: str, path: Path, arrays: Decoded) -> Arrays:
             way_out=_WAY_OUT,
         )
     four: Decoded = dict(zip(NAMES, (train_images, train_labels, test_images, test_labels), strict=True))
+    classes = 1 + max(int(np.max(labels)) for labels in (train_labels, test_labels))
     facts = DatasetFacts(
         name=name,
         image_shape=train_images.shape[1:],
-        classes=1 + max(int(np.max(labels)) for labels in (train_labels, test_labels)),
+        classes=classes,
         train=len(train_images),
         test=len(test_images),
         max_value=255,
         digest=digest({key: content_of(array) for key, array in four.items()}),
+        train_counts=counts(train_labels, classes),
     )
     return Arrays(train_images, train_labels, test_images, test_labels, facts, origin=str(path))

