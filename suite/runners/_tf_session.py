@@ -38,13 +38,20 @@ class _Sweep(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What a step is fed and what is fetched; ``seen`` is what a probe fetches, which feeds ``batch`` itself."""
+    """What a step is fed, and what is fetched: the loss, and that it is done."""
 
     indices: Tensor
-    rates: tuple[Tensor, Tensor]
+    rate: Tensor
+    epsilon: Tensor
     number: Tensor
-    batch: tuple[Tensor, Tensor]
     done: tuple[Tensor, Tensor]
+
+
+class _Look(NamedTuple):
+    """What a probe is fed and fetches."""
+
+    batch: tuple[Tensor, ...]
+    number: Tensor
     seen: tuple[Any, ...]
 
 
@@ -101,13 +108,17 @@ class Program:
         self._session.run(fills, dict(zip(made.filling, arrays, strict=True)))
         self._splits[split] = made._replace(images=len(images))
 
+    def _places(self) -> tuple[Tensor, ...]:
+        """For a batch of any size, images and targets."""
+        boxes, labels = self._spec.loss is Loss.DETECTION, self._types[1] is np.int64
+        target = (5,) if boxes else () if labels else self._spec.graph[-1].output
+        shapes = self._spec.input_shape, target
+        return tuple(placeholder(kind, (None, *shape)) for kind, shape in zip(self._types, shapes, strict=True))
+
     def _split(self, name: str) -> _Split:
         if name not in self._splits:
-            boxes = self._spec.loss is Loss.DETECTION
-            target = (5,) if boxes else () if self._types[1] is np.int64 else self._spec.graph[-1].output
             with self._building():
-                shapes = (None, *self._spec.input_shape), (None, *target)
-                filling = tuple(placeholder(kind, shape) for kind, shape in zip(self._types, shapes, strict=True))
+                filling = self._places()
                 variables = tuple(tf.Variable(values, trainable=False, shape=values.shape) for values in filling)
             self._splits[name] = _Split(variables, filling, 0)
         return self._splits[name]
@@ -116,13 +127,11 @@ class Program:
     def _training(self) -> _Step:
         with self._building():
             indices, number = placeholder(tf.int64, (None,)), placeholder(tf.int64, ())
-            rates = placeholder(self._real, ()), placeholder(self._real, ())
+            rate, epsilon = placeholder(self._real, ()), placeholder(self._real, ())
             images, targets = (tf.gather(values, indices) for values in self._split("train").variables)
-            seen = self._learner.differentiate(images, targets, number)
-            _, loss, gradients, statistics = seen
-            update = tf.group(*self._learner.update(gradients, statistics, *rates))
-            outputs = self._learner.network.evaluate(images)
-        return _Step(indices, rates, number, (images, targets), (loss, update), (*seen, outputs))
+            _, loss, gradients, statistics = self._learner.differentiate(images, targets, number)
+            update = tf.group(*self._learner.update(gradients, statistics, rate, epsilon))
+        return _Step(indices, rate, epsilon, number, (loss, update))
 
     def train(self, order: NDArray[np.int32]) -> float:
         """One optimizer step per ``batch_size`` indices of ``order`` into ``train``, the last batch ragged.
@@ -130,14 +139,14 @@ class Program:
         Returns the mean data loss per image over the call, as seen before each step.
         """
         step, run, size = self._training, self._session.run, self._spec.batch_size
-        (rate, epsilon), starts = step.rates, range(0, len(order), size)
+        starts = range(0, len(order), size)
         rates, epsilons = self._learner.trainer.rates(self._step, len(starts))
         places = order.astype(np.int64)
         total = 0.0
         for i, start in enumerate(starts):
             batch = places[start : start + size]
-            feed = {step.indices: batch, rate: rates[i], epsilon: epsilons[i], step.number: self._step + i}
-            loss, _ = run(step.done, feed)
+            fed = {step.indices: batch, step.rate: rates[i], step.epsilon: epsilons[i], step.number: self._step + i}
+            loss, _ = run(step.done, fed)
             total += float(loss) * len(batch)
         self._step += len(starts)
         return total / len(order)
@@ -168,12 +177,18 @@ class Program:
         answer: Array = self._session.run(outputs, {fed: images})
         return answer
 
+    @cached_property
+    def _looking(self) -> _Look:
+        with self._building():
+            (images, targets), number = self._places(), placeholder(tf.int64, ())
+            seen = self._learner.differentiate(images, targets, number)
+            return _Look((images, targets), number, (*seen, self._learner.network.evaluate(images)))
+
     def probe(self, images: Array, targets: Array) -> Probe:
-        """One batch through the graph of training itself, fed in the place of what is gathered; nothing is updated."""
-        step = self._training
-        feed = dict(zip((*step.batch, step.number), (images, targets, self._step), strict=True))
-        feed[step.indices] = np.zeros(len(images), np.int64)  # optimised, the graph takes the batch's size from them
-        training_outputs, loss, gradients, statistics, outputs = self._session.run(step.seen, feed)
+        """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""
+        look = self._looking
+        fed = dict(zip((*look.batch, look.number), (images, targets, self._step), strict=True))
+        training_outputs, loss, gradients, statistics, outputs = self._session.run(look.seen, fed)
         named = dict(zip(self._learner.trainer.variables, gradients, strict=True))
         return Probe(training_outputs, outputs, float(loss), named, statistics)
 

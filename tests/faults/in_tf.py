@@ -58,7 +58,7 @@ def _counting_pool(_m, x, size, stride, padding):
 
 def _biased(_m, x, *rest):
     y, mean, variance = PLAIN(x, *rest)
-    values = int(np.prod(x.shape[:3]))
+    values = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
     return y, mean, variance * (values - 1) / values
 
 
