@@ -1,6 +1,7 @@
 """The torch runner against the contract that every framework's runner keeps."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ torch = pytest.importorskip("torch")
 import contract  # noqa: E402 - it and the runner need the framework
 
 from suite.errors import MachineError, Unsupported  # noqa: E402
-from suite.runners.base import find  # noqa: E402
+from suite.runners.base import Tuning, find  # noqa: E402
 from suite.runners.torch import Runner  # noqa: E402
 from suite.spec import Spec  # noqa: E402
 
@@ -152,3 +153,108 @@ def test_determinism_is_taken_when_asked_for_and_given_back(on_cpu: Runner) -> N
 
 def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: Runner) -> None:
     assert (on_cpu.gpu(), on_cpu.allocator_peak()) == (None, None)
+
+
+TUNED = contract.spec([contract.conv(3), {"layer": "batch_norm"}, {"layer": "relu"}, *contract.HEAD])
+DENSE = dict(contract.SPECS)["perceptron"]
+NARROW = ("bfloat16", "int8_dynamic", "int8_static")
+
+
+def loaded(runner: Runner, spec: Spec, mode: str) -> Any:
+    program = runner.build(spec, mode, "float32")
+    program.load(contract.start(spec))
+    return program
+
+
+@pytest.mark.parametrize(
+    ("tuning", "most"), [("channels_last", 1e-5), ("channels_first", 1e-5), *((name, 0.05) for name in NARROW)]
+)
+def test_a_tuning_answers_nearly_the_same_and_leaves_the_program_alone(
+    on_cpu: Runner, tuning: Tuning, most: float
+) -> None:
+    program = loaded(on_cpu, TUNED, "eager")
+    images, _ = contract.data(TUNED, "float32")
+    plain = program.infer(images)
+    found = program.tuned(tuning, images)(images)
+    error = np.abs(found - plain).max() / np.abs(plain).max()
+    assert found.dtype == np.float32
+    assert error < most
+    assert bool(error > 1e-4) is (tuning in NARROW)
+    np.testing.assert_array_equal(program.infer(images), plain)
+
+
+@compiles
+@pytest.mark.parametrize("tuning", ["channels_first", "bfloat16"])
+def test_a_tuning_is_compiled_where_the_mode_says_so(on_cpu: Runner, tuning: Tuning) -> None:
+    images, _ = contract.data(TUNED, "float32")
+    query = loaded(on_cpu, TUNED, "compile").tuned(tuning, images)
+    plain = loaded(on_cpu, TUNED, "eager").infer(images)
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    found = query(images)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 1
+    np.testing.assert_allclose(found, plain, atol=0.05 * np.abs(plain).max())
+
+
+@compiles
+def test_what_pytorch_quantises_cannot_be_compiled_and_it_says_so(on_cpu: Runner) -> None:
+    images, _ = contract.data(TUNED, "float32")
+    with pytest.raises(Unsupported, match="cannot be compiled"):
+        loaded(on_cpu, TUNED, "compile").tuned("int8_static", images)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "contiguous"), [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)]
+)
+def test_a_memory_format_is_that_of_kernels_and_of_what_reaches_them(
+    on_cpu: Runner, tuning: Tuning, contiguous: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watched(x: torch.Tensor, weight: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.extend([x, weight])
+        return original(x, weight, *rest)
+
+    original = torch.nn.functional.conv2d
+    images, _ = contract.data(TUNED, "float32")
+    query = loaded(on_cpu, TUNED, "eager").tuned(tuning, images)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    query(images)
+    assert len(seen) == 2
+    assert all(tensor.is_contiguous(memory_format=contiguous) for tensor in seen)
+
+
+def test_no_memory_format_changes_a_model_without_convolutions(on_cpu: Runner) -> None:
+    images, _ = contract.data(DENSE, "float32")
+    with pytest.raises(Unsupported, match="no convolution"):
+        loaded(on_cpu, DENSE, "eager").tuned("channels_first", images)
+
+
+def test_a_model_without_dense_layers_is_not_quantised_by_them(on_cpu: Runner) -> None:
+    spec = dict(contract.SPECS)["autoencoder"]
+    images, _ = contract.data(spec, "float32")
+    with pytest.raises(Unsupported, match="int8_dynamic"):
+        loaded(on_cpu, spec, "eager").tuned("int8_dynamic", images)
+
+
+@pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=compiles)])
+def test_a_step_of_the_learning_rate_compiles_nothing_again(on_cpu: Runner, mode: str) -> None:
+    spec = contract.spec([*contract.FLAT], schedule={"at": [1], "factor": 0.5}, optimizer=contract.MOMENTUM)
+    program = loaded(on_cpu, spec, mode)
+    program.stage("train", *contract.data(spec, "float32"))
+    order = np.arange(8, dtype=np.int32)
+    program.train(order)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(spec.steps_per_epoch):
+            program.train(order)
+    rates = {group["lr"] for group in program._optimizer.param_groups}
+    assert rates == {spec.optimizer.learning_rate / 2}
+    program.load(contract.start(spec))
+    program.train(order)
+    assert program._optimizer.param_groups[0]["lr"] == spec.optimizer.learning_rate
+
+
+def test_of_what_is_frozen_no_gradient_is_asked(on_cpu: Runner) -> None:
+    spec = contract.spec([*contract.CONVOLUTIONS], frozen=["conv2d_1", "batch_norm_1"])
+    program = loaded(on_cpu, spec, "eager")
+    wanted = {name for name, tensor in program._tensors.items() if tensor.requires_grad}
+    assert wanted == set(spec.trainable)

@@ -105,30 +105,6 @@ class Scores(nn.Module):  # type: ignore[misc]
         return torch.bmm(candidates, mean.unsqueeze(2)).squeeze(2)
 
 
-class _Still:
-    """A batch norm that is frozen: training leaves it in evaluation."""
-
-    def train(self, mode: bool = True) -> Any:  # noqa: ARG002 - nn.Module's signature
-        return super().train(mode=False)  # type: ignore[misc]
-
-
-class StillBatchNorm1d(_Still, nn.BatchNorm1d):  # type: ignore[misc]
-    """Over features."""
-
-
-class StillBatchNorm2d(_Still, nn.BatchNorm2d):  # type: ignore[misc]
-    """Over images."""
-
-
-NORMS = {
-    (1, False): nn.BatchNorm1d,
-    (3, False): nn.BatchNorm2d,
-    (1, True): StillBatchNorm1d,
-    (3, True): StillBatchNorm2d,
-}
-"""Batch norms by the number of axes without the batch, and whether they are frozen."""
-
-
 def model(spec: Spec, holders: dict[str, nn.Module]) -> nn.Sequential:
     """From NHWC images, or tokens, to outputs in canonical form.
 
@@ -154,8 +130,6 @@ def _modules(spec: Spec, nodes: tuple[Node, ...], holders: dict[str, nn.Module])
                 modules.append(Sum(branch(node.body), branch(node.shortcut)))
             case Concat():
                 modules.append(SideBySide([branch(nodes) for nodes in node.branches]))
-            case BatchNorm():
-                modules.append(_batch_norm(node, node.layer, spec.is_frozen(node)))
             case layer:
                 if layer.layer not in MAKERS:
                     raise Unsupported(f"torch has no layer {layer.layer!r}", where=node.name)
@@ -180,10 +154,11 @@ def _conv2d(node: Node, layer: Conv2D) -> list[nn.Module]:
     return [*pad, nn.Conv2d(node.input[2], layer.filters, layer.kernel, layer.stride, padding, bias=layer.use_bias)]
 
 
-def _batch_norm(node: Node, layer: BatchNorm, frozen: bool) -> nn.Module:
-    norm = NORMS[len(node.input), frozen](node.input[-1], layer.epsilon, 1 - layer.momentum)
+def _batch_norm(node: Node, layer: BatchNorm) -> list[nn.Module]:
+    kind = nn.BatchNorm2d if len(node.input) == 3 else nn.BatchNorm1d
+    norm = kind(node.input[-1], layer.epsilon, 1 - layer.momentum)
     norm.num_batches_tracked = None  # a counter that only a cumulative average needs
-    return norm.eval() if frozen else norm
+    return [norm]
 
 
 Edges = tuple[tuple[int, int], tuple[int, int]]
@@ -231,6 +206,7 @@ MAKERS: Mapping[str, Callable[[Node, Any], list[nn.Module]]] = {
     "max_pool": _pool,
     "average_pool": _pool,
     "global_average_pool": lambda *_: [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+    "batch_norm": _batch_norm,
     "dropout": lambda _, layer: [nn.Dropout(layer.rate)],
     "relu": lambda *_: [nn.ReLU()],  # in place it was no faster
     "tanh": lambda *_: [nn.Tanh()],
@@ -239,7 +215,7 @@ MAKERS: Mapping[str, Callable[[Node, Any], list[nn.Module]]] = {
     "embedding": _embedding,
     "sampled_scores": lambda _, layer: [Scores(layer.vocabulary, layer.units, layer.context)],
 }
-"""What each layer is made of, but those of several branches, and batch norm, which may be frozen."""
+"""What each layer is made of, but those of several branches, which are made of layers."""
 
 
 def canonical(tensor: torch.Tensor, role: Role) -> torch.Tensor:

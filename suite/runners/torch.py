@@ -12,6 +12,7 @@ import subprocess
 import sysconfig
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -21,10 +22,11 @@ import torch._dynamo
 from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
-from suite.layers import Role, walk
+from suite.layers import BatchNorm, Role, walk
 from suite.runners import _torch_layers as native
 from suite.runners import _torch_objective as objective
-from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Variant, gpu_uuid
+from suite.runners import _torch_tunings as tunings
+from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Tuning, Variant, gpu_uuid
 from suite.spec import Adam, Loss, Sgd, Spec
 
 COMPILATIONS = 512
@@ -46,6 +48,8 @@ class Program:
             for node in walk(spec.graph)
             for tensor in node.tensors
         }
+        norms = (node for node in walk(spec.graph) if isinstance(node.layer, BatchNorm))
+        self._still = [holders[node.name].eval() for node in norms if spec.is_frozen(node)]
         self._roles = {name: tensor.role for name, tensor in spec.tensors.items()}
         self._trainable = {name: self._tensors[name] for name in spec.trainable}
         moving = {name for name, role in self._roles.items() if not role.trainable} - spec.frozen_names
@@ -61,13 +65,9 @@ class Program:
         }
         self._splits: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._pinned: dict[tuple[int, ...], torch.Tensor] = {}
-        self._forward: Callable[..., Any] = self._model
-        self._differentiate: Callable[..., Any] = self._differentiation
-        if compiled:
-            # fullgraph makes an error of what cannot be compiled; dynamic=False gives every shape its own graph.
-            # Inductor's default mode: with CUDA graphs the next call would overwrite what this one returns.
-            self._forward = torch.compile(self._forward, fullgraph=True, dynamic=False)
-            self._differentiate = torch.compile(self._differentiate, fullgraph=True, dynamic=False)
+        self._compiled = compiled
+        self._forward = self._compile(self._model)
+        self._differentiate = self._compile(self._differentiation)
 
     def load(self, state: State) -> None:
         """Take weights, slots and step; slots left out are zero.  Restarts the dropout stream."""
@@ -159,14 +159,34 @@ class Program:
     def infer(self, images: Array) -> Array:
         """One query: a batch in host memory to outputs in host memory."""
         self._switch(training=False)
+        return self._query(self._forward, images)
+
+    def _query(self, forward: Callable[..., Any], images: Array) -> Array:
         if not images.flags.carray:  # torch takes neither negative strides nor read-only memory
             images = np.array(images, order="C")
         with torch.inference_mode():
             batch = torch.from_numpy(images)
             if self._device.type == "cuda":
                 batch = self._pin(batch).to(self._device, non_blocking=True)
-            outputs = self._forward(batch)
+            outputs = forward(batch)
         return cast(Array, outputs.cpu().numpy())  # which waits, so that the pinned memory is free again
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one switch changed, over the weights that are held; outputs in float32.
+
+        Raises Unsupported where PyTorch, the device or the mode has no such thing.
+        """
+        inputs = torch.tensor(calibration, device=self._device)
+        model = tunings.tuned(self._model, self._spec, tuning, inputs, self._compiled)
+        return partial(self._query, self._compile(model))
+
+    def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """In the mode ``compile``, compiled; else as it is.
+
+        fullgraph makes an error of what cannot be compiled; dynamic=False gives every shape its own graph.  Inductor's
+        default mode: with CUDA graphs the next call would overwrite what this one returns.
+        """
+        return torch.compile(function, fullgraph=True, dynamic=False) if self._compiled else function
 
     def _pin(self, batch: torch.Tensor) -> torch.Tensor:
         """A batch in page-locked memory, from where the GPU fetches it by itself; one buffer for each shape."""
@@ -195,6 +215,8 @@ class Program:
     def _switch(self, *, training: bool) -> None:
         if self._model.training is not training:
             self._model.train(training)
+            for norm in self._still:  # frozen
+                norm.eval()
 
     def _barrier(self) -> None:
         if self._device.type == "cuda":
