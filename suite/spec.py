@@ -26,10 +26,12 @@ from suite.layers import (
     BatchNorm,
     Concat,
     Dropout,
+    Embedding,
     Layer,
     MisfitError,
     Node,
     Residual,
+    SampledScores,
     Shape,
     Tensor,
     graph,
@@ -53,7 +55,7 @@ from suite.recipe import (
     Source,
     Target,
 )
-from suite.task import Anomaly, Detection, WordEmbedding
+from suite.task import Anomaly, Classification, Detection, WordEmbedding
 
 __all__ = [
     "PROSE",
@@ -118,10 +120,14 @@ class Spec(Recipe):
 
     def _suits_its_data(self) -> None:
         """Whether the task can be made of the data at all."""
-        words = isinstance(self.task, WordEmbedding)
-        if words is not self.data.tokens:
-            holds = "words" if self.data.tokens else "images"
+        words, holds = isinstance(self.task, WordEmbedding), "words" if self.data.tokens else "images"
+        if words if not self.data.tokens else not (words or isinstance(self.task, Classification)):
             raise MisfitError(f"{self.dataset} holds {holds}, and the task is {self.task.kind}", "dataset")
+        for node in walk(self.graph):
+            known = node.layer.vocabulary if isinstance(node.layer, Embedding | SampledScores) else None
+            if known is not None and not (self.data.tokens and known > self.data.max_value):
+                there = f"{self.data.max_value + 1:,} {holds}" if self.data.tokens else holds
+                raise MisfitError(f"{node.name} looks up {known:,} words, but {self.dataset} holds {there}", "model")
         if isinstance(self.task, Anomaly):
             if self.data.train_counts is None:
                 raise MisfitError(f"{self.dataset} does not tell how many images each class has", "dataset")

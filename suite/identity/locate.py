@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.layers import Flatten, Layer, Node, Residual, Role, walk
+from suite.identity.probe import on_its_own
+from suite.layers import BatchNorm, Concat, Flatten, Layer, Node, Residual, Role, walk
 from suite.recipe import Loss, Target
 from suite.runners.base import Weights
 from suite.spec import Spec
@@ -21,8 +22,8 @@ from suite.spec import Spec
 class Chain:
     """A spec cut off behind the layer ``name``: its outputs are that layer's, flattened.
 
-    A layer within a residual is reached through its own branch alone.  ``original`` tells, by the chain's names of
-    tensors, those of the whole spec.
+    A layer within a residual or concat is reached through its own branch alone.  ``original`` tells, by the chain's
+    names of tensors, those of the whole spec.
     """
 
     node: Node
@@ -35,16 +36,27 @@ class Chain:
 
 
 def cut(spec: Spec, layers: tuple[Layer, ...], nodes: tuple[Node, ...]) -> Chain:
-    """The chain of ``layers``, which stand in the whole spec as ``nodes``."""
+    """The chain of ``layers``, which stand in the whole spec as ``nodes``.
+
+    Of what is frozen only batch norms stay so, for the others put out the same; where nothing else could be trained,
+    not even they.
+    """
     outputs = nodes[-1].output
     model = layers if len(outputs) == 1 else (*layers, Flatten(layer="flatten"))
-    chain = spec.replace(
+    facts = {"image_shape": spec.input_shape, "train": spec.train_images, "train_counts": None}
+    chain = on_its_own(
+        spec,
         model=model,
-        data=spec.data.model_copy(update={"classes": math.prod(outputs)}),
+        data=spec.data.model_copy(update={**facts, "classes": math.prod(outputs)}),
         target=Target.ONE_HOT,
         loss=Loss.MEAN_SQUARED_ERROR,
     )
     names = [t.name for node in walk(nodes) for t in node.tensors]
+    norms = [n for n in walk(nodes) if isinstance(n.layer, BatchNorm) and spec.is_frozen(n)]
+    still = {t.name for node in norms for t in node.tensors}
+    layers_still = {mine.rsplit("/", 1)[0] for mine, name in zip(chain.tensors, names, strict=True) if name in still}
+    if layers_still and len(still) < len(names):
+        chain = chain.replace(frozen=tuple(sorted(layers_still)))
     return Chain(nodes[-1], chain, dict(zip(chain.tensors, names, strict=True)))
 
 
@@ -72,21 +84,27 @@ def _first(
         agrees, differs = (agrees, middle) if diverges(chain(middle)) else (middle, differs)
     layer, node = layers[agrees], nodes[agrees]
     before = ((*layers_before, *layers[:agrees]), (*nodes_before, *nodes[:agrees]))
+    branches: tuple[tuple[tuple[Layer, ...], tuple[Node, ...]], ...] = ()
     if isinstance(layer, Residual):
-        for branch, inner in ((layer.body, node.body), (layer.shortcut, node.shortcut)):
-            if found := _first(spec, branch, inner, *before, diverges):
-                return found
+        branches = (layer.body, node.body), (layer.shortcut, node.shortcut)
+    if isinstance(layer, Concat):
+        branches = tuple(zip(layer.branches, node.branches, strict=True))
+    for branch, inner in branches:
+        if found := _first(spec, branch, inner, *before, diverges):
+            return found
     return chain(differs)
 
 
 def neutral(chain: Chain, held: Weights) -> Iterator[tuple[str, Weights]]:
     """For each tensor of the chain's last layer, its name and the weights with that tensor made neutral.
 
-    Neutral is what hides how the tensor is laid out or whether it takes part: one value throughout for a kernel, 0 for
-    a bias, beta or mean, 1 for a gamma or variance.  If a divergence goes away, it lies in that tensor.
+    Neutral is what hides how the tensor is laid out or whether it takes part: one value throughout for a kernel or a
+    table of words, 0 for a bias, beta or mean, 1 for a gamma or variance.  If a divergence goes away, it lies in that
+    tensor.
     """
     for tensor in chain.node.tensors:
         mine = next(name for name, whole in chain.original.items() if whole == tensor.name)
-        size = float(np.abs(held[mine]).mean()) if tensor.role is Role.KERNEL else None
+        laid_out = tensor.role in (Role.KERNEL, Role.EMBEDDING, Role.OUTPUT_EMBEDDING)
+        size = float(np.abs(held[mine]).mean()) if laid_out else None
         fill = size if size is not None else float(tensor.role in (Role.GAMMA, Role.MOVING_VARIANCE))
         yield tensor.name, {**held, mine: np.full_like(held[mine], fill)}

@@ -4,7 +4,7 @@ All of it comes from named Philox streams, the same on every machine.  Every val
 a program in single precision starts from exactly the numbers that the reference in double precision starts from.
 Nothing in it is special: biases, betas and running means are not 0, gammas and running variances not 1, inputs are
 uniform over the spec's range, labels hold every class where there are enough images, so neither the kink of a relu nor
-a tie in a max pool is ever met by construction.
+a tie in a max pool is ever met by construction.  Words repeat, within an example and among them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from suite.layers import Dense, Dropout, Flatten, Role, walk
 from suite.recipe import Adam, Loss, Optimizer, Sgd, Target
 from suite.runners.base import SLOTS, Array, State, Weights
 from suite.spec import Spec
+from suite.task import Classification, Reconstruction
 
 SEED = 0
 SPREAD: Mapping[Role, tuple[float, float]] = {
@@ -28,7 +29,7 @@ SPREAD: Mapping[Role, tuple[float, float]] = {
     Role.MOVING_MEAN: (-0.3, 0.3),
     Role.MOVING_VARIANCE: (-0.5, 1.0),
 }
-"""Uniform noise added to initial values, by role; a kernel's is within a half over the root of its fan-in."""
+"""Uniform noise added to initial values, by role; of kernels and tables, within a half over the root of the fan-in."""
 
 
 def representable(values: Array) -> Array:
@@ -48,11 +49,39 @@ def start(spec: Spec) -> Weights:
 
 
 def batch(spec: Spec, count: int, *name: str | int) -> tuple[Array, Array]:
-    """``count`` images (n, h, w, c) and their targets in float64, from the stream of ``name``."""
+    """``count`` images (n, h, w, c) in float64, or words (n, t), and their targets, from the stream of ``name``."""
     random = stream(SEED, "probe", *name)
-    images = representable(random.uniform(*spec.input_range, (count, *spec.data.image_shape)))
+    images = words(spec, count, random) if spec.input_dtype == "tokens" else _images(spec, count, random)
     labels = random.permutation(np.arange(count) % spec.data.classes)
-    return images, targets(spec, labels, images)
+    match spec.target:
+        case Target.BOXES:
+            return images, np.column_stack([labels, representable(random.uniform(0, 1, (count, 4)))])
+        case Target.FIRST:
+            first = np.zeros((count, *spec.graph[-1].output))
+            first[:, 0] = 1
+            return images, first
+        case _:
+            return images, targets(spec, labels, images)
+
+
+def _images(spec: Spec, count: int, random: np.random.Generator) -> Array:
+    return representable(random.uniform(*spec.input_range, (count, *spec.input_shape)))
+
+
+def words(spec: Spec, count: int, random: np.random.Generator) -> Array:
+    """Words (count, t) as int32: the logarithm of their index is uniform, so that some are frequent, as in a text.
+
+    The first two words of an example are one and the same.
+    """
+    share = random.uniform(0, 1, (count, *spec.input_shape))
+    drawn = np.floor((spec.data.max_value + 2) ** share - 1).astype(np.int32)
+    drawn[:, 1:2] = drawn[:, :1]
+    return np.minimum(drawn, spec.data.max_value)
+
+
+def cast(values: Array, precision: str) -> Array:
+    """Floats in ``precision``; labels and words as they are."""
+    return values.astype(precision) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def midway(optimizer: Optimizer, gradients: Weights, step: int) -> dict[str, Weights]:
@@ -78,6 +107,28 @@ def midway(optimizer: Optimizer, gradients: Weights, step: int) -> dict[str, Wei
     return made
 
 
+def boundaries(spec: Spec) -> tuple[int, ...]:
+    """How many steps have been taken when the learning rate changes, for each time that it does."""
+    return tuple(epoch * spec.steps_per_epoch for epoch in spec.schedule.at) if spec.schedule else ()
+
+
+def on_its_own(spec: Spec, **fields: object) -> Spec:
+    """The same computation as a benchmark by itself: of inputs as the model is given them, judged by nothing."""
+    facts = {"image_shape": spec.input_shape, "train": spec.train_images, "train_counts": None}
+    given = {
+        "data": spec.data.model_copy(update=facts),
+        "task": Classification(kind="classification"),
+        "validation_fraction": 0.0,
+        "early_stopping": None,
+        "augmentation": None,
+        "starts_from": None,
+        "inherits": (),
+        "frozen": (),
+        "schedule": None,
+    }
+    return spec.replace(**{**given, **fields})
+
+
 def dropout_rates(spec: Spec) -> tuple[float, ...]:
     """The distinct rates above 0 of a spec's dropout layers."""
     rates = {node.layer.rate for node in walk(spec.graph) if isinstance(node.layer, Dropout)}
@@ -86,19 +137,20 @@ def dropout_rates(spec: Spec) -> tuple[float, ...]:
 
 def dropout_alone(spec: Spec, rate: float, images: int, units: int) -> Spec:
     """A spec of ``units`` inputs that only copies and drops them: flatten, dense without bias, dropout."""
-    return spec.replace(
+    facts = {"image_shape": (1, 1, units), "train": images, "train_counts": None}
+    return on_its_own(
+        spec,
         model=(
             Flatten(layer="flatten"),
             Dense(layer="dense", units=units, use_bias=False),
             Dropout(layer="dropout", rate=rate),
         ),
-        data=spec.data.model_copy(update={"image_shape": (1, 1, units), "train": images}),
+        data=spec.data.model_copy(update=facts),
         target=Target.INPUT,
+        task=Reconstruction(kind="reconstruction"),
         loss=Loss.MEAN_SQUARED_ERROR,
         l2=0.0,
         batch_size=images,
-        validation_fraction=0.0,
-        early_stopping=None,
     )
 
 

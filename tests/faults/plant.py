@@ -10,8 +10,8 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.layers import Layer, Residual
-from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Weights
+from suite.layers import Concat, Layer, Residual
+from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Tuning, Weights
 from suite.spec import Spec
 
 Context = Callable[[], AbstractContextManager[Any]]
@@ -43,6 +43,9 @@ class Wrapped:
 
     def probe(self, images: Array, targets: Array) -> Probe:
         return self.inner.probe(images, targets)
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+        return self.inner.tuned(tuning, calibration)
 
 
 class Planted:
@@ -94,6 +97,8 @@ def layers(spec: Spec, change: Callable[[Layer], Layer | None]) -> Spec:
         for layer in model:
             if isinstance(layer, Residual):
                 layer = layer.model_copy(update={"body": over(layer.body), "shortcut": over(layer.shortcut)})
+            if isinstance(layer, Concat):
+                layer = layer.model_copy(update={"branches": tuple(over(branch) for branch in layer.branches)})
             if (new := change(layer)) is not None:
                 changed.append(new)
         return tuple(changed)

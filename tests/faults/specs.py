@@ -6,10 +6,23 @@ from typing import Any
 from suite.recipe import Recipe
 from suite.spec import DatasetFacts, Spec
 
+WORDS = 30
+CONTEXT = 8
+"""Words around each one that a token data set holds, as `suite.task.WIDEST_WINDOW` has it on either side."""
 
-def _spec(name: str, shape: tuple[int, int, int], model: list[dict[str, Any]], **fields: Any) -> Spec:
-    facts = DatasetFacts(
-        name="tiny", image_shape=shape, classes=10, train=101, test=40, max_value=255, digest="sha256:0"
+
+def _spec(name: str, shape: tuple[int, ...], model: list[dict[str, Any]], **fields: Any) -> Spec:
+    words = len(shape) == 1
+    facts = DatasetFacts.model_validate(
+        {
+            "name": "tiny",
+            "image_shape": shape,
+            "classes": WORDS if words else 10,
+            "train": 101,
+            "test": 40,
+            "max_value": WORDS - 1 if words else 255,
+            "digest": "sha256:0",
+        }
     )
     written = {"name": name, "dataset": "tiny", "model": model, "batch_size": 24, "epochs": 1, **fields}
     recipe = Recipe.model_validate_json(json.dumps(written))
@@ -86,5 +99,97 @@ SPECS = {
         ],
         optimizer={"name": "sgd", "learning_rate": 0.1},
         input_range=[-2.0, -1.0],
+    ),
+    "padded": _spec(
+        "padded",
+        (9, 8, 2),
+        [
+            {"layer": "conv2d", "filters": 6, "kernel": 3, "stride": 2, "padding": 1},
+            {"layer": "tanh"},
+            {"layer": "max_pool", "window": 3, "stride": 1, "padding": 1},
+            {"layer": "average_pool", "window": [2, 3], "stride": 1, "padding": [0, 1]},
+            {"layer": "conv2d", "filters": 4, "kernel": [1, 3], "padding": [1, 0]},
+            {"layer": "flatten"},
+            {"layer": "dense", "units": 10},
+        ],
+        optimizer={"name": "sgd", "learning_rate": 0.1},
+        input_range=[-1.0, 1.0],
+    ),
+    "words": _spec(
+        "words",
+        (CONTEXT,),
+        [
+            {"layer": "embedding", "vocabulary": WORDS, "units": 6},
+            {"layer": "dense", "units": 8},
+            {"layer": "tanh"},
+            {"layer": "dense", "units": WORDS},
+        ],
+        optimizer={"name": "adam", "learning_rate": 0.01},
+        task={"kind": "embedding", "window": 2},
+        l2=1e-3,
+    ),
+    "sampled": _spec(
+        "sampled",
+        (CONTEXT,),
+        [{"layer": "sampled_scores", "vocabulary": WORDS, "units": 6, "context": 4}],
+        optimizer={"name": "sgd", "learning_rate": 0.1},
+        loss="sigmoid_cross_entropy",
+        target="first",
+        task={"kind": "embedding", "window": 2, "negatives": 3},
+    ),
+    "boxes": _spec(
+        "boxes",
+        (4, 4, 1),
+        [
+            {"layer": "conv2d", "filters": 4, "kernel": 3, "stride": 2, "padding": "same"},
+            {"layer": "relu"},
+            {
+                "layer": "concat",
+                "branches": [
+                    [{"layer": "flatten"}, {"layer": "dense", "units": 10}],
+                    [{"layer": "global_average_pool"}, {"layer": "dense", "units": 3}, {"layer": "tanh"}],
+                    [{"layer": "flatten"}, {"layer": "dense", "units": 1}],
+                ],
+            },
+        ],
+        optimizer={"name": "adam"},
+        loss="detection",
+        target="boxes",
+        task={"kind": "detection", "canvas": 7, "box_weight": 2.5},
+    ),
+    "frozen": _spec(
+        "frozen",
+        (6, 6, 2),
+        [
+            {"layer": "conv2d", "filters": 6, "kernel": 3, "padding": "same", "use_bias": False},
+            {"layer": "batch_norm"},
+            {"layer": "relu"},
+            {
+                "layer": "residual",
+                "body": [{"layer": "conv2d", "filters": 6, "kernel": 3, "padding": 1}, {"layer": "batch_norm"}],
+            },
+            {"layer": "relu"},
+            {"layer": "conv2d", "filters": 4, "kernel": 1, "use_bias": False},
+            {"layer": "batch_norm"},
+            {"layer": "tanh"},
+            {"layer": "global_average_pool"},
+            {"layer": "dense", "units": 10},
+        ],
+        optimizer={"name": "adam"},
+        frozen=["conv2d_1", "residual_1", "batch_norm_2"],
+        l2=1e-2,
+    ),
+    "scheduled": _spec(
+        "scheduled",
+        (5, 4, 1),
+        [
+            {"layer": "flatten"},
+            {"layer": "dense", "units": 12},
+            {"layer": "tanh"},
+            {"layer": "dense", "units": 10},
+        ],
+        optimizer={"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        schedule={"at": [2, 3, 5], "factor": 0.25},
+        epochs=7,
     ),
 }
