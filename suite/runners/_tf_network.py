@@ -5,19 +5,28 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import numpy as np
+
 from suite.errors import Unsupported
 from suite.layers import (
     Activation,
     AveragePool,
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     MaxPool,
     Node,
+    Padding,
     Residual,
+    SampledScores,
+    padding_of,
+    walk,
+    window,
 )
 from suite.runners._tf_core import Function, Tensor, tf
 from suite.spec import Spec
@@ -30,8 +39,9 @@ class Network:
 
     def __init__(self, spec: Spec, dtype: Any, seed: int) -> None:
         self._graph, self._seed = spec.graph, seed
+        self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
         self.variables = {
-            name: tf.Variable(tf.zeros(tensor.shape, dtype), trainable=tensor.role.trainable)
+            name: tf.Variable(tf.zeros(tensor.shape, dtype), trainable=name in spec.trainable)
             for name, tensor in spec.tensors.items()
         }
 
@@ -50,7 +60,8 @@ class Network:
             held = [self.variables[tensor.name] for tensor in node.tensors]
             match node.layer:
                 case BatchNorm() as layer:
-                    x = _normalise(node, layer, x, held, None if step is None else statistics)
+                    still = step is None or node.name in self._frozen
+                    x = _normalise(node, layer, x, held, None if still else statistics)
                 case Dropout(rate=rate):
                     if rate and step is not None:
                         stream = tf.constant(self._seed << 32 | zlib.crc32(node.name.encode()), tf.int64)
@@ -58,6 +69,8 @@ class Network:
                 case Residual():
                     shortcut = self._run(node.shortcut, x, step, statistics)
                     x = self._run(node.body, x, step, statistics) + shortcut
+                case Concat():
+                    x = tf.concat([self._run(branch, x, step, statistics) for branch in node.branches], -1)
                 case _:
                     x = _stateless(node, x, held)
         return x
@@ -70,18 +83,63 @@ def _stateless(node: Node, x: Tensor, held: list[Tensor]) -> Tensor:
             return tf.reshape(x, (-1, *node.output))
         case Dense():
             return _biased(tf.matmul(x, held[0]), held)
-        case Conv2D(stride=stride, padding=padding):
-            return _biased(tf.nn.conv2d(x, held[0], stride, padding.upper()), held)
-        case MaxPool(window=window, strides=strides, padding=padding):
-            return tf.nn.max_pool2d(x, window, strides, padding.upper())
-        case AveragePool(window=window, strides=strides, padding=padding):
-            return tf.nn.avg_pool2d(x, window, strides, padding.upper())  # TensorFlow does not count padding
+        case Conv2D(kernel=kernel, stride=stride):
+            return _biased(tf.nn.conv2d(x, held[0], stride, _padding(node, kernel, stride)), held)
+        case MaxPool() | AveragePool() as layer:
+            return _pool(node, layer, x)
         case GlobalAveragePool():
             return tf.reduce_mean(x, (1, 2))
         case Activation(layer=name):
             return ACTIVATIONS[name](x)
+        case Embedding() | SampledScores() as layer:
+            return _look_up(layer, x, held)
         case layer:
             raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
+
+
+def _pool(node: Node, layer: MaxPool | AveragePool, x: Tensor) -> Tensor:
+    """Natively where TensorFlow knows the padding by name, for of other padding it counts every value."""
+    size, stride, largest = layer.window, layer.strides, isinstance(layer, MaxPool)
+    pool: Function = tf.nn.max_pool2d if largest else tf.nn.avg_pool2d
+    padding = _padding(node, size, stride)
+    if isinstance(padding, str):
+        return pool(x, size, stride, padding)
+    pooled = pool(tf.pad(x, padding, constant_values=x.dtype.min if largest else 0), size, stride, "VALID")
+    return pooled if largest else pooled * _share(node, size, stride).astype(x.dtype.as_numpy_dtype)
+
+
+def _look_up(layer: Embedding | SampledScores, x: Tensor, held: list[Tensor]) -> Tensor:
+    """The mean of a context's rows, and what candidates score by it."""
+    if isinstance(layer, Embedding):
+        return tf.reduce_mean(tf.gather(held[0], x), 1)
+    hidden = tf.reduce_mean(tf.gather(held[0], x[:, : layer.context]), 1)
+    return tf.linalg.matvec(tf.gather(held[1], x[:, layer.context :]), hidden)
+
+
+def _padding(node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> str | list[tuple[int, int]]:
+    """As TensorFlow takes it: by name where a name says the same, else (before, after) of each dimension."""
+    given = getattr(node.layer, "padding", Padding.VALID)
+    sides = _sides(node, kernel, stride, given)
+    named = (Padding.VALID, Padding.SAME)
+    known = (rule.upper() for rule in named if given is rule or _sides(node, kernel, stride, rule) == sides)
+    return next(known, [(0, 0), *sides, (0, 0)])
+
+
+def _sides(
+    node: Node, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding | tuple[int, int]
+) -> list[tuple[int, int]]:
+    """(before, after) of rows and of columns."""
+    return [window(node.input[i], kernel[i], stride[i], padding_of(padding, i))[1:] for i in (0, 1)]
+
+
+def _share(node: Node, size: tuple[int, int], stride: tuple[int, int]) -> Any:
+    """By how much a mean over padded windows must grow to be one over what is not padding: (rows, columns, 1)."""
+    shares = []
+    for axis, (before, _) in enumerate(_sides(node, size, stride, getattr(node.layer, "padding", Padding.VALID))):
+        starts = np.arange(node.output[axis]) * stride[axis] - before
+        counted = np.minimum(starts + size[axis], node.input[axis]) - np.maximum(starts, 0)
+        shares.append(size[axis] / counted)
+    return np.multiply.outer(*shares)[..., None]
 
 
 def _biased(x: Tensor, held: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.runners._tf_core import Tensor, tf, types
-from suite.runners._tf_trainer import Learner
+from suite.runners._tf_trainer import Learner, dense
 from suite.runners.base import Array, Precision, Probe, State
 from suite.spec import Loss, Spec
 
@@ -181,16 +181,17 @@ class Program:
     def _looking(self) -> _Look:
         with self._building():
             (images, targets), number = self._places(), placeholder(tf.int64, ())
-            seen = self._learner.differentiate(images, targets, number)
-            return _Look((images, targets), number, (*seen, self._learner.network.evaluate(images)))
+            outputs, loss, gradients, statistics = self._learner.differentiate(images, targets, number)
+            named = {n: dense(g) for n, g in zip(self._learner.trainer.variables, gradients, strict=True)}
+            seen = outputs, self._learner.network.evaluate(images), loss, named, statistics
+        return _Look((images, targets), number, seen)
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""
         look = self._looking
         fed = dict(zip((*look.batch, look.number), (images, targets, self._step), strict=True))
-        training_outputs, loss, gradients, statistics, outputs = self._session.run(look.seen, fed)
-        named = dict(zip(self._learner.trainer.variables, gradients, strict=True))
-        return Probe(training_outputs, outputs, float(loss), named, statistics)
+        training_outputs, outputs, loss, gradients, statistics = self._session.run(look.seen, fed)
+        return Probe(training_outputs, outputs, float(loss), gradients, statistics)
 
 
 def _configuration(cuda: bool) -> Any:

@@ -14,13 +14,20 @@ from suite.runners.base import SLOTS, Array, Precision
 from suite.spec import Adam, Loss, RmsProp, Sgd, Spec
 
 
-def _loss(kind: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the batch, and over outputs where a target is as wide as they are."""
+def _loss(kind: Loss, outputs: Tensor, targets: Tensor, box_weight: float = 1.0) -> Tensor:
+    """Mean over the batch, and over outputs where a target is as wide as they are.
+
+    In detection the last four outputs are a box, whose mean squared error adds to the loss of the class.
+    """
     match kind:
         case Loss.SOFTMAX_CROSS_ENTROPY if is_op_determinism_enabled():  # several operations: on a GPU the one is not
             values = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, outputs)
         case Loss.SOFTMAX_CROSS_ENTROPY:
             values = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=outputs, labels=targets).loss
+        case Loss.DETECTION:
+            labels = tf.cast(targets[:, 0], tf.int64)
+            boxes = _loss(Loss.MEAN_SQUARED_ERROR, outputs[:, -4:], targets[:, 1:])
+            return _loss(Loss.SOFTMAX_CROSS_ENTROPY, outputs[:, :-4], labels) + box_weight * boxes
         case Loss.SIGMOID_CROSS_ENTROPY:
             values = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs)
         case Loss.MEAN_SQUARED_ERROR:
@@ -32,11 +39,14 @@ class Trainer:
     """The optimizer and its slots; ``rates`` gives what changes from step to step."""
 
     def __init__(self, spec: Spec, variables: Mapping[str, Tensor], real: type[np.floating[Any]]) -> None:
-        self._optimizer, self._real = spec.optimizer, real
+        self._spec, self._optimizer, self._real = spec, spec.optimizer, real
         self._decay = real(2 * spec.l2)
-        self._decayed = {name for name, tensor in spec.tensors.items() if spec.l2 and tensor.role is Role.KERNEL}
+        self._decayed = {name for name, tensor in spec.trainable.items() if spec.l2 and tensor.role is Role.KERNEL}
         self._constants = [tf.constant(real(value)) for value in self._hyperparameters()]
-        self.variables = {name: v for name, v in variables.items() if v.trainable}
+        self.variables = {name: variables[name] for name in spec.trainable}
+        self._scatters = (
+            isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum and not is_op_determinism_enabled()
+        )
         kept = () if isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum else SLOTS[spec.optimizer.name]
         self.slots = {
             slot: {name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in self.variables.items()}
@@ -62,7 +72,8 @@ class Trainer:
         """
         optimizer = self._optimizer
         rates = np.empty((2, count))
-        rates.T[:] = optimizer.learning_rate, 0 if isinstance(optimizer, Sgd) else optimizer.epsilon
+        rates[0] = self._spec.rates(step, count)
+        rates[1] = 0 if isinstance(optimizer, Sgd) else optimizer.epsilon
         if isinstance(optimizer, Adam):
             t = np.arange(step + 1, step + count + 1)
             root = np.sqrt(1 - float(self._real(optimizer.beta_2)) ** t)
@@ -79,7 +90,8 @@ class Trainer:
     def apply(self, gradients: list[Tensor], rate: Tensor, epsilon: Tensor) -> list[Tensor]:
         """One step of every variable; returns its operations, which run by themselves but in a graph of version 1."""
         done: list[Tensor] = []
-        for (name, variable), gradient in zip(self.variables.items(), gradients, strict=True):
+        for (name, variable), given in zip(self.variables.items(), gradients, strict=True):
+            gradient = given if self._scatters else dense(given)
             slots = [values[name] for values in self.slots.values()]
             match self._optimizer:
                 case Adam():
@@ -88,6 +100,8 @@ class Trainer:
                         var=variable.handle, m=slots[0].handle, v=slots[1].handle, beta1_power=none, beta2_power=none,
                         lr=rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, grad=gradient,
                     )  # fmt: skip
+                case Sgd(momentum=0) if isinstance(gradient, tf.IndexedSlices):  # moves the rows that were looked up
+                    step = variable.scatter_sub(tf.IndexedSlices(rate * gradient.values, gradient.indices))
                 case Sgd(momentum=0):
                     step = tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
                 case Sgd(nesterov=nesterov):
@@ -103,11 +117,16 @@ class Trainer:
         return done
 
 
+def dense(gradient: Tensor) -> Tensor:
+    """A gradient in its variable's shape; of one that rows were looked up in, the tape knows those rows alone."""
+    return tf.convert_to_tensor(gradient)
+
+
 class Learner:
     """A spec's network and its trainer: what every mode steps, whatever holds the loop."""
 
     def __init__(self, spec: Spec, precision: Precision, seed: int) -> None:
-        self._loss = spec.loss
+        self._loss, self._box_weight = spec.loss, spec.box_weight
         self.network = Network(spec, precision, seed)
         self.trainer = Trainer(spec, self.network.variables, np.dtype(precision).type)
 
@@ -117,9 +136,9 @@ class Learner:
         """Training outputs, mean data loss, gradients of the objective, running statistics."""
         with tf.GradientTape() as tape:
             outputs, statistics = self.network.train(images, step)
-            loss = _loss(self._loss, outputs, targets)
-        gradients = tape.gradient(loss, list(self.trainer.variables.values()))
-        return outputs, loss, self.trainer.penalise(gradients), statistics
+            loss = _loss(self._loss, outputs, targets, self._box_weight)
+        gradients = self.trainer.penalise(tape.gradient(loss, list(self.trainer.variables.values())))
+        return outputs, loss, gradients, statistics
 
     def update(
         self, gradients: list[Tensor], statistics: dict[str, Tensor], rate: Tensor, epsilon: Tensor

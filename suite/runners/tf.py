@@ -18,7 +18,7 @@ from suite.errors import MachineError, Unsupported
 from suite.layers import AveragePool, Conv2D, MaxPool, walk
 from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf, types
 from suite.runners._tf_session import Program as SessionProgram
-from suite.runners._tf_trainer import Learner
+from suite.runners._tf_trainer import Learner, dense
 from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
 from suite.spec import Spec
 
@@ -151,10 +151,10 @@ class Program:
         start, shape = full * size, self._spec.graph[-1].output
 
         def body(i: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-            batch = tf.slice(images, (i * size, 0, 0, 0), (size, *images.shape[1:]))
+            batch = tf.slice(images, (i * size, *(0 for _ in images.shape[1:])), (size, *images.shape[1:]))
             return i + 1, outputs.write(i, self._evaluate(batch))
 
-        held = tf.TensorArray(images.dtype, full, element_shape=(size, *shape))
+        held = tf.TensorArray(self._real, full, element_shape=(size, *shape))
         outputs = tf.while_loop(lambda i, _: i < full, body, (0, held), parallel_iterations=1)[1]
         together = tf.reshape(outputs.stack(), (start, *shape))
         return tf.concat([together, self._evaluate(images[start:])], 0) if ragged else together
@@ -177,7 +177,9 @@ class Program:
         return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(named), _arrays(statistics))
 
     def _look(self, images: Tensor, targets: Tensor, step: Tensor) -> tuple[Any, ...]:
-        return *self._learner.differentiate(images, targets, step), self._network.evaluate(images)
+        training_outputs, loss, gradients, statistics = self._learner.differentiate(images, targets, step)
+        gradients = [dense(gradient) for gradient in gradients]
+        return training_outputs, loss, gradients, statistics, self._network.evaluate(images)
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Weights:
