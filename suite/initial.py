@@ -18,6 +18,8 @@ from suite.layers import Initialiser, Tensor
 from suite.spec import Spec, Target
 
 FloatArray = NDArray[np.float64]
+CHUNK = 1024
+"""Images that are made floats at once."""
 
 
 def stream(seed: int, *name: str | int) -> np.random.Generator:
@@ -64,8 +66,11 @@ def order(seed: int, epoch: int, images: int) -> NDArray[np.int32]:
 
 
 def split(spec: Spec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the images trained on, and of those held out for validation; the same for every seed."""
-    shuffled = stream(0, "validation", spec.data.digest).permutation(spec.data.train)
+    """Indices of the images trained on, and of those held out for validation; the same for every seed.
+
+    They count among the training images that the task takes, in their order: ``spec.usable_images`` of them.
+    """
+    shuffled = stream(0, "validation", spec.data.digest).permutation(spec.usable_images)
     return np.sort(shuffled[spec.validation_images :]), np.sort(shuffled[: spec.validation_images])
 
 
@@ -73,20 +78,34 @@ def images(spec: Spec, pixels: NDArray[np.uint8], dtype: DTypeLike = np.float32)
     """Pixels (n, h, w, c) mapped linearly from 0..max to the spec's input range, computed in float64, then rounded."""
     low, high = spec.input_range
     share = np.arange(spec.data.max_value + 1) / spec.data.max_value
-    table = low * (1 - share) + high * share  # in this form both ends are exact
-    return table.astype(dtype)[pixels]
+    table = (low * (1 - share) + high * share).astype(dtype)  # in this form both ends are exact
+    found = np.empty(pixels.shape, dtype)
+    for start in range(0, len(pixels), CHUNK):  # an index is made eight bytes wide: of all pixels that is much
+        found[start : start + CHUNK] = table[pixels[start : start + CHUNK]]
+    return found
 
 
-def targets(spec: Spec, labels: NDArray[Any], inputs: NDArray[Any]) -> NDArray[Any]:
-    """What outputs are compared with: int32 labels (n,), or floats of the outputs' shape, in the inputs' precision."""
+def targets(spec: Spec, labels: NDArray[Any], inputs: NDArray[Any], boxes: NDArray[Any] | None = None) -> NDArray[Any]:
+    """What outputs are compared with: int32 labels (n,), or floats of the outputs' shape, or (n, 5) class and box.
+
+    Of inputs that are words, float32.  ``boxes`` (n, 4) are x, y, width and height as fractions of the canvas.
+    """
+    dtype = inputs.dtype if inputs.dtype.kind == "f" else np.dtype(np.float32)
     match spec.target:
         case Target.LABELS:
             return labels.astype(np.int32)
         case Target.ONE_HOT:
-            hot: NDArray[Any] = np.eye(spec.data.classes, dtype=inputs.dtype)[labels]
+            hot: NDArray[Any] = np.eye(spec.data.classes, dtype=dtype)[labels]
             return hot
         case Target.INPUT:
             return inputs.reshape(len(inputs), *spec.graph[-1].output)
+        case Target.FIRST:
+            first = np.zeros((len(inputs), *spec.graph[-1].output), dtype)
+            first[:, 0] = 1
+            return first
+        case Target.BOXES:
+            assert boxes is not None
+            return np.column_stack([labels, boxes]).astype(dtype)
 
 
 def fingerprint(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -1,7 +1,8 @@
 """What comes when: all trials of a run, in order, made once.
 
-Round 0 holds the gate's trials; the others measure, in each round every runner once, in seeded random order.  The
-digest of the plan names the run, so the same question asked again finds its answers.
+Round 0 holds the gate's trials: one proof of each distinct computation.  The others measure, in each round every runner
+once, in seeded random order; stages that start from the weights of others come after all of those, and tuned inference
+last.  The digest of the plan names the run, so the same question asked again finds its answers.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
-from suite import initial
-from suite.errors import DataError, SpecError
+from suite import initial, lineage
+from suite.errors import SpecError
 from suite.files import read_json, validate
-from suite.layers import Frozen
-from suite.result import Cell
+from suite.layers import Frozen, Shape
+from suite.result import Cell, Digest
 from suite.runners.base import Device, Threads
 from suite.spec import DatasetFacts, Identifier, Spec, digest, load
 
@@ -25,6 +26,8 @@ INSTRUMENT = {"null": ("null",)}
 """Measured in every round beside the others: what the instrument itself costs."""
 STOPPED = 3
 """Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
+MOST_PROOFS = 12
+"""Cells that one process proves: where it crashes, little is lost."""
 Name = Annotated[str, Field(max_length=200)]
 
 
@@ -79,6 +82,7 @@ class Plan(Frozen):
     machine: str
     source: str
     locks: dict[str, str | None]
+    imported: dict[str, Digest] = Field({}, description="the imported weights that specs start from, by name")
     notes: tuple[str, ...] = ()
     command: str = ""
 
@@ -107,6 +111,18 @@ class Plan(Frozen):
         """An entry by its id."""
         return next(entry for entry in self.entries if entry.id == entry_id)
 
+    def donor(self, spec_id: str, round_: int) -> tuple[Entry, Cell] | None:
+        """The cell whose trained weights every framework takes over: the profile's first runner in its first mode."""
+        first = next(((runner, modes[0]) for runner, modes in self.profile.runners.items() if modes), None)
+        measuring = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
+        found = ((entry, cell) for entry in measuring for cell in entry.cells if cell.spec == spec_id)
+        return next(((entry, cell) for entry, cell in found if (cell.runner, cell.mode) == first), None)
+
+    def gives(self, entry: Entry, cell: Cell) -> bool:
+        """Whether a measured cell leaves its weights, for a later stage or for tuned inference."""
+        wanted = self.profile.tunings or any(lineage.parent(spec) == cell.spec for spec in self.specs)
+        return bool(wanted) and self.donor(cell.spec, entry.round) == (entry, cell)
+
 
 def choose(wanted: tuple[str, ...], folder: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Spec, ...]:
     """The specs of a profile: ``name`` takes every case of a spec, ``name/case`` one; a path is a spec of one's own."""
@@ -133,21 +149,6 @@ def choose(wanted: tuple[str, ...], folder: Path, describe: Callable[[str], Data
     return tuple(chosen.values())
 
 
-def without_missing_data(
-    specs: tuple[Spec, ...], fetch: Callable[[str], object]
-) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
-    """The specs whose data can be had, and a note on each data set that cannot."""
-    notes, missing = [], set()
-    for dataset in dict.fromkeys(spec.dataset for spec in specs):
-        try:
-            fetch(dataset)
-        except DataError as error:
-            missing.add(dataset)
-            left_out = ", ".join(spec.id for spec in specs if spec.dataset == dataset)
-            notes.append(f"The data set {dataset} could not be had, so {left_out} was left out. {error.what}")
-    return tuple(spec for spec in specs if spec.dataset not in missing), tuple(notes)
-
-
 def make(
     profile: Profile,
     specs: tuple[Spec, ...],
@@ -156,13 +157,22 @@ def make(
     machine: str,
     source: str,
     locks: Mapping[str, str | None],
+    imported: Mapping[str, tuple[Digest, Mapping[str, Shape]]] | None = None,
     notes: tuple[str, ...] = (),
     command: str = "",
 ) -> Plan:
-    """Lay out every trial of a run."""
-    entries: list[Entry] = []
-    for round_ in range(profile.rounds + 1):
-        entries += _round(profile, specs, round_)
+    """Lay out every trial of a run; ``imported`` are the weights that specs start from: digest, and shapes by tensor.
+
+    Raises SpecError for stages that do not fit together.  Where nothing is measured none starts from another.
+    """
+    imported = imported or {}
+    generations = dict.fromkeys((spec.id for spec in specs), 0)
+    if profile.rounds:
+        generations = lineage.generations(specs)
+        lineage.check(specs, lambda name: imported[name][1])
+    entries = _proofs(profile, specs)
+    for round_ in range(1, profile.rounds + 1):
+        entries += _round(profile, specs, generations, round_)
     return Plan(
         profile=profile,
         specs=specs,
@@ -171,41 +181,68 @@ def make(
         machine=machine,
         source=source,
         locks=dict(locks),
+        imported={name: found[0] for name, found in imported.items()},
         notes=notes,
         command=command,
     )
 
 
-def _round(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry]:
-    proving = round_ == 0
+Group = tuple[Literal["prove", "measure", "tune"], str, tuple[Cell, ...]]
+
+
+def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
+    """One proof of each computation, by the first spec that has it, in every mode."""
+    distinct = {spec.computation: spec for spec in reversed(specs)}
+    proven = tuple(spec for spec in specs if distinct[spec.computation] is spec)
+    groups: list[Group] = []
+    for runner, modes in profile.runners.items():
+        cells = [_cell(profile, spec, runner, mode, 0) for spec in proven for mode in modes]
+        chunks = [tuple(cells[i : i + MOST_PROOFS]) for i in range(0, len(cells), MOST_PROOFS)]
+        groups += [("prove", runner, chunk) for chunk in chunks]
+    return _entries(_shuffled(groups, profile, 0), 0)
+
+
+def _round(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[str, int], round_: int) -> list[Entry]:
+    """A round's trials: a generation after the other, then the tuned ones, each in random order."""
+    groups: list[Group] = []
+    for generation in sorted(set(generations.values())):
+        mine = [spec for spec in specs if generations[spec.id] == generation]
+        found: list[Group] = []
+        for runner, modes in {**profile.runners, **INSTRUMENT}.items():
+            cells = tuple(_cell(profile, spec, runner, mode, round_) for spec in mine for mode in modes)
+            together = [cells] if profile.process == "runner" else [(cell,) for cell in cells]
+            found += [("measure", runner, group) for group in together]
+        groups += _shuffled(found, profile, round_, *([generation] if generation else []))
+    tuned: list[Group] = [
+        ("tune", runner, (_cell(profile, spec, runner, modes[0], round_),))
+        for spec in specs
+        for runner, modes in profile.runners.items()
+        if profile.tunings and modes
+    ]
+    return _entries(groups + _shuffled(tuned, profile, round_, "tune"), round_)
+
+
+def _cell(profile: Profile, spec: Spec, runner: str, mode: str, round_: int) -> Cell:
     seed = profile.seeds[(round_ - 1) % len(profile.seeds)] if round_ else profile.seeds[0]
-    groups: list[tuple[str, tuple[Cell, ...]]] = []
-    runners = profile.runners if proving else {**profile.runners, **INSTRUMENT}
-    for runner, modes in runners.items():
-        cells = tuple(
-            Cell(
-                spec=spec.id,
-                runner=runner,
-                mode=mode,
-                precision="float32",
-                device=profile.device,
-                seed=seed,
-                round=round_,
-            )
-            for spec in specs
-            for mode in modes
-        )
-        groups += [(runner, cells)] if proving or profile.process == "runner" else [(runner, (cell,)) for cell in cells]
-    shuffled = initial.stream(0, "plan", profile.name, round_).permutation(len(groups))
+    return Cell(
+        spec=spec.id,
+        runner=runner,
+        mode=mode,
+        precision="float32",
+        device=profile.device,
+        seed=seed,
+        round=round_,
+    )
+
+
+def _shuffled(groups: list[Group], profile: Profile, *name: str | int) -> list[Group]:
+    return [groups[g] for g in initial.stream(0, "plan", profile.name, *name).permutation(len(groups))]
+
+
+def _entries(groups: list[Group], round_: int) -> list[Entry]:
     return [
-        Entry(
-            id=f"r{round_:02}-{i:02}-{groups[g][0]}",
-            kind="prove" if proving else "measure",
-            round=round_,
-            runner=groups[g][0],
-            cells=groups[g][1],
-        )
-        for i, g in enumerate(shuffled)
+        Entry(id=f"r{round_:02}-{i:02}-{runner}", kind=kind, round=round_, runner=runner, cells=cells)
+        for i, (kind, runner, cells) in enumerate(groups)
     ]
 
 

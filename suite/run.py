@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from suite import data, environment, estimate, files, launch, plan
+from suite import data, environment, estimate, files, initial, launch, lineage, plan, tune, weights
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, SpecError
 from suite.launch import unfinished
+from suite.layers import Shape
 from suite.plan import Entry, Plan, Profile
 from suite.reading import read_model
 from suite.result import Cause
@@ -43,9 +44,13 @@ def profile(name: str) -> Profile:
 
 
 def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = str) -> Plan:
-    """The plan of ``wanted``, written nowhere.  Benchmarks whose data ``fetch`` cannot get are left out, with a note.
+    """The plan of ``wanted``, written nowhere.
 
-    Raises SpecError for an unknown runner, mode or benchmark, DataError, and RunError where no benchmark is left.
+    What a benchmark starts from is taken in, with a note.  Benchmarks are left out, with a note, whose data ``fetch``
+    cannot get or whose imported weights are not there; where nothing is measured neither is needed.
+
+    Raises SpecError for an unknown runner, mode, tuning or benchmark and for stages that do not fit together,
+    DataError, ResultError for imported weights that are none, and RunError where no benchmark is left.
     """
     for token, modes in wanted.runners.items():
         if token not in base.tokens():
@@ -54,10 +59,19 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
         for mode in modes:
             if mode not in known:
                 raise SpecError(f"runner {token} has no mode {mode!r}", way_out=f"It has: {', '.join(known)}.")
+    for tuning in wanted.tunings:
+        tune.check(tuning)
     specs = plan.choose(wanted.benchmarks, BENCHMARKS / "specs", data.describe)
-    specs, notes = plan.without_missing_data(specs, fetch)
+    notes: tuple[str, ...] = ()
+    if wanted.rounds:
+        specs, added = lineage.with_parents(
+            specs, lambda name: plan.choose((name,), BENCHMARKS / "specs", data.describe)
+        )
+        specs, left_out = lineage.without_missing(specs, fetch, weights.imported)
+        notes = (*added, *left_out)
     if not specs:
         raise RunError("no benchmark is left to run", way_out=" ".join(notes))
+    names = dict.fromkeys(filter(None, map(lineage.imported, specs)) if wanted.rounds else ())
     return plan.make(
         wanted,
         specs,
@@ -65,9 +79,15 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
         machine=environment.machine(environment.gpus() if wanted.device == "cuda" else ()),
         source=environment.source_digest(),
         locks={token: environment.lock_digest(token) for token in wanted.runners},
+        imported={name: _imported(weights.imported(name)) for name in names},
         notes=notes,
         command=command,
     )
+
+
+def _imported(path: Path) -> tuple[str, dict[str, Shape]]:
+    shapes = weights.shapes(path)
+    return initial.fingerprint(weights.read(path, shapes)), shapes
 
 
 def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], None]) -> tuple[Path, Plan]:

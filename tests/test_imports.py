@@ -36,6 +36,8 @@ LAWS: dict[str, tuple[str, ...]] = {
     "result": (*SPEC, "stats", "trace", "assessment", "files"),
     "pytest_json": (*SPEC, "stats", "trace", "files", "result"),
     "initial": SPEC,
+    "lineage": SPEC,
+    "weights": (*SPEC, "data", "data.*", "files", "initial", "runners.base"),
     "checkout": ("errors",),
     "duel": ("errors", "data", "initial", "measure", "meters.clock", "plan", "runners.base"),
     "data": (*SPEC, "stats", "data.*"),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from suite import data, plan
-from suite.errors import DataError, ResultError, SpecError
+from suite.errors import ResultError, SpecError
 from suite.plan import INSTRUMENT
 from suite.run import BENCHMARKS
 from tests import runs
@@ -17,6 +17,98 @@ def test_a_plan_proves_first_and_then_measures_every_runner_once_a_round(tmp_pat
         assert sorted(e.runner for e in made.entries if e.round == number) == ["null", "tf", "torch"]
     torch = next(e for e in made.entries if e.round == 1 and e.runner == "torch")
     assert sorted(cell.mode for cell in torch.cells) == ["compile", "eager"]
+
+
+TWINS = (
+    runs.SPEC.replace("model: {mlp: {hidden: [8]}}\n", "").replace("epochs: 2\n", "")
+    + """
+cases:
+  short: {model: {mlp: {hidden: [8]}}, epochs: 1}
+  other: {model: {mlp: {hidden: [9]}}, epochs: 1}
+  long: {model: {mlp: {hidden: [8]}}, epochs: 9}
+"""
+)
+
+
+def test_specs_that_compute_the_same_are_proven_once_and_measured_each(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=TWINS, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=1)
+    proven = sorted((c.spec, c.runner, c.mode) for e in made.entries if e.kind == "prove" for c in e.cells)
+    ways = [("tf", "xla"), ("torch", "compile"), ("torch", "eager")]
+    assert proven == [(f"tiny/{case}", *way) for case in ("other", "short") for way in ways]
+    measured = [c.spec for e in made.entries if e.kind == "measure" for c in e.cells if c.runner == "tf"]
+    assert sorted(measured) == ["tiny/long", "tiny/other", "tiny/short"]
+
+
+def test_a_process_proves_so_many_cells_and_no_more(tmp_path: Path) -> None:
+    cases = "".join(f"  c{i}: {{model: {{mlp: {{hidden: [{i + 1}]}}}}}}\n" for i in range(13))
+    spec = runs.SPEC.replace("model: {mlp: {hidden: [8]}}\n", "") + "cases:\n" + cases
+    made = runs.make(tmp_path, spec=spec, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=0)
+    sizes = [(e.runner, len(e.cells)) for e in made.entries]
+    assert sorted(sizes) == [("tf", 1), ("tf", 12), ("torch", 2), ("torch", 12), ("torch", 12)]
+    cells = [cell for e in made.entries for cell in e.cells]
+    assert len(set(cells)) == len(cells) == 39
+
+
+STAGES = (
+    runs.SPEC.replace("epochs: 2\n", "epochs: 1\n")
+    + """
+cases:
+  third: {starts_from: tiny/second}
+  second: {starts_from: tiny/first, inherits: [dense_1]}
+  first: {}
+  alone: {}
+"""
+)
+
+
+@pytest.mark.parametrize("process", ["runner", "cell"])
+def test_a_stage_comes_after_all_that_it_may_start_from(tmp_path: Path, process: str) -> None:
+    made = runs.make(
+        tmp_path, spec=STAGES, runners={"torch": ("eager",), "tf": ("xla", "graph")}, rounds=8, process=process
+    )
+    for number in range(1, 9):
+        order = [cell.spec for e in made.entries if e.round == number for cell in e.cells]
+        assert len(order) == 16
+        assert [set(order[:8]), set(order[8:12]), set(order[12:])] == [
+            {"tiny/first", "tiny/alone"}, {"tiny/second"}, {"tiny/third"}
+        ]  # fmt: skip
+    rounds = [[e.runner for e in made.entries if e.round == number] for number in range(1, 9)]
+    assert len({tuple(order) for order in rounds}) > 1
+
+
+def test_the_first_runner_in_its_first_mode_gives_its_weights_to_the_stages_after_it(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=STAGES, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=2)
+    giving = [(e.round, c.spec, c.runner, c.mode) for e in made.entries for c in e.cells if made.gives(e, c)]
+    assert sorted(giving) == [
+        (number, f"tiny/{case}", "torch", "eager") for number in (1, 2) for case in ("first", "second")
+    ]
+    entry, cell = made.donor("tiny/first", 2) or pytest.fail("no donor")
+    assert (entry.round, cell.round, cell.spec, cell.runner, cell.mode) == (2, 2, "tiny/first", "torch", "eager")
+
+
+def test_where_nothing_is_measured_no_stage_needs_another(tmp_path: Path) -> None:
+    alone = STAGES.replace("tiny/first", "elsewhere")
+    with pytest.raises(SpecError, match="elsewhere"):
+        runs.make(tmp_path / "measured", spec=alone)
+    made = runs.make(tmp_path / "proven", spec=alone, rounds=0)
+    assert {e.kind for e in made.entries} == {"prove"}
+
+
+def test_tuned_inference_ends_each_round_in_the_first_mode_of_every_runner(tmp_path: Path) -> None:
+    made = runs.make(
+        tmp_path, spec=STAGES, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=2, tunings=("batch:8",)
+    )
+    for number in (1, 2):
+        kinds = [e.kind for e in made.entries if e.round == number]
+        assert kinds == ["measure"] * kinds.count("measure") + ["tune"] * 8
+        cells = [e.cells for e in made.entries if e.round == number and e.kind == "tune"]
+        assert {len(each) for each in cells} == {1}
+        assert {(c.spec[5:], c.runner, c.mode) for (c,) in cells} == {
+            (case, *way)
+            for case in ("first", "second", "third", "alone")
+            for way in (("torch", "eager"), ("tf", "xla"))
+        }
+    assert all(made.gives(*made.donor(spec.id, 1)) for spec in made.specs), "tuned over trained weights"
 
 
 def test_one_process_per_cell_where_the_profile_says_so(tmp_path: Path) -> None:
@@ -73,20 +165,6 @@ def test_a_name_takes_every_case_and_a_path_takes_ones_own(tmp_path: Path) -> No
         data.describe,
     )
     assert [spec.id for spec in chosen] == ["mnist-mlp-128/tensorflow-recipe", "mnist-mlp-128/pytorch-recipe", "tiny"]
-
-
-def test_benchmarks_whose_data_cannot_be_had_are_left_out_with_a_note() -> None:
-    specs = plan.choose(("digits-mlp", "mnist-cnn"), BENCHMARKS / "specs", data.describe)
-
-    def fetch(name: str) -> None:
-        if name == "mnist":
-            raise DataError("no mirror answers")
-
-    kept, notes = plan.without_missing_data(specs, fetch)
-    assert [spec.id for spec in kept] == ["digits-mlp"]
-    assert "mnist" in notes[0]
-    assert "mnist-cnn" in notes[0]
-    assert "no mirror answers" in notes[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"entries": []}', "[]"])
