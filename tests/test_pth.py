@@ -1,0 +1,123 @@
+"""Files of ``torch.save`` without PyTorch: those it writes are read, and nothing in a hostile one is run."""
+
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from suite import pth
+from suite.errors import DataError
+
+
+class Runs:
+    def __reduce__(self):
+        return os.system, ("exit 3",)
+
+
+def archive(path, content, *, data=b"\0" * 16, packing=zipfile.ZIP_STORED, **entries):
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("any/data.pkl", content)
+        file.writestr("any/data/0", data)
+        for name, value in entries.items():
+            file.writestr(f"any/{name}", value)
+    return path
+
+
+def tensor(kind="FloatStorage", count=4, offset=0, shape=(2, 2), strides=(2, 1)):
+    """What ``torch.save`` writes of ``{"x": tensor}``, opcode by opcode: protocol 0, numbers as text."""
+
+    def numbers(values):
+        return b"(" + b"".join(b"I%d\n" % value for value in values) + b"t"
+
+    storage = b"(Vstorage\nctorch\n%s\nV0\nVcpu\nI%d\nt" % (kind.encode(), count)
+    made = b"ctorch._utils\n_rebuild_tensor_v2\n(%sQI%d\n%s%sI00\n)tR"
+    return b"\x80\x02}Vx\n" + made % (storage, offset, numbers(shape), numbers(strides)) + b"s."
+
+
+@pytest.mark.parametrize("content", [tensor(), tensor(strides=(1, 2)), tensor(shape=(3,), strides=(1,), offset=1)])
+def test_a_tensor_is_read_by_shape_strides_and_offset(tmp_path, content):
+    stored = np.arange(4, dtype="<f4")
+    found = pth.read(archive(tmp_path / "x.pth", content, data=stored.tobytes()))["x"]
+    expected = {tensor(): [[0, 1], [2, 3]], tensor(strides=(1, 2)): [[0, 2], [1, 3]]}.get(content, [1, 2, 3])
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tensor(count=5),
+        tensor(offset=1),
+        tensor(shape=(1 << 40,), strides=(0,)),
+        tensor(shape=(2, 2), strides=(1 << 40, 1)),
+        tensor(shape=(2, 2), strides=(-1, 1)),
+        tensor(shape=(2, 2), strides=(1,)),
+        tensor(kind="BFloat16Storage"),
+        pickle.dumps({"x": Runs()}),
+        pickle.dumps([1]),
+        b"\x80\x02}",
+        b"",
+    ],
+)
+def test_what_is_no_plain_tensor_is_refused_and_nothing_is_run(tmp_path, content, monkeypatch):
+    monkeypatch.setattr(os, "system", lambda _: pytest.fail("it was run"))
+    with pytest.raises(DataError, match=r"x\.pth: holds no plain tensors"):
+        pth.read(archive(tmp_path / "x.pth", content))
+
+
+def test_a_packed_entry_is_refused_before_it_grows(tmp_path):
+    with pytest.raises(DataError, match="packed or too large"):
+        pth.read(archive(tmp_path / "x.pth", tensor(), packing=zipfile.ZIP_DEFLATED))
+
+
+def test_numbers_in_the_other_byte_order_are_refused(tmp_path):
+    with pytest.raises(DataError, match="big-endian"):
+        pth.read(archive(tmp_path / "x.pth", tensor(), byteorder=b"big"))
+
+
+def test_a_value_that_is_no_tensor_is_named(tmp_path):
+    with pytest.raises(DataError, match="'epoch' is no tensor"):
+        pth.read(archive(tmp_path / "x.pth", pickle.dumps({"epoch": 3}, protocol=2)))
+
+
+@pytest.mark.torch
+def test_what_torch_saves_is_what_is_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).double()
+    base = torch.arange(24.0).reshape(2, 3, 4)
+    saved = {
+        **model.state_dict(),
+        "channels_last": base.reshape(1, 2, 3, 4).to(memory_format=torch.channels_last),
+        "part": base[1, 1:, ::2],
+        "same": base,
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "half": torch.ones(3).half(),
+        "whole": torch.arange(3),
+        "truth": torch.tensor([True, False]),
+        "none": torch.empty(0, 2),
+    }
+    torch.save(saved, tmp_path / "x.pth")
+    found = pth.read(tmp_path / "x.pth")
+    assert found.keys() == saved.keys()
+    for name, value in saved.items():
+        expected = value.detach().numpy()
+        np.testing.assert_array_equal(found[name], expected, strict=True)
+
+
+@pytest.mark.torch
+def test_a_file_of_pytorch_before_its_zips_says_how_to_save_it_again(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"x": torch.ones(2)}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(DataError, match="is no zip") as error:
+        pth.read(tmp_path / "x.pth")
+    assert "torch.save(torch.load(" in error.value.way_out
+
+
+@pytest.mark.torch
+def test_a_whole_model_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
+    with pytest.raises(DataError, match="no plain tensor"):
+        pth.read(tmp_path / "x.pth")
