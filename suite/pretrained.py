@@ -129,7 +129,7 @@ def _tensors(blocks: tuple[int, ...]) -> dict[str, str]:
 def imported(path: Path) -> Weights:
     """Canonical weights from a user's file of torchvision's: ``.safetensors``, or ``.pth`` as ``torch.save`` writes it.
 
-    Half precision becomes float32.  Nothing in the file is run.  Raises DataError with the file's name and what is wrong.
+    Half precision becomes float32.  Nothing in the file is run.  Raises DataError with its name and what is wrong.
     """
     try:
         weights = canonical(_read_safetensors(path) if path.suffix == ".safetensors" else pth.read(path))
