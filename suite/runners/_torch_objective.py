@@ -45,9 +45,8 @@ def criterion(spec: Spec) -> nn.Module:
 def optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor]) -> torch.optim.Optimizer:
     """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient."""
     groups: list[dict[str, Any]] = [{"params": kernels + others}]
-    if spec.l2:  # each group is a launch of its own
-        groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, {"params": others}]
-        groups = [group for group in groups if group["params"]]
+    if spec.l2 and kernels:  # each group is a launch of its own
+        groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, *([{"params": others}] if others else [])]
     match spec.optimizer:
         case Sgd(learning_rate=rate, momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=True)
