@@ -4,77 +4,60 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from suite import data, initial
-from suite.errors import DataError
+from suite import examples, initial
+from suite.evaluation import BATCH, evaluate, judged
+from suite.examples import Examples, Split
 from suite.meters.clock import quiet, settled, timed
 from suite.meters.gpu import OFF, Meter, device_bytes
 from suite.meters.memory import Phases
 from suite.plan import Profile
 from suite.result import Digests, Epoch, Latency, Memory, Scores, Throughput, Training
 from suite.runners.base import Array, Program, Runner, State, Weights
-from suite.scores import finite, score
+from suite.scores import finite
 from suite.spec import EarlyStopping, Spec
 from suite.trace import Trace
 
-EVALUATION_BATCH = 500
 WARMUP_STEPS = 8
 """Full steps of one warm-up call of training; the ragged one follows, as in an epoch."""
 WARMUP_QUERIES = 20
 """Queries per warm-up call of the mode: a query is short, while caches and clocks take milliseconds to settle."""
 MOST_PASSES = 10_000
 """Bound on samples where a pass takes next to no time."""
+NOTHING: Mapping[str, Array] = {}
 
 
-@dataclass(frozen=True)
-class Split:
-    """Images as a program takes them (n, h, w, c) in float32, targets and the classes they came from."""
-
-    images: Array
-    targets: Array
-    labels: Array
-
-
-@lru_cache(maxsize=2)
 def splits(spec_json: str) -> dict[str, Split]:
-    """The staged splits of a resolved spec: train, validation if it has one, test."""
-    spec = Spec.model_validate_json(spec_json)
-    arrays = data.load(spec.dataset)
-    if arrays.facts.digest != spec.data.digest:
-        raise DataError(f"{spec.dataset} is not the data set that the run was planned with", way_out="Make a new run.")
-    train, held_out = initial.split(spec)
-    chosen = {
-        "train": (arrays.train_images[train], arrays.train_labels[train]),
-        "validation": (arrays.train_images[held_out], arrays.train_labels[held_out]),
-        "test": (arrays.test_images, arrays.test_labels),
-    }
-    found = {}
-    for name, (pixels, labels) in chosen.items():
-        if len(pixels):
-            images = initial.images(spec, pixels)
-            found[name] = Split(images, initial.targets(spec, labels, images), np.asarray(labels))
-    return found
+    """The staged splits of a resolved spec, as the first epoch under seed 0 has them."""
+    held = examples.of(spec_json, 0)
+    return {name: held.split(name, first(name)) for name in held.names}
 
 
-def start(spec: Spec, seed: int) -> State:
-    """Where training begins: the spec's initial weights, nothing remembered."""
-    return State(initial.weights(spec, seed))
+def first(name: str) -> int | None:
+    """The epoch whose examples of a split are staged first: only training has epochs."""
+    return 0 if name == "train" else None
 
 
-def digests(spec: Spec, seed: int) -> Digests:
+def start(spec: Spec, seed: int, inherited: Mapping[str, Array] = NOTHING) -> State:
+    """Where training begins, nothing remembered: the spec's initial weights, or those that a stage takes over."""
+    weights = initial.weights(spec, seed)
+    taken = {name: inherited[name].astype(np.float64) for name in spec.inherited_names if name in inherited}
+    return State(weights | taken)
+
+
+def digests(spec: Spec, seed: int, inherited: Mapping[str, Array] = NOTHING) -> Digests:
     """What must be equal for two cells to have computed the same."""
     return Digests(
         spec=spec.digest,
         dataset=spec.data.digest,
-        weights=initial.fingerprint(initial.weights(spec, seed)),
+        weights=initial.fingerprint(start(spec, seed, inherited).weights),
         order=initial.fingerprint({"order": initial.order(seed, 0, spec.train_images)}),
     )
 
@@ -98,18 +81,23 @@ def measure(
     profile: Profile,
     import_bytes: int | None,
     meter: Meter = OFF,
+    inherited: Mapping[str, Array] = NOTHING,
+    keep: Callable[[Weights], None] | None = None,
 ) -> Measurement:
-    """Build ``spec`` and measure it as ``profile`` says.  Raises Unsupported, or whatever the framework raises."""
-    held = splits(spec.model_dump_json())
+    """Build ``spec`` and measure it as ``profile`` says, from its start with what it has ``inherited``.
+
+    ``keep`` is given the final weights.  Raises Unsupported, or whatever the framework raises.
+    """
+    held = examples.of(spec.model_dump_json(), seed)
     calls = runner.warmup[mode]
     meter.begin()
     runner.allocator_peak()  # forgets that of the cell before
     phases = Phases()
     cache = compile_cache(kept=mode in runner.cached)
     build_ns, program = timed(runner.build, spec, mode, "float32")
-    for name, split in held.items():
-        program.stage(name, split.images, split.targets)
-    begin = start(spec, seed)
+    for name in held.names:
+        stage(program, held, name, first(name))
+    begin = start(spec, seed, inherited)
     program.load(begin)
     first_ns, _ = timed(program.train, initial.order(seed, 0, spec.train_images)[: spec.batch_size])
     build_bytes = phases.end()
@@ -117,14 +105,18 @@ def measure(
     order = warmup_order(spec, seed)
     warmup = tuple(timed(program.train, order)[0] for _ in range(calls))
     for name in watched(held):
-        program.predict(name, EVALUATION_BATCH)  # compiled here, not in the midst of training's energy
+        program.predict(name, BATCH)  # compiled here, not in the midst of training's energy
     program.load(begin)
     with settled():
         with meter.span("training", spec.batch_size) as span:
             epochs, stopped, best = train(program, spec, seed, held, profile.epochs)
             span.images = sum(epoch.images for epoch in epochs)
         weights = program.state().weights
-        final = {name: evaluate(program, spec, name, split, weights) for name, split in held.items()}
+        if keep:
+            keep(weights)
+        if held.renewed and held.learnt == "train":
+            stage(program, held, "train", None)
+        final, assessment = judged(program, spec, held, weights)
         training = Training(
             first_step_ns=build_ns + first_ns,
             compile_cache=cache,
@@ -136,8 +128,9 @@ def measure(
             validation=final.get("validation"),
             test=final["test"],
             weights=initial.fingerprint(weights),
+            assessment=assessment,
         )
-        images = held["test"].images
+        images = held.split("test").images
         latency = tuple(
             latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls, meter)
             for size in profile.latency_batches
@@ -159,6 +152,12 @@ def measure(
     return Measurement(latency, throughput, training, memory, trace)
 
 
+def stage(program: Program, held: Examples, name: str, epoch: int | None) -> None:
+    """Make a split resident; the core's own copy of it is gone when this returns."""
+    split = held.split(name, epoch)
+    program.stage(name, split.images, split.targets)
+
+
 def warmup_order(spec: Spec, seed: int) -> NDArray[np.int32]:
     """A short epoch with every batch size of a full one."""
     order = initial.order(seed, 0, spec.train_images)
@@ -167,21 +166,24 @@ def warmup_order(spec: Spec, seed: int) -> NDArray[np.int32]:
 
 
 def train(
-    program: Program, spec: Spec, seed: int, held: dict[str, Split], cap: int | None
+    program: Program, spec: Spec, seed: int, held: Examples, cap: int | None
 ) -> tuple[list[Epoch], bool, int | None]:
     """Train from the loaded state to the end of the schedule, its cap or early stopping, and time every epoch.
 
+    The first epoch's examples are staged; where each epoch has its own they are made, and staged, between the epochs.
     Returns the epochs, whether training stopped early, and the best epoch (from 1) if early stopping watches one.
     """
     watch = Watch(spec.early_stopping) if spec.early_stopping else None
     epochs: list[Epoch] = []
     kept: State | None = None
     for number in range(min(spec.epochs, cap or spec.epochs)):
+        if number and held.renewed:
+            stage(program, held, "train", number)
         order = initial.order(seed, number, spec.train_images)
         with quiet():
             seconds, loss = timed(program.train, order)
         weights = program.state().weights if spec.l2 else {}
-        scores = {name: evaluate(program, spec, name, held[name], weights) for name in watched(held)}
+        scores = {name: evaluate(program, spec, held, name, weights) for name in watched(held)}
         epochs.append(
             Epoch(
                 seconds_ns=seconds,
@@ -200,9 +202,9 @@ def train(
     return epochs, bool(watch and watch.over), watch.best_epoch if watch else None
 
 
-def watched(held: dict[str, Split]) -> list[str]:
+def watched(held: Examples) -> list[str]:
     """The splits that are evaluated after every epoch."""
-    return [name for name in ("validation", "test") if name in held]
+    return [name for name in ("validation", "test") if name in held.names]
 
 
 class Watch:
@@ -228,11 +230,6 @@ class Watch:
     def over(self) -> bool:
         """Whether patience has run out."""
         return self._epoch - (self.best_epoch or 0) >= self.rule.patience
-
-
-def evaluate(program: Program, spec: Spec, name: str, split: Split, weights: Weights) -> Scores:
-    """Scores of a staged split."""
-    return score(spec, program.predict(name, EVALUATION_BATCH), split.targets, split.labels, weights)
 
 
 def latencies(

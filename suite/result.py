@@ -131,6 +131,7 @@ class Scores(Frozen):
     loss: float | None
     penalty: float | None
     accuracy: float | None
+    images: Count | None = Field(None, description="how many, drawn once for all, stand for the split; null: all of it")
 
 
 class Epoch(Frozen):

@@ -47,8 +47,11 @@ def watched() -> Iterator[dict[str, set[str]]]:
         threading.setprofile(None)  # type: ignore[arg-type]  # what the documentation says, if not the stubs
 
 
-STATED = {"spec.py", "layers.py", "errors.py"}
-"""What a runner may ask of a spec while it builds; building is no sample."""
+STATED = {
+    "build": {"spec.py", "layers.py", "kinds.py", "shapes.py", "errors.py"},
+    "train": {"spec.py"},
+}
+"""What a runner may ask of a spec: all while it builds, which is no sample; before its steps, their learning rates."""
 
 
 def strangers(seen: dict[str, set[str]], *own: str) -> dict[str, set[str]]:
@@ -57,6 +60,6 @@ def strangers(seen: dict[str, set[str]], *own: str) -> dict[str, set[str]]:
     Raises AssertionError if the watch saw no measurement at all.
     """
     assert {"build", "train", "predict", "infer"} <= seen.keys()
-    allowed = {call: STATED if call == "build" else set() for call in seen}
+    allowed = {call: STATED.get(call, set()) for call in seen}
     found = {call: {f for f in files if not f.startswith(own)} - allowed[call] for call, files in seen.items()}
     return {call: files for call, files in found.items() if files}

@@ -34,7 +34,7 @@ def test_only_the_null_runner_runs_while_it_is_timed(tiny: Spec) -> None:
 
 
 def test_only_the_reference_runs_while_it_is_timed(tiny: Spec) -> None:
-    own = "runners/reference.py", "reference/", "layers.py"  # it reads the spec's layers anew at every step
+    own = "runners/reference.py", "reference/", "layers.py", "shapes.py"  # it reads the layers anew at every step
     assert not strangers(reference.Runner("cpu", THREADS, 0), tiny, "numpy", *own)
 
 
@@ -91,7 +91,7 @@ def framework(token: str, device: base.Device) -> Runner:
 def test_only_the_torch_runner_runs_while_it_is_timed(tiny: Spec, device: base.Device) -> None:
     pytest.importorskip("torch")
     runner = framework("torch", device)
-    assert not strangers(runner, tiny, "eager", "runners/torch.py")
+    assert not strangers(runner, tiny, "eager", "runners/torch.py", "runners/_torch_")
 
 
 @pytest.mark.tf
@@ -100,4 +100,4 @@ def test_only_the_torch_runner_runs_while_it_is_timed(tiny: Spec, device: base.D
 def test_only_the_tf_runner_runs_while_it_is_timed(tiny: Spec, mode: str, device: base.Device) -> None:
     pytest.importorskip("tensorflow")
     runner = framework("tf", device)
-    assert not strangers(runner, tiny, mode, "runners/tf.py")
+    assert not strangers(runner, tiny, mode, "runners/tf.py", "runners/_tf_")

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from suite import data, initial, measure
-from suite.errors import DataError
-from suite.measure import Measurement, Split, Watch, train
+from suite import data, examples, initial, measure
+from suite.measure import Measurement, Watch, train
 from suite.meters import gpu
 from suite.recipe import EarlyStopping
 from suite.result import Scores
@@ -89,18 +87,6 @@ def test_splits_hold_every_image_once(read: Callable[[str], Spec]) -> None:
     assert sorted(map(bytes, both.round().astype(np.uint8))) == sorted(map(bytes, arrays.train_images))
     assert held["test"].labels.tolist() == held["test"].targets.tolist() == arrays.test_labels.tolist()
     assert measure.splits(read(runs.SPEC).model_dump_json()).keys() == {"train", "test"}
-
-
-def test_data_that_changed_since_the_plan_are_refused(
-    read: Callable[[str], Spec], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = read(runs.SPEC)
-    arrays = data.load("digits")
-    changed = replace(arrays, facts=arrays.facts.model_copy(update={"digest": "sha256:other"}))
-    monkeypatch.setattr(data, "load", lambda _: changed)
-    measure.splits.cache_clear()
-    with pytest.raises(DataError, match="not the data set that the run was planned with"):
-        measure.splits(spec.model_dump_json())
 
 
 def test_digests_change_with_what_they_are_of(read: Callable[[str], Spec]) -> None:
@@ -299,10 +285,9 @@ def test_the_best_epochs_weights_come_back_if_the_spec_says_so(
     )
     losses = iter([1.0, 0.5, 0.6, 0.7])
     answers = {"validation": lambda: scores(next(losses)), "test": lambda: scores(0.0)}
-    monkeypatch.setattr(measure, "evaluate", lambda program, spec, name, split, weights: answers[name]())
+    monkeypatch.setattr(measure, "evaluate", lambda program, spec, held, name, weights: answers[name]())
     program = Counting(spec)
-    nothing = Split(np.zeros(0), np.zeros(0), np.zeros(0))
-    epochs, stopped, best = train(program, spec, 0, {"validation": nothing, "test": nothing}, None)
+    epochs, stopped, best = train(program, spec, 0, examples.of(spec.model_dump_json(), 0), None)
     assert (len(epochs), stopped, best) == (4, True, 2)
     assert program.state().step == steps
 
@@ -332,3 +317,52 @@ def test_the_compilers_cache_is_none_then_cold_then_warm(tmp_path: Path, monkeyp
     (tmp_path / "cache" / "a" / "b").mkdir(parents=True)
     assert measure.compile_cache(kept=True) == "warm"
     assert measure.compile_cache(kept=False) == "none"
+
+
+AUGMENTED = runs.SPEC.replace("epochs: 2", "epochs: 3") + "augmentation: {crop: 1, flip: true}\n"
+
+
+def test_where_each_epoch_has_its_own_images_they_are_staged_between_the_epochs(read: Callable[[str], Spec]) -> None:
+    """Judged are the images as they are; with another seed they are others."""
+
+    class Staging(Recorder):
+        def stage(self, split: str, images: Any, targets: Any) -> None:
+            self.asked.append(("stage", (split, initial.fingerprint({"": images}))))
+            super().stage(split, images, targets)
+
+    staged: dict[int, list[str]] = {}
+    spec = read(AUGMENTED)
+    for seed in (0, 1):
+        program = Staging(spec)
+        runner = Recording("cpu", THREADS, 0)
+        runner.build = lambda *_, program=program: program  # type: ignore[method-assign, misc]
+        measure.measure(runner, spec, "null", seed, runs.profile(epochs=None), None)
+        kinds = [kind for kind, _ in program.asked]
+        begin = kinds.index("train", kinds.index("predict"))
+        assert kinds[begin:][:10] == ["train", "predict", "stage"] * 2 + ["train", "predict", "stage", "predict"]
+        staged[seed] = [
+            print_ for kind, (split, print_) in (a for a in program.asked if a[0] == "stage") if split == "train"
+        ]
+        held = examples.of(spec.model_dump_json(), seed)
+        expected = [held.split("train", epoch).images for epoch in (0, 1, 2, None)]
+        assert staged[seed] == [initial.fingerprint({"": images}) for images in expected]
+    assert len({*staged[0], *staged[1]}) == 7
+
+
+def test_a_stage_begins_with_what_it_inherits_and_the_rest_afresh(read: Callable[[str], Spec]) -> None:
+    spec = read(STATEFUL + "starts_from: other\ninherits: [dense_1, batch_norm_1]\n")
+    given = {name: np.full(t.shape, 0.25, np.float32) for name, t in spec.tensors.items()}
+    own, begin = initial.weights(spec, 0), measure.start(spec, 0, given)
+    assert {n for n in own if not (begin.weights[n] == own[n]).all()} == spec.inherited_names
+    assert all((begin.weights[n] == 0.25).all() for n in spec.inherited_names)
+    assert {value.dtype for value in begin.weights.values()} == {np.dtype(np.float64)}
+    digests = measure.digests(spec, 0, given)
+    assert digests.weights == initial.fingerprint(begin.weights) != measure.digests(spec, 0).weights
+    kept: list[Any] = []
+    frozen = spec.replace(frozen=("dense_1",))
+    taken = measure.measure(
+        reference.Runner("cpu", THREADS, 0), frozen, "numpy", 0, runs.profile(), None, inherited=given, keep=kept.append
+    )
+    assert (kept[0]["dense_1/kernel"] == 0.25).all()
+    assert not (kept[0]["batch_norm_1/gamma"] == 0.25).all()
+    assert taken.training.weights == initial.fingerprint(kept[0])

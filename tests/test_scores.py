@@ -9,11 +9,17 @@ from sklearn.metrics import accuracy_score, log_loss
 from suite import initial
 from suite.result import Scores
 from suite.runners.base import Array
-from suite.scores import finite, penalty, score
+from suite.scores import finite, penalty
+from suite.scores import score as score_parts
 from suite.spec import Spec
 
 MakeSpec = Callable[..., Spec]
 NO_WEIGHTS: dict[str, Array] = {}
+
+
+def score(spec: Spec, outputs: Array, targets: Array, labels: Array, weights: dict[str, Array]) -> Scores:
+    """Of a split in one part."""
+    return score_parts(spec, [(outputs, targets, labels)], weights)
 
 
 def test_two_images_by_hand(make_spec: MakeSpec) -> None:
@@ -83,3 +89,44 @@ def test_the_penalty_is_l2_times_the_squares_of_kernels_alone(make_spec: MakeSpe
 
 def test_finite_values_stay_as_they_are() -> None:
     assert (finite(1.5), finite(float("nan")), finite(float("inf"))) == (1.5, None, None)
+
+
+def test_a_split_in_parts_scores_as_it_does_whole(make_spec: MakeSpec) -> None:
+    random = np.random.default_rng(0)
+    outputs, labels = random.normal(size=(50, 10)).astype(np.float32), random.integers(0, 10, 50).astype(np.int32)
+    cuts = [slice(0, 7), slice(7, 49), slice(49, 50)]
+    whole = score(make_spec(), outputs, labels, labels, NO_WEIGHTS)
+    parts = score_parts(make_spec(), ((outputs[c], labels[c], labels[c]) for c in cuts), NO_WEIGHTS, 50)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-14)
+    assert (parts.accuracy, parts.images, whole.images) == (whole.accuracy, 50, None)
+    outputs[0, 0] = np.nan
+    spoilt = score_parts(make_spec(), ((outputs[c], labels[c], labels[c]) for c in cuts), NO_WEIGHTS)
+    assert (spoilt.loss, spoilt.accuracy) == (None, None)
+
+
+def test_the_class_of_a_detection_is_judged_by_its_logits_alone(make_spec: MakeSpec) -> None:
+    spec = make_spec(
+        target="boxes", loss="detection", task={"kind": "detection", "canvas": 8, "box_weight": 3.0},
+        model=[{"layer": "flatten"}, {"layer": "dense", "units": 14}],
+    )  # fmt: skip
+    outputs = np.zeros((2, 14))
+    outputs[0, 3], outputs[1, 4] = 50, 50
+    outputs[:, 10:] = 99, 0, 0, 0
+    targets = np.array([[3, 99, 0, 0, 2], [4, 99, 0, 0, 0]], np.float32)
+    found = score(spec, outputs, targets, np.array([3, 5]), NO_WEIGHTS)
+    assert found.accuracy == 0.5
+    assert found.loss == pytest.approx(3.0 * 4 / 8, rel=1e-12)
+
+
+def test_drawn_words_are_no_classes(make_spec: MakeSpec) -> None:
+    spec = make_spec().model_copy(update={"target": "first", "loss": "sigmoid_cross_entropy"})
+    targets = np.array([[1, 0], [1, 0]], np.float32)
+    found = score(spec, np.zeros((2, 2)), targets, np.array([0, 0]), NO_WEIGHTS)
+    assert (found.loss, found.accuracy) == (pytest.approx(np.log(2), rel=1e-12), None)
+
+
+def test_a_frozen_kernel_is_not_punished(make_spec: MakeSpec) -> None:
+    layers = [{"layer": "flatten"}, {"layer": "dense", "units": 2}, {"layer": "dense", "units": 10}]
+    spec = make_spec(model=layers, l2=0.5, frozen=["dense_1"])
+    weights = {"dense_1/kernel": np.full((64, 2), 7.0), "dense_2/kernel": np.full((2, 10), 2.0)}
+    assert penalty(spec, weights) == 0.5 * 20 * 4
