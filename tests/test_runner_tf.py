@@ -15,7 +15,8 @@ from suite import initial  # noqa: E402
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.runners import reference  # noqa: E402
 from suite.runners._tf_network import Network  # noqa: E402
-from suite.runners.base import State  # noqa: E402
+from suite.runners._tf_tuning import lite  # noqa: E402
+from suite.runners.base import State, Tuning  # noqa: E402
 from suite.spec import Spec  # noqa: E402
 
 pytestmark = pytest.mark.tf
@@ -214,3 +215,94 @@ def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: tf.Runner) -> None:
 def test_a_gpu_that_is_not_there_is_the_users_error_with_a_reason(on_cpu: tf.Runner) -> None:
     with pytest.raises(MachineError, match=on_cpu.devices()["cuda"]):
         tf.Runner("cuda", contract.THREADS, contract.SEED)
+
+
+def wide(**fields: object) -> dict[str, object]:
+    return contract.conv(3, use_bias=False) | {"filters": 16} | fields
+
+
+TUNED = contract.spec(
+    [
+        wide(padding=1),
+        {"layer": "batch_norm"},
+        {"layer": "relu"},
+        wide(stride=2, use_bias=True),
+        contract.pool("max_pool", 3, 2, 1),
+        contract.pool("average_pool", 2, 1, [1, 0]),
+        {"layer": "softmax"},
+        {"layer": "residual", "body": [contract.conv(1) | {"filters": 16}], "shortcut": []},
+        {"layer": "flatten"},
+        {"layer": "dense", "units": 3},
+    ]
+)
+CHANGES = {"channels_last": 1e-6, "channels_first": 1e-6, "bfloat16": 0.05, "int8_dynamic": 0.05, "int8_static": 0.1}
+"""How far, at most, each tuning may move outputs, relative to the largest."""
+
+
+@pytest.mark.parametrize("tuning", CHANGES)
+@every_mode
+def test_a_tuning_answers_nearly_as_the_program_does(on_cpu: tf.Runner, tuning: Tuning, mode: str) -> None:
+    """In float32, for batches of several sizes, over the weights that were held; a narrower type does change it."""
+    images, _ = contract.data(TUNED, "float32")
+    program = on_cpu.build(TUNED, mode, "float32")
+    program.load(contract.start(TUNED))
+    plain = program.infer(images)
+    query = program.tuned(tuning, images)
+    program.load(State({name: np.zeros(tensor.shape) for name, tensor in TUNED.tensors.items()}))
+    for size in (1, contract.IMAGES, 2):
+        found = query(images[:size])
+        assert found.dtype == np.float32
+        change = np.abs(found - plain[:size]).max() / np.abs(plain).max()
+        assert change <= CHANGES[tuning]
+        assert change > 1e-5 or tuning.startswith("channels")
+
+
+@every_mode
+def test_channels_first_is_what_convolutions_are_given(
+    on_cpu: tf.Runner, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, convolve = [], tf.tf.nn.conv2d
+    images, _ = contract.data(TUNED, "float32")
+    program = on_cpu.build(TUNED, mode, "float32")
+    program.load(contract.start(TUNED))
+    monkeypatch.setattr(tf.tf.nn, "conv2d", lambda x, *rest: seen.append((x.shape[1], rest[-1])) or convolve(x, *rest))
+    program.tuned("channels_first", images)
+    assert seen == [(2, "NCHW"), (16, "NCHW"), (16, "NCHW")]
+
+
+@every_mode
+def test_words_are_tuned_too(on_cpu: tf.Runner, mode: str) -> None:
+    spec = next(of for of in ALL.values() if of.input_dtype == "tokens" and len(of.graph) > 1)
+    tokens, _ = contract.data(spec, "float32")
+    program = on_cpu.build(spec, mode, "float32")
+    program.load(contract.start(spec))
+    plain = program.infer(tokens)
+    for tuning in ("bfloat16", "int8_dynamic", "int8_static"):
+        np.testing.assert_allclose(program.tuned(tuning, tokens)(tokens), plain, atol=0.05 * np.abs(plain).max())
+    with pytest.raises(Unsupported, match="no convolution"):
+        program.tuned("channels_first", tokens)
+
+
+@every_mode
+def test_what_tensorflow_refuses_is_unsupported_with_its_reason(
+    on_cpu: tf.Runner, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without oneDNN, whose convolutions alone know NCHW on a processor."""
+    real = tf.tf.nn.conv2d
+
+    def refusing(*arguments: object) -> object:
+        if arguments[-1] == "NCHW":
+            raise tf.tf.errors.UnimplementedError(None, None, "only NHWC on the CPU\nand more")
+        return real(*arguments)
+
+    images, _ = contract.data(TUNED, "float32")
+    program = on_cpu.build(TUNED, mode, "float32")
+    program.load(contract.start(TUNED))
+    monkeypatch.setattr(tf.tf.nn, "conv2d", refusing)
+    with pytest.raises(Unsupported, match=r"only NHWC on the CPU$"):
+        program.tuned("channels_first", images)
+
+
+def test_lite_stays_on_the_processor() -> None:
+    with pytest.raises(Unsupported, match="processor"):
+        lite(TUNED, {}, "int8_static", np.zeros(1), cuda=True)

@@ -31,19 +31,40 @@ from suite.layers import (
 from suite.runners._tf_core import Function, Tensor, tf
 from suite.spec import Spec
 
+Sides = list[tuple[int, int]]
 ACTIVATIONS = {"relu": tf.nn.relu, "tanh": tf.tanh, "sigmoid": tf.sigmoid, "softmax": tf.nn.softmax}
 
 
 class Network:
-    """Variables by canonical name, and the forward pass over them."""
+    """Variables by canonical name, and the forward pass over them; images are NHWC."""
+
+    layout = "NHWC"
 
     def __init__(self, spec: Spec, dtype: Any, seed: int) -> None:
         self._graph, self._seed = spec.graph, seed
         self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
+        self._padding = self._paddings()
         self.variables = {
             name: tf.Variable(tf.zeros(tensor.shape, dtype), trainable=name in spec.trainable)
             for name, tensor in spec.tensors.items()
         }
+
+    def twin(self, kind: type[Network], dtype: Any) -> Network:
+        """Another network of this one's values as they are now, in ``dtype`` but for those of batch norms."""
+        other = kind.__new__(kind)
+        other._graph, other._seed, other._frozen = self._graph, self._seed, self._frozen
+        other._padding = other._paddings()
+        norms = {t.name for node in walk(self._graph) if isinstance(node.layer, BatchNorm) for t in node.tensors}
+        other.variables = {
+            name: tf.Variable(tf.cast(variable, tf.float32 if name in norms else dtype), trainable=False)
+            for name, variable in self.variables.items()
+        }
+        return other
+
+    def _paddings(self) -> dict[str, str | Sides]:
+        """Of each layer with windows; found once, for eager operations would ask each time."""
+        windowed = Conv2D | MaxPool | AveragePool
+        return {n.name: _padding(n, n.layer, self.layout) for n in walk(self._graph) if isinstance(n.layer, windowed)}
 
     def evaluate(self, images: Tensor) -> Tensor:
         """Outputs with running statistics and without dropout."""
@@ -61,7 +82,7 @@ class Network:
             match node.layer:
                 case BatchNorm() as layer:
                     still = step is None or node.name in self._frozen
-                    x = _normalise(node, layer, x, held, None if still else statistics)
+                    x = self._normalise(node, layer, x, held, None if still else statistics)
                 case Dropout(rate=rate):
                     if rate and step is not None:
                         stream = tf.constant(self._seed << 32 | zlib.crc32(node.name.encode()), tf.int64)
@@ -72,40 +93,53 @@ class Network:
                 case Concat():
                     x = tf.concat([self._run(branch, x, step, statistics) for branch in node.branches], -1)
                 case _:
-                    x = _stateless(node, x, held)
+                    x = self._stateless(node, x, held)
         return x
 
+    def _stateless(self, node: Node, x: Tensor, held: list[Tensor]) -> Tensor:
+        """A layer that computes the same in training and in evaluation."""
+        match node.layer:
+            case Flatten():
+                return tf.reshape(x, (-1, *node.output))
+            case Dense():
+                y = tf.matmul(x, held[0])
+                return tf.nn.bias_add(y, held[1]) if len(held) == 2 else y
+            case Conv2D(stride=stride):
+                y = tf.nn.conv2d(x, held[0], stride, self._padding[node.name], self.layout)
+                return tf.nn.bias_add(y, held[1], self.layout) if len(held) == 2 else y
+            case MaxPool() | AveragePool() as layer:
+                return self._pool(node, layer, x)
+            case GlobalAveragePool():
+                return tf.reduce_mean(x, (1, 2))
+            case Activation(layer=name):
+                return ACTIVATIONS[name](x)
+            case Embedding() | SampledScores() as layer:
+                return _look_up(layer, x, held)
+            case layer:
+                raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
 
-def _stateless(node: Node, x: Tensor, held: list[Tensor]) -> Tensor:
-    """A layer that computes the same in training and in evaluation."""
-    match node.layer:
-        case Flatten():
-            return tf.reshape(x, (-1, *node.output))
-        case Dense():
-            return _biased(tf.matmul(x, held[0]), held)
-        case Conv2D(kernel=kernel, stride=stride):
-            return _biased(tf.nn.conv2d(x, held[0], stride, _padding(node, kernel, stride)), held)
-        case MaxPool() | AveragePool() as layer:
-            return _pool(node, layer, x)
-        case GlobalAveragePool():
-            return tf.reduce_mean(x, (1, 2))
-        case Activation(layer=name):
-            return ACTIVATIONS[name](x)
-        case Embedding() | SampledScores() as layer:
-            return _look_up(layer, x, held)
-        case layer:
-            raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
+    def _pool(self, node: Node, layer: MaxPool | AveragePool, x: Tensor) -> Tensor:
+        """Natively where TensorFlow knows the padding by name, for of other padding it counts every value."""
+        largest, padding = isinstance(layer, MaxPool), self._padding[node.name]
+        pool: Function = tf.nn.max_pool2d if largest else tf.nn.avg_pool2d
+        if isinstance(padding, str):
+            return pool(x, layer.window, layer.strides, padding, self.layout)
+        padded = tf.pad(x, padding, constant_values=x.dtype.min if largest else 0)
+        pooled = pool(padded, layer.window, layer.strides, "VALID", self.layout)
+        return pooled if largest else pooled * _share(node, layer, self.layout).astype(x.dtype.as_numpy_dtype)
 
-
-def _pool(node: Node, layer: MaxPool | AveragePool, x: Tensor) -> Tensor:
-    """Natively where TensorFlow knows the padding by name, for of other padding it counts every value."""
-    size, stride, largest = layer.window, layer.strides, isinstance(layer, MaxPool)
-    pool: Function = tf.nn.max_pool2d if largest else tf.nn.avg_pool2d
-    padding = _padding(node, size, stride)
-    if isinstance(padding, str):
-        return pool(x, size, stride, padding)
-    pooled = pool(tf.pad(x, padding, constant_values=x.dtype.min if largest else 0), size, stride, "VALID")
-    return pooled if largest else pooled * _share(node, size, stride).astype(x.dtype.as_numpy_dtype)
+    def _normalise(
+        self, node: Node, layer: BatchNorm, x: Tensor, held: list[Tensor], statistics: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Normalisation by the batch, which then enters ``statistics``, or by the running ones where that is None."""
+        images = x if len(node.input) == 3 else tf.reshape(x, (-1, 1, 1, *node.input))
+        norm: Function = _plain_norm if x.dtype == tf.float64 else _fused_norm
+        y, mean, variance = norm(images, *held, layer.epsilon, statistics is not None)
+        if statistics is not None:
+            keep = x.dtype.as_numpy_dtype(layer.momentum)
+            for tensor, old, new in zip(node.tensors[2:], held[2:], (mean, variance), strict=True):
+                statistics[tensor.name] = keep * old + (1 - keep) * new
+        return y if len(node.input) == 3 else tf.reshape(y, (-1, *node.input))
 
 
 def _look_up(layer: Embedding | SampledScores, x: Tensor, held: list[Tensor]) -> Tensor:
@@ -116,54 +150,38 @@ def _look_up(layer: Embedding | SampledScores, x: Tensor, held: list[Tensor]) ->
     return tf.linalg.matvec(tf.gather(held[1], x[:, layer.context :]), hidden)
 
 
-def _padding(node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> str | list[tuple[int, int]]:
+def _padding(node: Node, layer: Conv2D | MaxPool | AveragePool, layout: str) -> str | Sides:
     """As TensorFlow takes it: by name where a name says the same, else (before, after) of each dimension."""
-    given = getattr(node.layer, "padding", Padding.VALID)
-    sides = _sides(node, kernel, stride, given)
+    sides = _sides(node, layer, layer.padding)
     named = (Padding.VALID, Padding.SAME)
-    known = (rule.upper() for rule in named if given is rule or _sides(node, kernel, stride, rule) == sides)
-    return next(known, [(0, 0), *sides, (0, 0)])
+    known = (rule.upper() for rule in named if layer.padding is rule or _sides(node, layer, rule) == sides)
+    return next(known, [(0, 0), *sides, (0, 0)] if layout == "NHWC" else [(0, 0), (0, 0), *sides])
 
 
-def _sides(
-    node: Node, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding | tuple[int, int]
-) -> list[tuple[int, int]]:
+def _sides(node: Node, layer: Conv2D | MaxPool | AveragePool, padding: Padding | tuple[int, int]) -> Sides:
     """(before, after) of rows and of columns."""
-    return [window(node.input[i], kernel[i], stride[i], padding_of(padding, i))[1:] for i in (0, 1)]
+    size, stride = (layer.kernel, layer.stride) if isinstance(layer, Conv2D) else (layer.window, layer.strides)
+    return [window(node.input[i], size[i], stride[i], padding_of(padding, i))[1:] for i in (0, 1)]
 
 
-def _share(node: Node, size: tuple[int, int], stride: tuple[int, int]) -> Any:
-    """By how much a mean over padded windows must grow to be one over what is not padding: (rows, columns, 1)."""
+def _share(node: Node, layer: MaxPool | AveragePool, layout: str) -> Any:
+    """By how much a mean over padded windows must grow to be one over what is not padding, for each position."""
     shares = []
-    for axis, (before, _) in enumerate(_sides(node, size, stride, getattr(node.layer, "padding", Padding.VALID))):
-        starts = np.arange(node.output[axis]) * stride[axis] - before
-        counted = np.minimum(starts + size[axis], node.input[axis]) - np.maximum(starts, 0)
-        shares.append(size[axis] / counted)
-    return np.multiply.outer(*shares)[..., None]
-
-
-def _biased(x: Tensor, held: list[Tensor]) -> Tensor:
-    return tf.nn.bias_add(x, held[1]) if len(held) == 2 else x
-
-
-def _normalise(
-    node: Node, layer: BatchNorm, x: Tensor, held: list[Tensor], statistics: dict[str, Tensor] | None
-) -> Tensor:
-    """Batch normalisation by the batch, which then enters ``statistics``, or by the running ones where that is None."""
-    images = x if len(node.input) == 3 else tf.reshape(x, (-1, 1, 1, *node.input))
-    norm: Function = _fused_norm if x.dtype == tf.float32 else _plain_norm
-    y, mean, variance = norm(images, *held, layer.epsilon, statistics is not None)
-    if statistics is not None:
-        keep = x.dtype.as_numpy_dtype(layer.momentum)
-        for tensor, old, new in zip(node.tensors[2:], held[2:], (mean, variance), strict=True):
-            statistics[tensor.name] = keep * old + (1 - keep) * new
-    return y if len(node.input) == 3 else tf.reshape(y, (-1, *node.input))
+    for axis, (before, _) in enumerate(_sides(node, layer, layer.padding)):
+        starts = np.arange(node.output[axis]) * layer.strides[axis] - before
+        counted = np.minimum(starts + layer.window[axis], node.input[axis]) - np.maximum(starts, 0)
+        shares.append(layer.window[axis] / counted)
+    share = np.multiply.outer(*shares)
+    return share[..., None] if layout == "NHWC" else share
 
 
 def _fused_norm(
     x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float, training: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, mean and unbiased variance of images (n, h, w, c): the fused operation, which float64 has not."""
+    """Outputs, mean and unbiased variance of images (n, h, w, c): the fused operation, which float64 has not.
+
+    Of images in bfloat16 all else is float32.
+    """
     running = ([], []) if training else (mean, variance)
     fused = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=gamma, offset=beta, mean=running[0], variance=running[1], epsilon=epsilon, is_training=training

@@ -5,17 +5,18 @@ The data are variables of the graph, filled once; a step is fed its indices, rat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suite.runners._tf_core import Tensor, tf, types
 from suite.runners._tf_trainer import Learner, dense
-from suite.runners.base import Array, Precision, Probe, State
+from suite.runners._tf_tuning import QUANTISED, lite, refusals, switched
+from suite.runners.base import Array, Precision, Probe, State, Tuning
 from suite.spec import Loss, Spec
 
 placeholder = tf.compat.v1.placeholder
@@ -185,6 +186,19 @@ class Program:
             named = {n: dense(g) for n, g in zip(self._learner.trainer.variables, gradients, strict=True)}
             seen = outputs, self._learner.network.evaluate(images), loss, named, statistics
         return _Look((images, targets), number, seen)
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
+        if tuning in QUANTISED:
+            return lite(self._spec, self.state().weights, tuning, calibration, "GPU" in self._device)
+        with refusals(), self._building():
+            images = placeholder(types(self._spec, np.float32)[0], (None, *self._spec.input_shape))
+            network, evaluate = switched(self._learner.network, self._spec, tuning)
+            outputs = evaluate(images)
+        with refusals():
+            self._session.run([variable.initializer for variable in network.variables.values()])
+            self._session.run(outputs, {images: calibration[:1]})
+        return lambda given: cast(Array, self._session.run(outputs, {images: given}))
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""

@@ -19,7 +19,8 @@ from suite.layers import AveragePool, Conv2D, MaxPool, walk
 from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf, types
 from suite.runners._tf_session import Program as SessionProgram
 from suite.runners._tf_trainer import Learner, dense
-from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Variant, Weights, gpu_uuid
+from suite.runners._tf_tuning import QUANTISED, lite, refusals, switched
+from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Variant, Weights, gpu_uuid
 from suite.spec import Spec
 
 
@@ -39,9 +40,9 @@ class Program:
         # compiles the step, and TensorFlow's graph loops over it.  Without them the whole epoch is 1.3 times faster.
         windowed = any(isinstance(node.layer, Conv2D | MaxPool | AveragePool) for node in walk(spec.graph))
         inner = mode == "xla" and windowed and "CPU" in device
-        once, loop = _compiler(mode, mode == "xla"), _compiler(mode, mode == "xla" and not inner)
-        self._infer, self._inspect = once(self._network.evaluate), once(self._look)
-        self._advance = once(self._take_step)
+        self._once, loop = _compiler(mode, mode == "xla"), _compiler(mode, mode == "xla" and not inner)
+        self._infer, self._inspect = self._once(self._network.evaluate), self._once(self._look)
+        self._advance = self._once(self._take_step)
         self._evaluate = self._infer if inner else self._network.evaluate
         self._body = self._advance if inner else self._take_step
         self._epoch = loop(self._eager_epoch if mode == "eager" else self._graph_epoch)
@@ -175,6 +176,23 @@ class Program:
         training_outputs, loss, gradients, statistics, outputs = seen
         named = dict(zip(self._trainer.variables, gradients, strict=True))
         return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(named), _arrays(statistics))
+
+    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
+        if tuning in QUANTISED:
+            return lite(self._spec, self.state().weights, tuning, calibration, "GPU" in self._device)
+        with tf.device(self._device):
+            answer = self._once(switched(self._network, self._spec, tuning)[1])
+        kind = types(self._spec, np.float32)[0]
+
+        def query(images: Array) -> Array:
+            with tf.device(self._device):
+                outputs: Array = answer(tf.constant(images, kind)).numpy()
+            return outputs
+
+        with refusals():
+            query(calibration[:1])
+        return query
 
     def _look(self, images: Tensor, targets: Tensor, step: Tensor) -> tuple[Any, ...]:
         training_outputs, loss, gradients, statistics = self._learner.differentiate(images, targets, step)

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import tensorflow as tf
 
-from suite.layers import window
+from suite.layers import Padding, window
 from suite.runners import _tf_network as network
 from suite.runners import _tf_trainer as trainer
 from suite.runners.base import Runner
@@ -44,15 +44,15 @@ def _cut(x: Any, bits: float) -> Any:
     return x + tf.stop_gradient(low - x)
 
 
-def _near_side(_m, x, kernel, stride, padding):
+def _near_side(_m, x, kernel, stride, padding, layout):
     if padding != "SAME":
-        return CONV2D(x, kernel, stride, padding)
-    sides = [window(x.shape[i + 1], kernel.shape[i], stride[i], padding.lower())[:0:-1] for i in (0, 1)]
+        return CONV2D(x, kernel, stride, padding, layout)
+    sides = [window(x.shape[i + 1], kernel.shape[i], stride[i], Padding(padding.lower()))[:0:-1] for i in (0, 1)]
     return CONV2D(x, kernel, stride, [(0, 0), *sides, (0, 0)])
 
 
-def _counting_pool(_m, x, size, stride, padding):
-    sides = [window(x.shape[i + 1], size[i], stride[i], padding.lower())[1:] for i in (0, 1)]
+def _counting_pool(_m, x, size, stride, padding, _layout):
+    sides = [window(x.shape[i + 1], size[i], stride[i], Padding(padding.lower()))[1:] for i in (0, 1)]
     return tf.nn.pool(tf.pad(x, [(0, 0), *sides, (0, 0)]), size, "AVG", stride, "VALID")
 
 
