@@ -1,4 +1,4 @@
-"""One trial: a fresh process that proves, or measures, the cells of one runner in one round.
+"""One trial: a fresh process that proves, measures or tunes the cells of one runner in one round.
 
     python -m suite.trial RUN_FOLDER ENTRY
 
@@ -7,25 +7,39 @@ Every cell ends as a result file, also one that fails: the others go on.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import traceback
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from suite import environment, identity, measure, plan, result
+import numpy as np
+
+from suite import environment, examples, heritage, identity, initial, measure, plan, result, weights
 from suite.errors import ResultError, RunError, SuiteError, Unsupported
-from suite.measure import Measurement
+from suite.heritage import Heritage, Orphaned
 from suite.meters.clock import timed
 from suite.meters.gpu import OFF, Meter, metering
 from suite.meters.memory import Phases
 from suite.plan import STOPPED, Entry, Plan, Profile
-from suite.result import Cause, Cell, Environment, Failed, Identity, Measured, Proof
+from suite.result import Cause, Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings
 from suite.runners import base
-from suite.runners.base import Runner, Variant
+from suite.runners.base import Array, Runner, State, Variant, Weights
 from suite.runners.reference import Runner as Reference
+from suite.scores import guessed
+from suite.spec import Spec, Target
+from suite.tune import tune
+
+TUNING_SPANS = 4
+"""How many of the profile's spans of throughput the samples of one tuning may take."""
+TUNING_FLOPS = 2e12
+"""Of one pass over the images that answers are compared on: some 20 s on two cores."""
+TUNING_OUTPUTS = 1 << 24
+TUNING_LEAST = 500
+"""Images, however much they cost: the standard error of an accuracy of 90 % is 1.3 points."""
 
 
 def main(folder: Path, entry_id: str) -> None:
@@ -68,20 +82,27 @@ class Trial:
             record = outcome.model_copy(update={"seconds": time.monotonic() - clock})
             result.write(self._folder / "results" / self._entry.file(cell), record)
 
-    def _outcome(self, cell: Cell, began: datetime) -> Measured | Proof | Failed:
+    def _outcome(self, cell: Cell, began: datetime) -> Record:
         common = self._plan.record(self._entry, cell, began)
         try:
             if reason := self._runner.missing(cell.mode):
                 raise Unsupported(reason)
-            taken = self._prove(cell) if self._entry.kind == "prove" else self._measure(cell)
-            known = common | {"environment": self._environment(), "digests": measure.digests(common["spec"], cell.seed)}
-            if isinstance(taken, Identity):
-                return Proof(**known, identity=taken)
-            numbers = {field.name: getattr(taken, field.name) for field in fields(taken)}
-            return Measured(**known, import_ns=self._import_ns, **numbers)
+            match self._entry.kind:
+                case "prove":
+                    found = self._prove(cell)
+                    return Proof(**common, **self._known(cell, heritage.NONE), identity=found)
+                case "measure":
+                    return self._measure(cell, common)
+                case "tune":
+                    return self._tune(cell, common)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
             traceback.print_exc()
             return Failed(**common, cause=cause(error), reason=reason_of(error), environment=self._environment())
+
+    def _known(self, cell: Cell, taken: Heritage) -> dict[str, Any]:
+        """What every outcome but a failure tells of where it ran and what it started from."""
+        spec = self._plan.spec(cell.spec)
+        return {"environment": self._environment(), "digests": measure.digests(spec, cell.seed, taken.weights)}
 
     def _prove(self, cell: Cell) -> Identity:
         def reference(variants: frozenset[Variant]) -> Reference:
@@ -92,10 +113,33 @@ class Trial:
         key = identity.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
         return identity.examine(spec, self._runner, reference, cell.mode, "float32", key=key)
 
-    def _measure(self, cell: Cell) -> Measurement:
+    def _measure(self, cell: Cell, common: dict[str, Any]) -> Measured:
         spec = self._plan.spec(cell.spec)
         profile = self._plan.profile
-        return measure.measure(self._runner, spec, cell.mode, cell.seed, profile, self._import_bytes, self._meter)
+        taken = heritage.of(self._folder, self._plan, cell)
+
+        def keep(final: Weights) -> None:
+            if self._plan.gives(self._entry, cell):
+                weights.write(heritage.file(self._folder, self._entry, cell), final)
+
+        numbers = measure.measure(
+            self._runner, spec, cell.mode, cell.seed, profile, self._import_bytes, self._meter, taken.weights, keep
+        )
+        told = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
+        known = self._known(cell, taken)
+        return Measured(**common, **known, import_ns=self._import_ns, parent=taken.parent, **told)
+
+    def _tune(self, cell: Cell, common: dict[str, Any]) -> Tunings:
+        """Over trained weights where there are any: an untrained network's answers are no answers."""
+        spec, profile = self._plan.spec(cell.spec), self._plan.profile
+        taken = heritage.of(self._folder, self._plan, cell)
+        begin = measure.start(spec, cell.seed, taken.weights)
+        held = heritage.trained(self._folder, self._plan, cell) or begin.weights
+        inputs, labels = tuning_examples(spec, cell.seed)
+        asked = profile.tunings, profile.latency_samples, TUNING_SPANS * profile.throughput_seconds
+        found = tune(self._runner, spec, cell.mode, State(held), inputs, labels, *asked)
+        print_ = initial.fingerprint(held)
+        return Tunings(**common, **self._known(cell, taken), weights=print_, tunings=found)
 
     def _environment(self) -> Environment:
         """The environment, with what the runner tells and the processor as it is by now."""
@@ -118,8 +162,20 @@ class Trial:
         return "flushed" if self._plan.profile.device == "cpu" else None
 
 
+def tuning_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
+    """The first images of the test split, over which answers are compared, and their classes if answers are classes."""
+    split = examples.of(spec.model_dump_json(), seed).split("test")
+    affordable = int(TUNING_FLOPS / max(1, spec.flops)), int(TUNING_OUTPUTS / max(1, math.prod(spec.graph[-1].output)))
+    count = max(TUNING_LEAST, min(affordable))
+    images, labels = split.images[:count], split.labels[:count]
+    classes = guessed(spec, np.zeros((1, *spec.graph[-1].output)))
+    return images, labels if classes is not None and spec.target is not Target.BOXES else None
+
+
 def cause(error: Exception) -> Cause:
     """Which kind of failure an exception is; frameworks have memory errors of their own names."""
+    if isinstance(error, Orphaned):
+        return error.cause
     if isinstance(error, Unsupported):
         return Cause.UNSUPPORTED
     name = type(error).__name__

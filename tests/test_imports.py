@@ -40,6 +40,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "examples": (*SPEC, "data", "data.*", "initial", "runners.base"),
     "assess": (*SPEC, "assessment", "runners.base"),
     "scores": (*SPEC, "reference.losses", "result", "runners.base"),
+    "heritage": (*SPEC, "files", "initial", "lineage", "plan", "result", "runners.base", "weights"),
     "evaluation": (*SPEC, "assess", "assessment", "examples", "result", "runners.base", "scores"),
     "weights": (*SPEC, "data", "data.*", "files", "initial", "runners.base"),
     "checkout": ("errors",),

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import environment, result, trial
+from suite import data, environment, result, trial
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, Unsupported
 from suite.meters import gpu
 from suite.plan import STOPPED, Entry, Plan
-from suite.result import Cause, Failed, Gpu, Measured, Proof, Verdict
+from suite.result import Cause, Failed, Gpu, Measured, Proof, Tunings, Verdict
 from suite.runners import base, null, reference
-from suite.spec import Spec
+from suite.spec import Spec, load
 from suite.trace import Metered, Unmetered
 from tests import nvml, runs
 
@@ -26,7 +26,7 @@ needs_compiler = pytest.mark.skipif(nvml.COMPILER is None, reason="the double of
 TWO = runs.SPEC.replace("model: {mlp: {hidden: [8]}}\n", "") + (
     "cases:\n  first: {model: {mlp: {hidden: [8]}}}\n  second: {model: {mlp: {hidden: [9]}}}\n"
 )
-Outcome = Measured | Proof | Failed
+Outcome = Measured | Proof | Tunings | Failed
 
 
 def entry_of(made: Plan, runner: str, round_: int) -> Entry:
@@ -148,8 +148,8 @@ def test_what_cannot_be_recorded_is_a_failure_of_its_cell_alone(
     """A runner that breaks its contract must not take the other cells with it."""
     digests = trial.measure.digests
 
-    def broken(spec: Spec, seed: int) -> Any:
-        return "no digests" if spec.case == "first" else digests(spec, seed)
+    def broken(spec: Spec, *more: Any) -> Any:
+        return "no digests" if spec.case == "first" else digests(spec, *more)
 
     monkeypatch.setattr(trial.measure, "digests", broken)
     made = runs.make(tmp_path, spec=TWO)
@@ -339,3 +339,51 @@ def test_the_framework_is_not_there_while_the_gpu_idles(
     assert isinstance(found, Measured)
     assert found.memory.allocator_bytes == 24
     assert found.environment.settings == {"tf32": "off"}
+
+
+TO_ITSELF = "target: input\nloss: mean_squared_error\n"
+TUNED = ("batch:8", "mode:numpy", "int8_dynamic")
+
+
+def test_tuned_inference_runs_over_the_weights_that_the_donor_trained(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, rounds=1, tunings=TUNED)
+    measuring = entry_of(made, "reference", 1)
+    tuning = next(entry for entry in made.entries if entry.kind == "tune")
+    (taken,) = outcomes(tmp_path, made, measuring).values()
+    assert isinstance(taken, Measured)
+    trial.main(tmp_path, tuning.id)
+    found = result.read(tmp_path / "results" / tuning.file(tuning.cells[0]))
+    assert isinstance(found, Tunings)
+    assert found.weights == taken.training.weights if taken.training else False
+    assert found.digests == taken.digests
+    ways = {way.tuning: way for way in found.tunings}
+    assert list(ways) == ["none", "batch:8", "int8_dynamic"]
+    assert [len(ways[name].samples_ns) for name in ("none", "batch:8")] == [3, 3]
+    assert ways["none"].accuracy == (taken.training.test.accuracy if taken.training else None)
+    assert ways["none"].images == 360
+    assert ways["int8_dynamic"].reason
+
+
+def test_without_a_donors_weights_tuned_inference_takes_the_initial_ones(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, rounds=1, tunings=TUNED)
+    tuning = next(entry for entry in made.entries if entry.kind == "tune")
+    trial.main(tmp_path, tuning.id)
+    found = result.read(tmp_path / "results" / tuning.file(tuning.cells[0]))
+    assert isinstance(found, Tunings)
+    assert found.weights == found.digests.weights
+
+
+def test_answers_are_compared_over_as_many_images_as_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = runs.make(tmp_path).specs[0]
+    images, labels = trial.tuning_examples(spec, 0)
+    assert (len(images), len(labels if labels is not None else ())) == (360, 360)
+    monkeypatch.setattr(trial, "TUNING_LEAST", 7)
+    monkeypatch.setattr(trial, "TUNING_FLOPS", 20.5 * spec.flops)
+    assert len(trial.tuning_examples(spec, 0)[0]) == 20
+    monkeypatch.setattr(trial, "TUNING_OUTPUTS", 110)
+    assert len(trial.tuning_examples(spec, 0)[0]) == 11
+    monkeypatch.setattr(trial, "TUNING_OUTPUTS", 10)
+    assert len(trial.tuning_examples(spec, 0)[0]) == 7
+    path = tmp_path / "whole.yaml"
+    path.write_text(runs.SPEC.replace("{mlp: {hidden: [8]}}", "[{layer: relu}]") + TO_ITSELF)
+    assert trial.tuning_examples(load(path, data.describe)[0], 0)[1] is None

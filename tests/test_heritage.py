@@ -1,0 +1,164 @@
+"""Stages, trial by trial, in one process: every framework takes over the same weights, or says why it cannot."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite import data, heritage, initial, plan, result, trial, weights
+from suite.data import store
+from suite.plan import Plan
+from suite.result import Cause, Failed, Measured, Parent
+from tests import runs
+
+STAGES = (
+    runs.SPEC.replace("epochs: 2\n", "epochs: 1\n")
+    + """
+cases:
+  grandchild: {starts_from: tiny/child, frozen: [dense_1]}
+  child: {starts_from: tiny/parent, inherits: [dense_1]}
+  parent: {}
+"""
+)
+
+
+def play(folder: Path, made: Plan, *specs: str) -> dict[tuple[str, str, int], result.Record]:
+    """Run the measuring entries in order, of ``specs`` alone if any are named; results by case, runner and round."""
+    found = {}
+    for entry in made.entries:
+        cases = {cell.spec.partition("/")[2] for cell in entry.cells}
+        if entry.kind == "measure" and (not specs or cases & {*specs}):
+            trial.main(folder, entry.id)
+            for cell in entry.cells:
+                case = cell.spec.partition("/")[2]
+                found[case, cell.runner, cell.round] = result.read(folder / "results" / entry.file(cell))
+    return found
+
+
+def test_a_stage_starts_where_its_parent_ended_in_the_same_round(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=STAGES)
+    found = play(tmp_path, made)
+    assert len(found) == 12
+    ends = {}
+    for number, seed in ((1, 0), (2, 1)):
+        parent, child, grandchild = (found[case, "reference", number] for case in ("parent", "child", "grandchild"))
+        assert isinstance(parent, Measured)
+        assert isinstance(child, Measured)
+        assert isinstance(grandchild, Measured)
+        assert parent.training
+        assert child.training
+        assert parent.parent is None
+        assert child.parent == Parent(
+            spec="tiny/parent", runner="reference", mode="numpy", weights=parent.training.weights, complete=True
+        )
+        assert grandchild.parent
+        assert grandchild.parent.weights == child.training.weights
+        entry, cell = made.donor("tiny/parent", number) or pytest.fail("no donor")
+        spec = made.spec("tiny/child")
+        left = weights.read(heritage.file(tmp_path, entry, cell), {n: t.shape for n, t in spec.tensors.items()})
+        start = initial.weights(spec, seed)
+        start |= {n: left[n].astype(np.float64) for n in ("dense_1/kernel", "dense_1/bias")}
+        assert child.digests.weights == initial.fingerprint(start)
+        assert grandchild.digests.weights not in (child.digests.weights, parent.digests.weights)
+        ends[number] = child.digests.weights
+    assert ends[1] != ends[2]
+    assert len(list((tmp_path / "weights").iterdir())) == 4, "the last stage gives to nobody"
+
+
+def test_the_instrument_needs_no_parent(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=STAGES, rounds=1)
+    entry = next(e for e in made.entries if e.runner == "null" and e.cells[0].spec == "tiny/child")
+    trial.main(tmp_path, entry.id)
+    found = result.read(tmp_path / "results" / entry.file(entry.cells[0]))
+    assert isinstance(found, Measured)
+    assert found.parent is None
+
+
+def test_without_its_parent_a_stage_fails_and_says_so(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=STAGES, rounds=1)
+    found = play(tmp_path, made, "child", "grandchild")
+    child, grandchild = (found[case, "reference", 1] for case in ("child", "grandchild"))
+    assert isinstance(child, Failed)
+    assert isinstance(grandchild, Failed)
+    assert child.cause is grandchild.cause is Cause.CRASHED
+    assert child.reason.startswith("tiny/parent by reference numpy, which this starts from, left no weights:")
+    assert grandchild.reason.startswith(
+        "tiny/child by reference numpy, which this starts from, failed: crashed: tiny/par"
+    )
+
+
+@pytest.mark.parametrize("cause", [Cause.UNSUPPORTED, Cause.OUT_OF_MEMORY])
+def test_a_failure_is_handed_down(tmp_path: Path, cause: Cause) -> None:
+    made = runs.make(tmp_path, spec=STAGES, rounds=1)
+    entry, cell = made.donor("tiny/parent", 1) or pytest.fail("no donor")
+    common = made.record(entry, cell, datetime.now(UTC))
+    result.write(tmp_path / "results" / entry.file(cell), Failed(**common, cause=cause, reason="no such layer"))
+    found = play(tmp_path, made, "child")["child", "reference", 1]
+    assert isinstance(found, Failed)
+    assert (found.cause, "no such layer" in found.reason) == (cause, True)
+
+
+@pytest.mark.parametrize("fault", ["other weights", "damaged", "gone"])
+def test_weights_that_are_not_those_of_the_parents_result_are_not_taken(tmp_path: Path, fault: str) -> None:
+    made = runs.make(tmp_path, spec=STAGES, rounds=1)
+    play(tmp_path, made, "parent")
+    entry, cell = made.donor("tiny/parent", 1) or pytest.fail("no donor")
+    path = heritage.file(tmp_path, entry, cell)
+    if fault == "other weights":
+        shapes = {n: t.shape for n, t in made.spec("tiny/parent").tensors.items()}
+        weights.write(path, {n: value + 1 for n, value in weights.read(path, shapes).items()})
+    elif fault == "damaged":
+        path.write_bytes(path.read_bytes()[:-4])
+    else:
+        path.unlink()
+    found = play(tmp_path, made, "child")["child", "reference", 1]
+    assert isinstance(found, Failed)
+    assert "left no weights" in found.reason
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_a_parent_that_diverged_gives_nothing(tmp_path: Path) -> None:
+    wild = STAGES.replace("parent: {}", "parent: {optimizer: {name: sgd, learning_rate: 1.0e+30}}")
+    made = runs.make(tmp_path, spec=wild, rounds=1)
+    found = play(tmp_path, made, "parent", "child")
+    child = found["child", "reference", 1]
+    assert isinstance(found["parent", "reference", 1], Measured)
+    assert isinstance(child, Failed)
+    assert "is not finite" in child.reason
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The digits and a place for imported weights beside them."""
+    data.fetch("digits")
+    real = data.load("digits")
+    monkeypatch.setattr(data, "load", lambda name: real)
+    monkeypatch.setattr(store, "root", lambda: tmp_path / "data")
+    return tmp_path / "data" / "weights" / "some.safetensors"
+
+
+def test_imported_weights_are_taken_as_planned_and_no_others(shelf: Path, tmp_path: Path) -> None:
+    spec = runs.SPEC + "starts_from: weights:some\ninherits: [dense_1]\n"
+    path = tmp_path / "tiny.yaml"
+    path.write_text(spec)
+    held = {
+        "dense_1/kernel": np.full((64, 8), 0.01, np.float32), "dense_1/bias": np.zeros(8, np.float32),
+        "head/kernel": np.zeros((8, 1000), np.float32),
+    }  # fmt: skip
+    weights.write(shelf, held)
+    specs = plan.load(path, data.describe)
+    imported = {"some": (initial.fingerprint(held), weights.shapes(shelf))}
+    made = plan.make(
+        runs.profile(rounds=1), specs, cores=1, machine="m", source="s", locks={}, imported=imported
+    )  # fmt: skip
+    (tmp_path / "plan.json").write_text(made.model_dump_json())
+    _, cell = made.donor("tiny", 1) or pytest.fail("no cell")
+    taken = heritage.of(tmp_path, made, cell)
+    assert taken.parent == Parent(
+        spec="weights:some", runner=None, mode=None, weights=imported["some"][0], complete=None
+    )
+    assert sorted(taken.weights) == ["dense_1/bias", "dense_1/kernel"]
+    weights.write(shelf, {**held, "dense_1/bias": np.ones(8, np.float32)})
+    with pytest.raises(heritage.Orphaned, match="cannot be taken"):
+        heritage.of(tmp_path, made, cell)
