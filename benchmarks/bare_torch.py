@@ -1,6 +1,7 @@
-"""Training of mnist-mlp-128 in PyTorch with nothing of the suite's around it: what its runner is measured against.
+"""Training in PyTorch with nothing of the suite's around it: what its runner is measured against.
 
-The same native steps as an expert's script has them: arrays resident, fused Adam, the loss kept on the device.
+The same native steps as an expert's script has them: arrays resident, a fused optimizer, the loss kept on the device.
+Which network is trained follows from the images: mnist-mlp-128's for 28 pixels, cifar-resnet50's for 32.
 """
 
 from __future__ import annotations
@@ -15,6 +16,44 @@ import torch
 import torch._dynamo
 from numpy.typing import NDArray
 from torch import nn
+from torchvision.models import resnet50
+
+Network = tuple[nn.Module, torch.optim.Optimizer]
+
+
+def perceptron() -> Network:
+    """784-128-10 and Adam, as in mnist-mlp-128/pytorch-recipe."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    return model, torch.optim.Adam(model.parameters(), 0.001, (0.9, 0.999), 1e-8, fused=True)
+
+
+class Cifar(nn.Module):  # type: ignore[misc]
+    """torchvision's ResNet-50 with a stem for small images (n, 32, 32, 3), which are channels_last as they lie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = resnet50(num_classes=10)
+        self.network.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.network.maxpool = nn.Identity()
+        self.network.fc = nn.Sequential(nn.Dropout(0.2), self.network.fc)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 10)."""
+        return self.network(x.permute(0, 3, 1, 2))
+
+
+def residual() -> Network:
+    """ResNet-50, momentum, and decay of the kernels, as in cifar-resnet50/cifar10."""
+    model = Cifar().to(memory_format=torch.channels_last)
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": 0.0005},
+        {"params": [p for p in parameters if p.dim() == 1]},
+    ]
+    return model, torch.optim.SGD(groups, 0.1, 0.9, fused=True)
+
+
+NETWORKS = {(28, 28, 1): perceptron, (32, 32, 3): residual}
 
 
 def epochs(
@@ -30,9 +69,8 @@ def epochs(
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     x, y = torch.tensor(images), torch.tensor(labels, dtype=torch.int64)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 128), nn.ReLU(), nn.Linear(128, 10))
+    model, optimizer = NETWORKS[images.shape[1:]]()
     criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), 0.001, (0.9, 0.999), 1e-8, fused=True)
     parameters = list(model.parameters())
 
     def differentiate(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
