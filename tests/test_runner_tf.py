@@ -32,6 +32,7 @@ def cases(under_xla: dict[str, Spec]) -> pytest.MarkDecorator:
 
 
 NARROW = {**contract.FACTS.model_dump(mode="json"), "classes": 2}
+TANH = {"layer": "tanh"}
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -215,6 +216,25 @@ def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: tf.Runner) -> None:
 def test_a_gpu_that_is_not_there_is_the_users_error_with_a_reason(on_cpu: tf.Runner) -> None:
     with pytest.raises(MachineError, match=on_cpu.devices()["cuda"]):
         tf.Runner("cuda", contract.THREADS, contract.SEED)
+
+
+@every_mode
+def test_a_batch_norm_between_convolution_and_tanh_is_not_fused_with_them(on_cpu: tf.Runner, mode: str) -> None:
+    """TensorFlow would, and then refuse to compute it."""
+    chain = [contract.conv(use_bias=False), {"layer": "batch_norm"}, {"layer": "dropout", "rate": 0.5}, TANH]
+    of = contract.spec(
+        [*chain, {"layer": "residual", "body": chain}, *contract.HEAD], frozen=["conv2d_1", "batch_norm_1"]
+    )
+    images, targets = contract.data(of, "float32")
+    program = on_cpu.build(of, mode, "float32")
+    expected = reference.Runner("cpu", contract.THREADS, 0).build(of, "numpy", "float64")
+    for each in (program, expected):
+        each.load(contract.start(of))
+    wanted = expected.infer(images.astype(np.float64))
+    np.testing.assert_allclose(program.infer(images), wanted, atol=1e-5)
+    np.testing.assert_allclose(program.probe(images, targets).outputs, wanted, atol=1e-5)
+    for tuning in ("channels_first", "bfloat16"):
+        np.testing.assert_allclose(program.tuned(tuning, images)(images), wanted, atol=0.05)
 
 
 def wide(**fields: object) -> dict[str, object]:

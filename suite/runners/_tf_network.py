@@ -43,6 +43,7 @@ class Network:
     def __init__(self, spec: Spec, dtype: Any, seed: int) -> None:
         self._graph, self._seed = spec.graph, seed
         self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
+        self._alone = _unfusable(spec.graph)
         self._padding = self._paddings()
         self.variables = {
             name: tf.Variable(tf.zeros(tensor.shape, dtype), trainable=name in spec.trainable)
@@ -52,7 +53,7 @@ class Network:
     def twin(self, kind: type[Network], dtype: Any) -> Network:
         """Another network of this one's values as they are now, in ``dtype`` but for those of batch norms."""
         other = kind.__new__(kind)
-        other._graph, other._seed, other._frozen = self._graph, self._seed, self._frozen
+        other._graph, other._seed, other._frozen, other._alone = self._graph, self._seed, self._frozen, self._alone
         other._padding = other._paddings()
         norms = {t.name for node in walk(self._graph) if isinstance(node.layer, BatchNorm) for t in node.tensors}
         other.variables = {
@@ -133,7 +134,9 @@ class Network:
     ) -> Tensor:
         """Normalisation by the batch, which then enters ``statistics``, or by the running ones where that is None."""
         images = x if len(node.input) == 3 else tf.reshape(x, (-1, 1, 1, *node.input))
-        norm: Function = _plain_norm if x.dtype == tf.float64 else _fused_norm
+        alone = statistics is None and node.name in self._alone
+        norm: Function = _plain_norm if x.dtype == tf.float64 or alone else _fused_norm
+        held = [tf.cast(values, x.dtype) for values in held] if alone else held
         y, mean, variance = norm(images, *held, layer.epsilon, statistics is not None)
         if statistics is not None:
             keep = x.dtype.as_numpy_dtype(layer.momentum)
@@ -148,6 +151,23 @@ def _look_up(layer: Embedding | SampledScores, x: Tensor, held: list[Tensor]) ->
         return tf.reduce_mean(tf.gather(held[0], x), 1)
     hidden = tf.reduce_mean(tf.gather(held[0], x[:, : layer.context]), 1)
     return tf.linalg.matvec(tf.gather(held[1], x[:, layer.context :]), hidden)
+
+
+def _unfusable(nodes: tuple[Node, ...]) -> frozenset[str]:
+    """Batch norms that must be elementary operations where nothing is trained.
+
+    TensorFlow 2.21 fuses a convolution without a bias, its batch norm and a tanh into an operation that then says
+    "Fusion is not implemented: [FusedBatchNorm,Tanh]".
+    """
+    there = [node for node in nodes if not isinstance(node.layer, Dropout)]
+    found = {
+        norm.name
+        for before, norm, after in zip(there, there[1:], there[2:], strict=False)
+        if isinstance(before.layer, Conv2D) and not before.layer.use_bias
+        if isinstance(norm.layer, BatchNorm) and after.layer.layer == "tanh"
+    }
+    branches = (branch for node in nodes for branch in (node.body, node.shortcut, *node.branches))
+    return frozenset(found).union(*map(_unfusable, branches))
 
 
 def _padding(node: Node, layer: Conv2D | MaxPool | AveragePool, layout: str) -> str | Sides:

@@ -52,6 +52,8 @@ class ChannelsFirst(Network):
     ) -> Tensor:
         if len(node.input) != 3:
             return super()._normalise(node, layer, x, held, statistics)
+        if node.name in self._alone:
+            return _planes(super()._normalise(node, layer, _pixels(x), held, statistics))
         gamma, beta, mean, variance = held
         return tf.raw_ops.FusedBatchNormV3(
             x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False,
