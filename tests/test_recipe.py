@@ -3,7 +3,6 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from suite.forms import Mlp
 from suite.recipe import Claim, Recipe
 
 
@@ -17,14 +16,6 @@ def recipe(**fields):
         "epochs": 1,
     }
     return Recipe.model_validate_json(json.dumps({**base, **fields}))
-
-
-def test_the_short_form_of_a_perceptron_is_its_layers():
-    plain = [layer.layer for layer in Mlp(hidden=(5, 4)).layers()]
-    assert plain == ["flatten", "dense", "relu", "dense", "relu", "dense"]
-    full = Mlp(hidden=(5,), classes=3, activation="tanh", dropout=0.2, batch_norm=True).layers()
-    assert [layer.layer for layer in full] == ["flatten", "dense", "batch_norm", "tanh", "dropout", "dense"]
-    assert full[-1].units == 3
 
 
 def test_defaults_are_those_stated():
