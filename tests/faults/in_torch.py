@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -18,7 +19,9 @@ from tests.faults.plant import Planted
 
 LINEAR, CONV2D, BATCH_NORM = functional.linear, functional.conv2d, functional.batch_norm
 CROSS_ENTROPY, DROPOUT, GRAD = functional.cross_entropy, functional.dropout, torch.autograd.grad
-EDGES, OPTIMIZER = native.edges, objective.optimizer
+AVERAGE_POOL, MAX_POOL, BAG = functional.avg_pool2d, functional.max_pool2d, functional.embedding_bag
+EMBEDDING, MSE, SIGMOID_LOSS = functional.embedding, functional.mse_loss, functional.binary_cross_entropy_with_logits
+EDGES, OPTIMIZER, DETECTION = native.edges, objective.optimizer, objective.Detection
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
 
@@ -109,6 +112,56 @@ def _dropout_in_evaluation(_m, x, p=0.5, training=True, inplace=False):
     return DROPOUT(x, p, True)
 
 
+def _one_sided(_m, *arguments):
+    near, far = EDGES(*arguments)
+    return (0, 0), tuple(a + b for a, b in zip(near, far, strict=True))
+
+
+def _counting_pool(_m, x, size, stride, padding=0, ceil_mode=False, *_):
+    return AVERAGE_POOL(x, size, stride, padding, ceil_mode, count_include_pad=True)
+
+
+def _zero_max_pool(_m, x, size, stride, padding, *_, **__):
+    rows, columns = padding
+    return MAX_POOL(functional.pad(x, (columns, columns, rows, rows)), size, stride)
+
+
+def _bag(x, weight, **options):
+    return BAG(x, weight, mode="mean", **options)
+
+
+class _Overwriting(torch.autograd.Function):
+    """The mean of rows; on the way back a row that occurs again keeps its last gradient alone."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return weight[x.long()].mean(1)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight = ctx.saved_tensors
+        gradient = torch.zeros_like(weight)
+        gradient[x.long().flatten()] = (dy / x.shape[1]).repeat_interleave(x.shape[1], 0)
+        return None, gradient
+
+
+def _one_table(_m, scores, x):
+    mean = BAG(x[:, : scores.context], scores.weight, mode="mean")
+    return (
+        torch.einsum("nkd,nd->nk", EMBEDDING(x[:, scores.context :], scores.weight), mean)
+        + 0 * scores.output_weight.sum()
+    )
+
+
+def _late_candidates(_m, x, weight, *_, **__):
+    return EMBEDDING(x.roll(1, 1), weight)
+
+
+def _reversed_branches(_m, joined, x):
+    return torch.cat([branch(x) for branch in reversed(joined.branches)], dim=1)
+
+
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 # fmt: off
 FAULTS = (  # a fault a line, to be read as a table
@@ -126,6 +179,22 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", replaced(functional, "linear", _low_linear), BITS, 16),
     Fault("torch: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(functional, "conv2d", _low_conv), BITS, 16),
     Fault("torch: dropout unscaled", "mlp", "dropout 0.25: scale", replaced(functional, "dropout", _unscaled_dropout)),
+    Fault("torch: explicit padding on one side", "padded", TRAINING + "conv2d_1", replaced(native, "edges", _one_sided)),
+    Fault("torch: average pooling counts explicit padding", "padded", TRAINING + "average_pool_1", replaced(functional, "avg_pool2d", _counting_pool)),
+    Fault("torch: max pooling lets padding win", "padded", TRAINING + "max_pool_1", replaced(functional, "max_pool2d", _zero_max_pool)),
+    Fault("torch: words summed", "words", TRAINING + "embedding_1", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: BAG(x, w, mode="sum"))),
+    Fault("torch: the largest of words", "words", TRAINING + "embedding_1", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: BAG(x, w, mode="max"))),
+    Fault("torch: the first word taken for padding", "words", TRAINING + "embedding_1", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _bag(x, w, padding_idx=0))),
+    Fault("torch: gradients of words by frequency", "words", "float64 gradients: embedding_1/embedding", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _bag(x, w, scale_grad_by_freq=True))),
+    Fault("torch: gradients of a repeated word overwritten", "words", "float64 gradients: embedding_1/embedding", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _Overwriting.apply(x, w))),
+    Fault("torch: words in TF32 or bfloat16", "words", "float32 training outputs: embedding_1", replaced(functional, "embedding_bag", lambda bits, x, w, *_, **__: _bag(x, _Cut.apply(w, int(bits)))), BITS, 16),
+    Fault("torch: one table for context and candidates", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(native.Scores, "forward", _one_table)),
+    Fault("torch: candidates one place on", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(functional, "embedding", _late_candidates)),
+    Fault("torch: negatives summed, not averaged", "sampled", "float64 loss: loss", replaced(functional, "binary_cross_entropy_with_logits", lambda _m, y, t, *_, **__: SIGMOID_LOSS(y, t, reduction="sum") / len(y))),
+    Fault("torch: branches in reverse", "boxes", TRAINING + "concat_1", replaced(native.SideBySide, "forward", _reversed_branches)),
+    Fault("torch: weight of boxes lost", "boxes", "float64 loss: loss", replaced(objective, "Detection", lambda *_: DETECTION(1.0))),
+    Fault("torch: error of boxes summed over coordinates", "boxes", "float64 loss: loss", replaced(functional, "mse_loss", lambda _m, y, t, **_: 4 * MSE(y, t))),
+    Fault("torch: frozen batch norm by the batch", "frozen", TRAINING + "residual_1/body/batch_norm_1", replaced(torch.nn.BatchNorm2d, "eval", lambda _m, norm: norm)),
     Fault("torch: dropout in evaluation", "mlp", "(float32 query of .*: outputs|dropout 0.25: evaluation)", replaced(functional, "dropout", _dropout_in_evaluation)),
 )
 # fmt: on
@@ -150,7 +219,34 @@ def _contiguous_conv(_m, x, weight, *rest, **options):
     return CONV2D(x.contiguous(), weight.contiguous(), *rest, **options)
 
 
+def _looked_up(_m, x, weight, *_, **__):
+    return functional.embedding(x.long(), weight).mean(1)
+
+
+def _sorted_bag(_m, x, weight, *_, **__):
+    return _bag(x.sort(1).values, weight)
+
+
+def _filled(_m, joined, x):
+    parts = [branch(x) for branch in joined.branches]
+    ends = np.cumsum([part.shape[1] for part in parts])
+    return sum(
+        functional.pad(part, (int(end) - part.shape[1], int(ends[-1] - end)))
+        for part, end in zip(parts, ends, strict=True)
+    )
+
+
 MUTANTS = (
+    Mutant(
+        "torch: words looked up, then averaged",
+        lambda runner: replaced(functional, "embedding_bag", _looked_up)(runner, 0),
+    ),
+    Mutant(
+        "torch: words in another order", lambda runner: replaced(functional, "embedding_bag", _sorted_bag)(runner, 0)
+    ),
+    Mutant(
+        "torch: branches added side by side", lambda runner: replaced(native.SideBySide, "forward", _filled)(runner, 0)
+    ),
     Mutant("torch: two threads", lambda runner: Planted(runner, context=lambda: _threads(2))),
     Mutant("torch: dense sums in halves", lambda runner: replaced(functional, "linear", _split_linear)(runner, 0)),
     Mutant("torch: convolution in NCHW", lambda runner: replaced(functional, "conv2d", _contiguous_conv)(runner, 0)),
