@@ -6,10 +6,12 @@ follows would differ because of it:
 1. in float64: the weights given are the weights held; outputs in training and in evaluation, the loss, each tensor's
    gradient from the last layer back to the first, the running statistics;
 2. in float64: ten single steps of the optimizer, each from the reference's weights and slots, so that nothing builds
-   up.  The loss, then slots, weights and statistics.  How far ten free-running steps drift apart is told, not judged;
+   up, on both sides of each change of the learning rate.  The loss, then slots, weights, statistics and what is frozen.
+   How far ten free-running steps drift apart is told, not judged;
 3. in the timed precision, through the calls that are timed: a probe, queries, a prediction over a split, an epoch with
-   a ragged last batch.  Per tensor, the error against the float64 reference is at most four times that of the reference
-   computed in that precision;
+   a ragged last batch and a change of the learning rate.  Per tensor, the error against the float64 reference is at
+   most four times that of the reference computed in that precision.  Large models are trained by fewer images than the
+   spec's (``size``), and queried by its own;
 4. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
 
 Equal in stages 1 and 2 means max|a - b| <= 1e-9 of the larger of max|b| and a thousandth of the largest magnitude among
@@ -32,6 +34,9 @@ from suite.layers import BatchNorm, walk
 from suite.result import Check, Identity, Verdict
 from suite.runners.base import Precision, Runner, State, Variant
 from suite.spec import Spec, digest
+
+SHARED = ("initial", "shapes", "kinds", "layers", "spec")
+"""Modules that tell a runner and the reference alike what to compute."""
 
 
 def examine(
@@ -74,7 +79,7 @@ def examine(
 
 def relevant(spec: Spec, variants: frozenset[Variant]) -> frozenset[Variant]:
     """The variants that change what ``spec`` computes."""
-    normalised = any(isinstance(node.layer, BatchNorm) for node in walk(spec.graph))
+    normalised = any(isinstance(node.layer, BatchNorm) and not spec.is_frozen(node) for node in walk(spec.graph))
     played: dict[Variant, bool] = {
         "adam_epsilon_before_correction": spec.optimizer.name == "adam",
         "rmsprop_epsilon_inside_root": spec.optimizer.name == "rmsprop",
@@ -115,17 +120,18 @@ def proof_key(
 ) -> str:
     """Digest of all that a proof depends on; ``runner`` is the token, ``lock`` the digest of its environment's lock.
 
-    Of the spec: model, loss, optimizer, L2, shapes, batch sizes, target and input range.  Of the suite: the sources of
-    the runner, the reference and the gate.
+    Of the spec: what a step computes (``spec.computation``), so that specs which compute the same share their proof.
+    Of the suite: the sources of the runner with its parts, of the reference, of the gate, and of what both sides read:
+    the layers' shapes, the learning rates, the initial weights.
     """
     here = Path(__file__).parent.parent
-    patterns = ("identity/*.py", "reference/*.py", "runners/base.py", "runners/reference.py", "initial.py", "layers.py")
-    sources = [path for pattern in (*patterns, f"runners/{runner}.py", f"{runner}/*.py") for path in here.glob(pattern)]
-    decisive = {"model", "loss", "optimizer", "l2", "target", "input_range", "batch_size"}
-    parts = spec.model_dump(mode="json", include=decisive)
+    shared = (*(f"{name}.py" for name in SHARED), "identity/*.py", "reference/*.py")
+    runners = ("base.py", "reference.py", f"{runner}.py", f"_{runner}_*.py")
+    patterns = (*shared, *(f"runners/{name}" for name in runners))
+    sources = [path for pattern in patterns for path in here.glob(pattern)]
     return digest(
         {
-            "spec": parts | {"batches": spec.batches, "shape": spec.data.image_shape, "classes": spec.data.classes},
+            "spec": spec.computation,
             "sources": {str(p.relative_to(here)): hashlib.sha256(p.read_bytes()).hexdigest() for p in set(sources)},
             "cell": [runner, mode, precision, device, lock, deterministic],
         }

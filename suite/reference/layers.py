@@ -126,14 +126,17 @@ def batch_norm(x: Array, gamma: Array, beta: Array, epsilon: float) -> tuple[Arr
     positions, ``dx = gamma / sqrt(variance + epsilon) * (dy - mean(dy) - z * mean(dy * z))``.
     """
     axes = tuple(range(x.ndim - 1))
+    values = x.size // x.shape[-1]
     mean = x.mean(axis=axes)
-    variance = np.square(x - mean).mean(axis=axes)
+    centred = x - mean
+    variance = np.square(centred).mean(axis=axes)
     deviation = np.sqrt(variance + epsilon)
-    z = (x - mean) / deviation
+    z = centred / deviation
 
     def backward(dy: Array) -> tuple[Array, ...]:
-        dx = gamma / deviation * (dy - dy.mean(axis=axes) - z * (dy * z).mean(axis=axes))
-        return dx, (dy * z).sum(axis=axes), dy.sum(axis=axes)
+        d_gamma, d_beta = (dy * z).sum(axis=axes), dy.sum(axis=axes)
+        dx = gamma / deviation * (dy - d_beta / values - z * (d_gamma / values))
+        return dx, d_gamma, d_beta
 
     return gamma * z + beta, backward, mean, variance
 
@@ -230,8 +233,8 @@ class Windows:
         self.margins = [(0, 0), *(axis[1:] for axis in axes), (0, 0)]
 
     def pad(self, x: Array, value: float) -> Array:
-        """``x`` (n, h, w, c) with its margins filled with ``value``."""
-        return np.pad(x, self.margins, constant_values=value)
+        """``x`` (n, h, w, c) with its margins filled with ``value``; ``x`` itself where there are none."""
+        return np.pad(x, self.margins, constant_values=value) if np.any(self.margins) else x
 
     def crop(self, padded: Array) -> Array:
         """The image without its margins."""
