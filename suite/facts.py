@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeInt, PositiveInt
+from typing import Annotated
 
-from suite.layers import Frozen
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from suite.layers import Frozen, MisfitError
 
 
 class DatasetFacts(Frozen):
@@ -16,13 +18,19 @@ class DatasetFacts(Frozen):
     """
 
     name: str
-    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | tuple[PositiveInt]
+    image_shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)]
     classes: PositiveInt
     train: PositiveInt
     test: PositiveInt
     max_value: PositiveInt
     digest: str
     train_counts: tuple[NonNegativeInt, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_image_or_text(self) -> DatasetFacts:
+        if len(self.image_shape) == 2:
+            raise MisfitError("must be (height, width, channels), or (tokens,)", "image_shape")
+        return self
 
     @property
     def tokens(self) -> bool:

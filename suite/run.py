@@ -43,6 +43,11 @@ def profile(name: str) -> Profile:
     return read_model(path, Profile)
 
 
+def catalogue() -> tuple[str, ...]:
+    """The names of all benchmarks that the suite brings."""
+    return tuple(sorted(path.stem for path in (BENCHMARKS / "specs").glob("*.yaml")))
+
+
 def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = str) -> Plan:
     """The plan of ``wanted``, written nowhere.
 

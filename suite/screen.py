@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,11 +15,13 @@ from rich.table import Table
 from suite import estimate
 from suite.layers import walk
 from suite.plan import Entry, Plan
-from suite.result import Check, Failed, Identity, Measured, Proof
+from suite.result import Check, Failed, Identity, Proof, Record
 from suite.run import Progress
 from suite.spec import Spec
 
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
+SOURCE_WIDTH, LONGEST_ID = 20, 40
+"""Columns of the catalogue."""
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True, highlight=False)
 
@@ -40,15 +42,34 @@ def table(*columns: str) -> Table:
 def spoken(seconds: float) -> str:
     """A rough duration in words."""
     minutes = round(seconds / 60)
+    if minutes >= 120:
+        return f"about {round(minutes / 60)} hours"
     return "under a minute" if minutes < 1 else "about a minute" if minutes == 1 else f"about {minutes} minutes"
 
 
+def short(count: int) -> str:
+    """A large number in three digits: 24.6 M."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            value = count / size
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+    return str(count)
+
+
 def catalogue(specs: Iterable[Spec]) -> Table:
-    """The benchmarks, a line for each."""
-    made = table("benchmark", "data", "parameters", "title")
-    made.columns[0].no_wrap = True
+    """The benchmarks, one after another; long names of sources are cut short, and long titles go on below."""
+    made = table("benchmark", "source", "data", "parameters", "FLOPs", "epochs", "claims", "title")
     for found in specs:
-        made.add_row(found.id, escape(found.dataset), f"{found.parameters:,}", escape(found.title))
+        source = found.source.title if found.source else ""
+        made.add_row(
+            found.id, escape(source), escape(found.dataset), f"{found.parameters:,}", short(found.flops),
+            f"{found.epochs:,}", str(len(found.claims) or ""), escape(found.title),
+        )  # fmt: skip
+    for number, column in enumerate(made.columns[:-1]):
+        column.no_wrap, column.overflow = True, "ellipsis"
+        longest = max(len(str(cell)) for cell in (column.header, *column.cells))
+        column.min_width = column.max_width = min(longest, SOURCE_WIDTH if number in (1, 2) else LONGEST_ID)
+        column.justify = "right" if number in (3, 4, 5, 6) else "left"
     return made
 
 
@@ -56,11 +77,13 @@ def layers(found: Spec) -> Table:
     """The layers of a benchmark with their shapes, sizes and settings."""
     made = table("layer", "output", "parameters", "FLOPs/image", "settings")
     for node in walk(found.graph):
-        settings = node.layer.model_dump(mode="json", exclude={"layer", "body", "shortcut"})
+        settings = node.layer.model_dump(mode="json", exclude={"layer", "body", "shortcut", "branches"})
         parameters = sum(math.prod(t.shape) for t in node.tensors if t.role.trainable)
         text = ", ".join(f"{key} {json.dumps(value)}" for key, value in settings.items()).replace('"', "")
+        frozen = ["frozen"] if found.is_frozen(node) else []
         shape = " x ".join(map(str, node.output))
-        made.add_row(node.name, shape, f"{parameters:,}", f"{2 * node.macs:,}", escape(text))
+        told = ", ".join(filter(None, [text, *frozen]))
+        made.add_row(node.name, shape, f"{parameters:,}", f"{2 * node.macs:,}", escape(told))
     counted = "two FLOPs per multiply-add of dense and convolution layers"
     made.add_row("total", "", f"{found.parameters:,}", f"{found.flops:,}", counted)
     return made
@@ -71,14 +94,18 @@ def facts(found: Spec) -> Table:
     made = table("field", "value")
     size = found.train_images, found.validation_images, found.data.test
     fields = found.model_dump(mode="json", exclude=SHOWN_APART) | {
+        "input": f"{' x '.join(map(str, found.input_shape))} {found.input_dtype}",
         "images": "{:,} train, {:,} validation, {:,} test".format(*size),
+        "trained": f"{sum(math.prod(t.shape) for t in found.trainable.values()):,} of {found.parameters:,} parameters",
         "digest": found.digest,
+        "computation": found.computation,
         "data digest": found.data.digest,
     }
     for name, value in fields.items():
         made.add_row(name, escape(json.dumps(value).replace('"', "")))
     for claim in found.claims:
-        made.add_row("claim", escape(f"{claim.metric} {claim.value:g} {claim.framework} {claim.note}".strip()))
+        told = f"{claim.metric} {claim.value:g} {claim.framework} {claim.note} {claim.untestable}"
+        made.add_row("claim", escape(" ".join(told.split())))
     for assumption in found.assumptions:
         made.add_row("assumption", escape(f"{assumption.about}: {assumption.chosen}"))
     return made
@@ -115,13 +142,15 @@ def follow(made: Plan, progress: Iterable[Progress]) -> None:
 
 def _line(made: Plan, state: Progress, entry: Entry) -> str:
     doing = f"round {entry.round} of {made.profile.rounds}" if entry.round else "proving"
+    doing += ", tuning" if entry.kind == "tune" else ""
     cells = "1 cell" if len(entry.cells) == 1 else f"{len(entry.cells)} cells"
     return f"[{state.done:>3}/{state.total}] {doing}: {entry.runner}, {cells}; {spoken(state.seconds_left)} left"
 
 
-def identities(found: Iterable[Measured | Proof | Failed]) -> Table:
-    """The gate's verdicts."""
+def identities(found: Iterable[Record]) -> Table:
+    """The gate's verdicts, by benchmark, runner and mode."""
     made = table("benchmark", "runner", "mode", "verdict", "compared", "closest to its bound", "first divergence")
+    found = sorted(found, key=lambda result: (result.cell.spec, result.cell.runner, result.cell.mode))
     for result in found:
         cell = result.cell.spec, result.cell.runner, result.cell.mode
         if isinstance(result, Proof):
@@ -129,6 +158,18 @@ def identities(found: Iterable[Measured | Proof | Failed]) -> Table:
         elif isinstance(result, Failed):
             made.add_row(*cell, result.cause, "", "", escape(result.reason.partition("\n")[0]))
     return made
+
+
+def coverage(made: Plan, found: Sequence[Record]) -> tuple[str, ...]:
+    """What each proven computation stands for, a line for each, and how long the proofs took together."""
+    proven = {cell.spec for entry in made.entries if entry.kind == "prove" for cell in entry.cells}
+    lines = []
+    for spec in (spec for spec in made.specs if spec.id in proven):
+        covered = [other.id for other in made.specs if other.computation == spec.computation]
+        lines.append(f"{spec.id}: covers {', '.join(covered)}" if len(covered) > 1 else f"{spec.id}: covers itself")
+    seconds = sum(result.seconds for result in found)
+    count = f"{len(found)} proofs of {len(lines)} computations, for {len(made.specs)} benchmarks"
+    return (*lines, f"{count}: {seconds:,.0f} s in all")
 
 
 def _identity(found: Identity) -> tuple[str, str, str, str]:

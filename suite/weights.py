@@ -18,7 +18,7 @@ from suite.data import store
 from suite.errors import DataError, ResultError
 from suite.files import write_bytes
 from suite.layers import Shape
-from suite.recipe import NAME_PATTERN
+from suite.recipe import NAME, NAME_PATTERN
 from suite.runners.base import Array, Weights
 
 TYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
@@ -31,14 +31,18 @@ def write(path: Path, weights: Mapping[str, Array]) -> None:
     write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}))
 
 
-def imported(name: str) -> Path:
-    """Where weights that were imported under ``name`` lie: beside the data sets.  Raises DataError for no such file."""
-    way_out = "`suite weights import` brings them here."
+def place(name: str) -> Path:
+    """Where imported weights of this name belong: beside the data sets.  Raises DataError for what is no name."""
     if not re.fullmatch(NAME_PATTERN, name):
-        raise DataError(f"{name!r} is no name for weights", way_out=way_out)
-    path = store.root() / "weights" / f"{name}.safetensors"
+        raise DataError(f"{name!r} is no name for weights", way_out=f"It must be {NAME}.")
+    return store.root() / "weights" / f"{name}.safetensors"
+
+
+def imported(name: str) -> Path:
+    """The file of weights that were imported under ``name``.  Raises DataError where there is none."""
+    path = place(name)
     if not path.is_file():
-        raise DataError("there is no such file", where=str(path), way_out=way_out)
+        raise DataError("there is no such file", where=str(path), way_out="`suite weights import` brings it here.")
     return path
 
 

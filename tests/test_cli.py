@@ -80,7 +80,9 @@ def stamps(folder: Path) -> dict[str, int]:
 COMMANDS = sorted(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["data", "list"], ["data", "fetch"]])
+@pytest.mark.parametrize(
+    "words", [[], *([name] for name in COMMANDS), ["data", "list"], ["data", "fetch"], ["weights", "import"]]
+)
 def test_every_command_explains_itself(suite: Suite, words: list[str]) -> None:
     said = suite(*words, "--help")
     assert said.status == 0
@@ -89,7 +91,8 @@ def test_every_command_explains_itself(suite: Suite, words: list[str]) -> None:
 
 def test_every_argument_and_option_is_explained(suite: Suite) -> None:
     group = typer.main.get_command(cli.app)
-    commands = [*group.commands.values(), *group.commands["data"].commands.values()]  # type: ignore[attr-defined]
+    inner = [command for name in ("data", "weights") for command in group.commands[name].commands.values()]  # type: ignore[attr-defined]
+    commands = [*group.commands.values(), *inner]  # type: ignore[attr-defined]
     silent = [(c.name, p.name) for c in commands for p in c.params if not getattr(p, "help", None)]
     assert silent == []
     assert all(command.help for command in commands)
@@ -124,6 +127,15 @@ def test_data_sets_are_listed_and_fetched(suite: Suite) -> None:
     assert said.status == 0
     assert "1,437 + 360" in said.out
     assert "npz:PATH" in said.out
+
+
+def test_the_catalogue_says_where_a_benchmark_comes_from_and_what_it_takes(suite: Suite) -> None:
+    lines = {words[0]: line for line in suite("list").out.splitlines() if (words := line.split())}
+    assert lines["benchmark"].split() == [
+        "benchmark", "source", "data", "parameters", "FLOPs", "epochs", "claims", "title"
+    ]  # fmt: skip
+    words = lines["mnist-mlp-128/tensorflow-recipe"].split()
+    assert {"mnist", "101,770", "203", "k", "5", "2"} <= {*words}, words
 
 
 def test_a_dry_run_prints_the_trials_and_leaves_nothing(suite: Suite, tmp_path: Path) -> None:
@@ -266,6 +278,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no spec file": (["show", "{folder}/none.yaml"], "none.yaml: cannot be read"),
     "bad YAML": (["show", "{folder}/bad.yaml"], "is not valid YAML"),
     "bad profile": (["run", "{folder}/bad.yaml"], "is not valid YAML"),
+    "nothing to prove": (["identity"], "takes benchmarks or --all"),
+    "too much to prove": (["identity", "digits-mlp", "--all"], "takes benchmarks or --all"),
+    "tuning": (["run", "{folder}/tuned.yaml", "--dry-run"], "no tuning 'zork'"),
+    "circle": (["run", "-b", "{folder}/circle.yaml", "--dry-run"], "starts_from: leads in a circle"),
+    "no weights file": (["weights", "import", "resnet50", "{folder}/none.pth"], "none.pth"),
     "wrong field": (["identity", "{folder}/wrong.yaml"], "batch_sise"),
     "data": (["data", "fetch", "zork"], "no data set is called 'zork'"),
     "own data": (["data", "fetch", "npz:{folder}/none.npz"], "none.npz"),
@@ -283,6 +300,8 @@ def test_a_mistake_is_a_sentence_and_exit_status_2(
     profile(tmp_path)
     (tmp_path / "bad.yaml").write_text("name: [")
     (tmp_path / "wrong.yaml").write_text(runs.SPEC.replace("batch_size", "batch_sise"))
+    (tmp_path / "tuned.yaml").write_text(PROFILE.format(spec="digits-mlp", span=1) + "tunings: [zork]\n")
+    (tmp_path / "circle.yaml").write_text(runs.SPEC + "starts_from: tiny\n")
     words, sentence = MISTAKES[mistake]
     said = suite(*(word.format(folder=tmp_path) for word in words))
     assert said.status == 2, said.all
@@ -319,9 +338,42 @@ def test_every_framework_is_proven_unless_one_is_named(
     monkeypatch.setattr(cli, "_measure", all_unsupported)
     said = suite("identity", "digits-mlp", "--reports", tmp_path)
     rows = [line.split()[1:4] for line in said.out.splitlines()[1:]]
-    modes = [("tf", "eager"), ("tf", "graph"), ("tf", "xla"), ("torch", "compile"), ("torch", "eager")]
-    assert sorted(rows) == [[runner, mode, "unsupported"] for runner, mode in modes]
+    modes = [
+        ("tf", "eager"),
+        ("tf", "graph"),
+        ("tf", "session"),
+        ("tf", "xla"),
+        ("torch", "compile"),
+        ("torch", "eager"),
+    ]
+    assert rows[: len(modes)] == [[runner, mode, "unsupported"] for runner, mode in modes]
     assert said.status == 0, "what a machine cannot offer is no failure"
+
+
+def test_the_whole_catalogue_is_proven_once_for_each_computation(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No data are fetched: a proof makes its own."""
+
+    def all_unsupported(folder: Path, made: plan.Plan, **_: object) -> None:
+        for entry in made.entries:
+            launch.record_failure(folder, made, entry, Cause.UNSUPPORTED, "not on this machine")
+
+    def refuse(*arguments: object) -> Path:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(cli, "_measure", all_unsupported)
+    monkeypatch.setattr(data, "fetch", refuse)
+    said = suite("identity", "--all", "-r", "torch:eager", "--reports", tmp_path)
+    assert said.status == 0, said.all
+    specs = plan.choose(run.catalogue(), run.BENCHMARKS / "specs", data.describe)
+    distinct = {each.computation for each in specs}
+    assert len(distinct) < len(specs)
+    proofs = [line for line in said.out.splitlines() if "torch" in line.split() and "unsupported" in line.split()]
+    assert len(proofs) == len(distinct)
+    covered = {name.rstrip(",") for line in said.out.splitlines() if ": covers " in line for name in line.split()}
+    assert {each.id for each in specs} <= covered | {name.rstrip(":") for name in covered}
+    assert f"{len(distinct)} proofs of {len(distinct)} computations, for {len(specs)} benchmarks: " in said.all
 
 
 def test_the_doctor_says_what_there_is(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:

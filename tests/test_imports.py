@@ -37,6 +37,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "pytest_json": (*SPEC, "stats", "trace", "files", "result"),
     "initial": SPEC,
     "lineage": SPEC,
+    "shelf": (*SPEC, "data", "initial", "pretrained", "screen", "weights"),
     "examples": (*SPEC, "data", "data.*", "initial", "runners.base"),
     "assess": (*SPEC, "assessment", "runners.base"),
     "scores": (*SPEC, "reference.losses", "result", "runners.base"),

@@ -32,7 +32,13 @@ def use(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> io.StringIO:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "under a minute"), (29, "under a minute"), (62, "about a minute"), (600, "about 10 minutes")],
+    [
+        (0, "under a minute"),
+        (29, "under a minute"),
+        (62, "about a minute"),
+        (600, "about 10 minutes"),
+        (7300, "about 2 hours"),
+    ],
 )
 def test_durations_are_spoken_roughly(seconds: float, words: str) -> None:
     assert screen.spoken(seconds) == words
@@ -103,6 +109,37 @@ def test_a_benchmark_is_shown_with_all_that_follows_from_it(make_spec: MakeSpec,
     assert spec.digest in text
 
 
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0"), (768, "768"), (4_740, "4.74 k"), (999_999, "1000 k"), (24_600_000, "24.6 M"), (2_600_000_000, "2.60 G")],
+)
+def test_large_numbers_are_told_in_three_digits(count: int, words: str) -> None:
+    assert screen.short(count) == words
+
+
+def test_what_is_frozen_and_started_from_is_shown(make_spec: MakeSpec, shown: io.StringIO) -> None:
+    layers = [{"layer": "flatten"}, {"layer": "dense", "units": 2}, {"layer": "dense", "units": 10}]
+    spec = make_spec(model=layers, frozen=["dense_1"], starts_from="other")
+    screen.out.print(screen.layers(spec), screen.facts(spec))
+    text = " ".join(shown.getvalue().split())
+    assert "dense_1 2 130 256 units 2, use_bias true, kernel_init glorot_uniform, bias_init zeros, frozen" in text
+    assert text.count(", frozen") == 1
+    assert "trained 30 of 160 parameters" in text
+    assert "starts_from other" in text
+    assert spec.computation in text
+
+
+def test_proofs_say_what_they_cover_and_what_they_took(tmp_path: Path) -> None:
+    twins = runs.SPEC.replace("epochs: 2\n", "") + "cases: {a: {epochs: 1}, b: {epochs: 2}, c: {epochs: 1, l2: 0.1}}\n"
+    made = runs.make(tmp_path, spec=twins, rounds=0)
+    found = [results.proof(seconds=1000.0), results.failed(seconds=234.4)]
+    assert screen.coverage(made, found) == (
+        "tiny/a: covers tiny/a, tiny/b",
+        "tiny/c: covers itself",
+        "2 proofs of 2 computations, for 3 benchmarks: 1,234 s in all",
+    )
+
+
 def test_a_plan_is_shown_trial_by_trial(tmp_path: Path, shown: io.StringIO) -> None:
     made = runs.make(tmp_path)
     screen.out.print(screen.trials(made))
@@ -124,7 +161,7 @@ def test_verdicts_stand_beside_what_came_closest_and_what_failed(shown: io.Strin
     screen.out.print(screen.identities([*proofs, failed]))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
     assert lines[1:] == [
+        "digits-mlp tf xla unsupported no compiler",
         "digits-mlp torch eager identical 2 outputs evaluation: 5.0e-10 of 1.0e-09 none",
         "digits-mlp torch eager unproven 2 gradients: dense_1/kernel",
-        "digits-mlp tf xla unsupported no compiler",
     ]

