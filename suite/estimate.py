@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from suite.plan import Entry, Plan
@@ -9,13 +10,24 @@ from suite.spec import Spec
 
 START_SECONDS = {"torch": 5.0, "tf": 5.0}
 """Starting a process and importing the framework."""
-COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0}
+COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0, "session": 1.0}
 """Tracing and compiling one cell with a warm cache."""
-PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5}
+PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5, "session": 2.0}
 """Proving one cell with a cold cache."""
+PROOF_IMAGES = 1000
+"""Images that the reference computes on, forwards and backwards, until a proof is done."""
+REFERENCE_FLOPS_PER_SECOND = 2e10
+"""NumPy's, most of it in float64."""
 STEP_SECONDS = 5e-4
-FLOPS_PER_SECOND = 1e11
-"""Of small layers on two cores; all of these were seen there and serve only to predict."""
+FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 5e12}
+"""Of small layers on two cores, which were seen there, and a guess for a large GPU; they serve only to predict."""
+SCORES_PER_SECOND = 1e8
+"""Outputs that are scored."""
+PIXELS_PER_SECOND = 1e8
+"""Values of images that are made anew for an epoch, and staged."""
+PASSES = 4
+"""Fewest passes of throughput, the warm-up among them."""
+TUNING_SPANS = 4
 
 
 def seconds(made: Plan, entry: Entry) -> float:
@@ -28,12 +40,20 @@ def seconds(made: Plan, entry: Entry) -> float:
 def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     profile = made.profile
     if entry.kind == "prove":
-        return PROOF_SECONDS.get(mode, 5.0)
-    fixed = profile.throughput_seconds * len(profile.throughput_batches)
+        return PROOF_SECONDS.get(mode, 5.0) + PROOF_IMAGES * 3 * spec.flops / REFERENCE_FLOPS_PER_SECOND
+    inference = spec.flops / FLOPS_PER_SECOND[profile.device]
+    if entry.kind == "tune":
+        return (1 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
+    spans = len(profile.throughput_batches)
     if entry.runner == "null":
-        return fixed + 0.5
+        return spans * profile.throughput_seconds + 0.5
+    fixed = spans * max(profile.throughput_seconds, PASSES * spec.data.test * inference)
+    judged = spec.validation_images + spec.data.test
+    scoring = judged * (inference + math.prod(spec.graph[-1].output) / SCORES_PER_SECOND)
     epochs = min(spec.epochs, profile.epochs or spec.epochs)
-    epoch = spec.train_images / spec.batch_size * STEP_SECONDS + spec.train_images * 3 * spec.flops / FLOPS_PER_SECOND
+    epoch = spec.train_images / spec.batch_size * STEP_SECONDS + spec.train_images * 3 * inference + scoring
+    if spec.augmentation:
+        epoch += spec.train_images * math.prod(spec.input_shape) / PIXELS_PER_SECOND
     return fixed + COMPILE_SECONDS.get(mode, 0.5) + epochs * epoch + 1.0
 
 

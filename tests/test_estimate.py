@@ -36,6 +36,19 @@ def test_more_of_anything_takes_longer(tmp_path: Path) -> None:
     )
 
 
+def test_every_kind_of_trial_is_predicted(tmp_path: Path) -> None:
+    def seconds(name: str, kind: str, spec: str = runs.SPEC, **changes: object) -> float:
+        plan = runs.make(tmp_path / name, spec=spec, runners={"torch": ("eager",)}, **changes)
+        return estimate.seconds(plan, next(e for e in plan.entries if e.kind == kind and e.runner != "null"))
+
+    deep = runs.SPEC.replace("[8]", "[2000, 2000, 2000]")
+    assert seconds("deep proof", "prove", deep) > 1 + seconds("proof", "prove")
+    assert seconds("two", "tune", tunings=("batch:8", "bfloat16")) > seconds("one", "tune", tunings=("batch:8",))
+    augmented = runs.SPEC + "augmentation: {flip: true}\n"
+    assert seconds("augmented", "measure", augmented) > seconds("plain", "measure")
+    assert seconds("gpu", "measure", deep, device="cuda") < seconds("cpu", "measure", deep)
+
+
 def test_the_instrument_takes_its_spans_and_trains_nothing(tmp_path: Path) -> None:
     long = runs.SPEC.replace("epochs: 2", "epochs: 10000")
     totals = []
