@@ -68,7 +68,11 @@ def problems(model: type[BaseModel], error: ValidationError) -> tuple[Problem, .
     }
 
     def follows(place: _Place, item: ErrorDetails) -> bool:
-        """Whether it is a misspelt field that is missing, or a list that is short of its wrong items."""
+        """Whether it is a default that waits for a wrong field, a misspelt field that is missing, or a list that is
+        short of its wrong items.
+        """
+        if item["type"] == "default_factory_not_called":
+            return True
         if item["type"] == "missing":
             return f"{place.parent_field}/{place.step}" in meant
         inside = (other for other in items if len(other["loc"]) > len(item["loc"]))

@@ -123,6 +123,8 @@ class Spec(Recipe):
         words, holds = isinstance(self.task, WordEmbedding), "words" if self.data.tokens else "images"
         if words if not self.data.tokens else not (words or isinstance(self.task, Classification)):
             raise MisfitError(f"{self.dataset} holds {holds}, and the task is {self.task.kind}", "dataset")
+        if self.data.tokens and not isinstance(first := self.model[0], Embedding | SampledScores | Concat):
+            raise MisfitError(f"begins with {first.layer}, but {self.dataset} holds words", "model", "Embed them.")
         for node in walk(self.graph):
             known = node.layer.vocabulary if isinstance(node.layer, Embedding | SampledScores) else None
             if known is not None and not (self.data.tokens and known > self.data.max_value):

@@ -60,6 +60,27 @@ CASES = {
         "layers[0].body[0].rate",
         "must be below 1, not 1",
     ),
+    '{"layers": [{"layer": "max_pool", "window": 2, "padding": "full"}]}': (
+        "layers[0].padding",
+        "must be valid, same, or the rows and columns added on either side",
+    ),
+    '{"layers": [{"layer": "conv2d", "filters": 1, "kernel": 3, "padding": [1, -1]}]}': (
+        "layers[0].padding",
+        "must be valid, same, or the rows and columns added on either side",
+    ),
+    '{"layers": [{"layer": "max_pool", "window": 3, "padding": 2}]}': (
+        "layers[0].padding",
+        "must be at most half of the window, or one would hold nothing else",
+    ),
+    '{"layers": [{"layer": "concat", "branches": [[{"layer": "relu"}], []]}]}': (
+        "layers[0].branches[1]",
+        "must have at least 1 of them, not 0",
+    ),
+    '{"layers": [{"layer": "concat", "branches": [[{"layer": "relu"}], [{"layer": "dens"}]]}]}': (
+        "layers[0].branches[1][0].layer",
+        "the text 'dens' is not known; did you mean dense?",
+    ),
+    '{"layers": [{"layer": "embedding", "units": 4}]}': ("layers[0].vocabulary", "is missing"),
     '{"optimizer": "adam"}': ("optimizer", "must be a mapping of fields, not the text 'adam'"),
     '{"optimizer": {"name": "sgd", "learning_rate": 1, "nesterov": true}}': (
         "optimizer.nesterov",
@@ -88,6 +109,17 @@ def test_a_way_out_is_offered_where_one_is_known():
 def test_several_mistakes_are_listed_but_not_without_end():
     assert [p.field for p in found('{"name": 1, "flag": 1}')] == ["name", "flag"]
     assert len(found('{"layers": [1, 2, 3, 4, 5, 6, 7, 8]}')) == MOST
+
+
+class Waiting(Frozen):
+    kind: int
+    size: int = Field(default_factory=lambda given: given["kind"])
+
+
+def test_a_default_that_waits_for_a_wrong_field_is_no_problem_of_its_own():
+    with pytest.raises(ValidationError) as caught:
+        Waiting.model_validate_json('{"kind": "x"}')
+    assert [problem.field for problem in problems(Waiting, caught.value)] == ["kind"]
 
 
 def test_a_long_text_is_shown_in_part():
