@@ -81,7 +81,7 @@ def test_untimed_each_call_is_made_once() -> None:
 @pytest.mark.parametrize(
     ("option", "name", "way_out"),
     [
-        ("--spec", "no-such-benchmark", "There are: digits-cnn"),
+        ("--spec", "no-such-benchmark", "There are: anomaly-autoencoder, cbow, "),
         ("--spec", "digits-mlp/no-such-case", "It has: "),
         ("--mode", "xla", "Here null has null; reference has numpy."),
     ],

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from suite.recipe import Claim, Recipe
+from suite.recipe import LOSSES, Claim, Loss, Recipe, Target
 
 
 def recipe(**fields):
@@ -21,6 +21,8 @@ def recipe(**fields):
 def test_defaults_are_those_stated():
     it = recipe()
     assert (it.input_range, it.loss, it.target, it.l2) == ((0.0, 1.0), "softmax_cross_entropy", "labels", 0.0)
+    assert (it.task.kind, it.augmentation, it.schedule) == ("classification", None, None)
+    assert (it.starts_from, it.inherits, it.frozen) == (None, (), ())
     adam = it.optimizer
     assert (adam.learning_rate, adam.beta_1, adam.beta_2, adam.epsilon) == (0.001, 0.9, 0.999, 1e-8)
 
@@ -32,6 +34,14 @@ def test_defaults_are_those_stated():
         ({"early_stopping": {"patience": 2}}, "early_stopping: watches a validation split"),
         ({"loss": "mean_squared_error"}, "loss: mean_squared_error does not go with target labels"),
         ({"target": "one_hot"}, "loss: softmax_cross_entropy does not go with target one_hot"),
+        ({"target": "boxes"}, "loss: softmax_cross_entropy does not go with target boxes"),
+        ({"target": "input", "loss": "detection"}, "loss: detection does not go with target input"),
+        (
+            {"target": "first", "loss": "sigmoid_cross_entropy"},
+            "target: first does not go with the task classification",
+        ),
+        ({"task": {"kind": "detection", "canvas": 9}}, "target: labels does not go with the task detection"),
+        ({"inherits": ["dense_1"]}, "inherits: names layers, but there is nothing to inherit from"),
         ({"optimizer": {"name": "sgd", "learning_rate": 0.1, "nesterov": True}}, "nesterov: needs a momentum"),
     ],
 )
@@ -48,3 +58,16 @@ def test_a_claim_may_be_a_range_and_an_accuracy_is_a_fraction():
         Claim(metric="test_accuracy", value=97.35)
     with pytest.raises(ValidationError):
         Claim(metric="test_loss", value=-1)
+
+
+def test_every_target_goes_with_some_loss_and_every_loss_with_some_target():
+    assert LOSSES.keys() == set(Target)
+    assert frozenset().union(*LOSSES.values()) == set(Loss)
+
+
+def test_a_claim_that_nobody_can_test_says_why():
+    claim = Claim(metric="latency_per_image_reduction", value=0.082, untestable="no tuning is named")
+    assert claim.untestable == "no tuning is named"
+    assert Claim(metric="train_seconds", value=102.5).untestable == ""
+    with pytest.raises(ValidationError):
+        Claim(metric="latency", value=1)

@@ -3,34 +3,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from suite import spec as specs
 from suite.data import describe
-from suite.errors import DataError, SpecError
 from suite.spec import PROSE, DatasetFacts, Spec
+from tests.kinds import ANOMALY, BASE, DENSE, DETECTION, NEGATIVES, NORM, RECONSTRUCTION, TEXT, WORDS, load
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CATALOGUE = sorted((BENCHMARKS / "specs").glob("*.yaml"))
 MNIST = DatasetFacts(
     name="mnist", image_shape=(28, 28, 1), classes=10, train=60_000, test=10_000, max_value=255, digest="sha256:1"
 )
-BASE = {
-    "name": "small",
-    "dataset": "digits",
-    "model": [{"layer": "flatten"}, {"layer": "dense", "units": 10}],
-    "optimizer": {"name": "adam"},
-    "batch_size": 32,
-    "epochs": 1,
-}
-
-
-def load(folder: Path, fields: object) -> tuple[Spec, ...]:
-    """Load ``fields`` from a file; JSON is YAML."""
-    path = folder / "it.yaml"
-    path.write_text(json.dumps(fields), encoding="utf-8")
-    return specs.load(path, describe)
 
 
 def test_a_spec_knows_its_figures(make_spec):
@@ -61,8 +44,125 @@ def test_batches_are_the_full_one_and_the_ragged_last(make_spec):
     assert make_spec(batch_size=3).batches == (3,)
 
 
-DENSE = {"layer": "dense", "units": 10}
-NORM = {"layer": "batch_norm"}
+def test_rates_follow_the_schedule_by_epochs(make_spec):
+    """1437 images in batches of 479 are 3 steps to an epoch."""
+    spec = make_spec(batch_size=479, schedule={"at": [1, 3], "factor": 0.5}, optimizer={"name": "adam"})
+    assert spec.steps_per_epoch == 3
+    whole = [0.001] * 3 + [0.0005] * 6 + [0.00025] * 3
+    assert spec.rates(0, 12).tolist() == whole
+    assert [spec.rates(step, 1).item() for step in range(12)] == whole
+    assert spec.rates(2, 2).tolist() == [0.001, 0.0005]
+    assert make_spec().rates(10**6, 2).tolist() == [0.001, 0.001]
+
+
+def test_steps_of_an_epoch_count_the_ragged_one_and_no_validation_image(make_spec):
+    assert make_spec(batch_size=478).steps_per_epoch == 4
+    assert make_spec(batch_size=479, validation_fraction=0.5).steps_per_epoch == 2
+
+
+def test_what_is_frozen_is_neither_trained_nor_forgotten(make_spec):
+    layers = [{"layer": "flatten"}, {"layer": "dense", "units": 5}, {"layer": "batch_norm"}, DENSE]
+    spec = make_spec(model=layers, frozen=["dense_1", "batch_norm_1"])
+    assert list(spec.trainable) == ["dense_2/kernel", "dense_2/bias"]
+    assert spec.frozen_names == spec.tensors.keys() - spec.trainable.keys()
+    assert "batch_norm_1/moving_mean" in spec.frozen_names
+    assert [node.name for node in spec.graph if spec.is_frozen(node)] == ["dense_1", "batch_norm_1"]
+    assert spec.parameters == make_spec(model=layers).parameters
+    assert list(make_spec(model=layers).trainable) == [n for n in spec.tensors if "moving" not in n]
+
+
+def test_a_prefix_freezes_all_that_lies_in_it_and_nothing_beside(make_spec):
+    block = {"layer": "residual", "body": [{"layer": "conv2d", "filters": 1, "kernel": 1}, NORM]}
+    spec = make_spec(model=[block] * 10 + [{"layer": "flatten"}, DENSE], frozen=["residual_1"])
+    assert {name.split("/")[0] for name in spec.frozen_names} == {"residual_1"}  # not residual_10
+    assert len(spec.frozen_names) == 2 + 4
+
+
+def test_a_frozen_batch_norm_needs_no_variance_of_its_batch(make_spec):
+    layers = [{"layer": "flatten"}, NORM, DENSE]
+    assert make_spec(model=layers, batch_size=1436, frozen=["batch_norm_1"]).batches == (1436, 1)
+
+
+def test_what_is_inherited_is_all_of_the_model_unless_layers_are_named(make_spec):
+    layers = [{"layer": "flatten"}, {"layer": "dense", "units": 5}, DENSE]
+    assert make_spec(model=layers).inherited_names == set()
+    assert make_spec(model=layers, starts_from="a/b").inherited_names == set(make_spec(model=layers).tensors)
+    some = make_spec(model=layers, starts_from="a", inherits=["dense_1"])
+    assert some.inherited_names == {"dense_1/kernel", "dense_1/bias"}
+
+
+def test_an_anomaly_benchmark_trains_on_normal_images_alone(make_spec):
+    """Facts: 144 images of each class from 0 to 6, and 143 of each from 7 to 9."""
+    spec = make_spec(**{**ANOMALY, "task": {"kind": "anomaly", "normal": [0, 9]}}, validation_fraction=0.1)
+    assert (spec.usable_images, spec.validation_images, spec.train_images) == (287, 29, 258)
+    assert make_spec(**ANOMALY).usable_images == 288
+    twice = {**ANOMALY, "task": {"kind": "anomaly", "normal": [0, 0, 1]}}
+    assert make_spec(**twice).usable_images == 288
+    uncounted = make_spec().data.model_copy(update={"train_counts": None})
+    with pytest.raises(ValueError, match="dataset: digits does not tell how many images each class has"):
+        make_spec(uncounted, **ANOMALY)
+
+
+def test_what_a_model_is_given_follows_from_the_task(make_spec):
+    assert (make_spec().input_shape, make_spec().input_dtype) == ((8, 8, 1), "float")
+    canvas = make_spec(**DETECTION)
+    assert (canvas.input_shape, canvas.input_dtype, canvas.box_weight) == ((16, 16, 1), "float", 1.0)
+    assert make_spec(**{**DETECTION, "task": {"kind": "detection", "canvas": 16, "box_weight": 3}}).box_weight == 3
+    words = make_spec(TEXT, **WORDS)
+    assert (words.input_shape, words.input_dtype) == ((4,), "tokens")
+    drawn = make_spec(TEXT, **NEGATIVES)
+    assert (drawn.input_shape, drawn.graph[-1].output) == ((4 + 1 + 3,), (4,))
+
+
+def test_words_may_be_looked_up_in_branches(make_spec):
+    look_up = {"layer": "embedding", "vocabulary": 50, "units": 25}
+    both = make_spec(TEXT, **{**WORDS, "model": [{"layer": "concat", "branches": [[look_up], [look_up]]}]})
+    assert list(both.tensors) == ["concat_1/1/embedding_1/embedding", "concat_1/2/embedding_1/embedding"]
+
+
+def test_a_target_that_is_the_input_implies_its_task(make_spec):
+    assert make_spec().task.kind == "classification"
+    assert make_spec(**RECONSTRUCTION).task.kind == "reconstruction"
+
+
+DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "box weight": (DETECTION, {"task": {"kind": "detection", "canvas": 16, "box_weight": 2}}),
+    "frozen layer": (
+        {"model": [{"layer": "flatten"}, {"layer": "dense", "units": 5}, {"layer": "dense", "units": 10}]},
+        {"frozen": ["dense_1"]},
+    ),
+    "schedule": ({}, {"schedule": {"at": [2], "factor": 0.1}}),
+    "length of an epoch under a schedule": (
+        {"schedule": {"at": [2], "factor": 0.1}},
+        {"batch_size": 32, "validation_fraction": 0.2},
+    ),
+    "canvas": (
+        {**DETECTION, "model": [{"layer": "global_average_pool"}, {"layer": "dense", "units": 14}]},
+        {"task": {"kind": "detection", "canvas": 17}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_what_changes_a_step_changes_the_computation(make_spec, name):
+    one, other = DIFFERENCES[name]
+    assert make_spec(**one).computation != make_spec(**{**one, **other}).computation
+
+
+def test_what_changes_no_step_leaves_the_computation(make_spec):
+    spec = make_spec(batch_size=479)
+    same = [
+        make_spec(batch_size=479, **fields)
+        for fields in (
+            {"epochs": 9},
+            {"starts_from": "other"},
+            {"augmentation": {"flip": True}},
+            {"target_accuracy": 0.5},
+            {"name": "other", "claims": [{"metric": "test_loss", "value": 1}]},
+        )
+    ]
+    assert {other.computation for other in same} == {spec.computation}
+    assert len({other.digest for other in same}) == 4  # prose is not in it
 
 
 @pytest.mark.parametrize(
@@ -92,7 +192,16 @@ def test_a_validation_split_leaves_something_to_train_on(make_spec):
 
 def test_without_dropout_changes_the_rates_alone(make_spec):
     drop = {"layer": "dropout", "rate": 0.5}
-    spec = make_spec(model=[drop, {"layer": "residual", "body": [drop], "shortcut": [drop]}, *BASE["model"]])
+    branches = {"layer": "concat", "branches": [[drop, {"layer": "dense", "units": 3}], [drop]]}
+    spec = make_spec(
+        model=[
+            drop,
+            {"layer": "residual", "body": [drop], "shortcut": [drop]},
+            BASE["model"][0],
+            branches,
+            BASE["model"][1],
+        ]
+    )
     still = spec.without_dropout()
     assert "0.5" not in still.model_dump_json()
     assert json.loads(still.model_dump_json()) == json.loads(spec.model_dump_json().replace('"rate":0.5', '"rate":0.0'))
@@ -181,57 +290,6 @@ def test_a_case_replaces_whole_fields_and_shares_the_others(tmp_path):
     assert one.digest != two.digest
 
 
-MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"batchsize": 3}, "batchsize: there is no such field; did you mean batch_size?"),
-    ({"epochs": "ten"}, "epochs: must be a whole number, not the text 'ten'"),
-    ({"dataset": "mnits"}, "dataset: no data set is called 'mnits'"),
-    ({"model": 5}, "model: must be a list or a mapping of fields, not 5"),
-    ({"model": []}, "model: must have at least 1 of them, not 0"),
-    ({"model": [{"layer": "dense", "units": 10}]}, "model[0]: dense takes (features,), but is given (8, 8, 1)"),
-    ({"model": {"mlp": {"hiden": [5]}}}, "model.mlp.hiden: there is no such field; did you mean hidden?"),
-    ({"model": {"mlp": {"hidden": [2_000_000_000]}}}, "model.mlp: (64, 2000000000) has 128,000,000,000 elements"),
-    ({"name": "A b"}, "name: must be lower-case letters and digits, joined by single dashes or dots"),
-    ({"cases": []}, "cases: must map the name of each case"),
-    ({"cases": {}}, "cases: must map the name of each case"),
-    ({"cases": {"A": {}}}, "cases.A: a case's name must be lower-case"),
-    ({"cases": {"a": 3}}, "cases.a: must map fields to the values"),
-    ({"cases": {"a": {"name": "b"}}}, "cases.a.name: a case cannot rename its spec"),
-    ({"cases": {"a": {"case": "b"}}}, "cases.a.case: there is no such field"),
-    ({"cases": {"a": {"epochs": 0}}}, "cases.a.epochs: must be above 0, not 0"),
-    ({"epochs": 0, "cases": {"a": {}}}, "it.yaml: epochs: must be above 0, not 0"),
-    ({"cases": {"a": {"model": [{"layer": "relu"}]}}}, "cases.a.model: ends in (8, 8, 1)"),
-    (
-        {"assumptions": [{"about": "x", "chosen": "y", "alternative": "z"}]},
-        "assumptions[0].alternative: there is no case z",
-    ),
-    (
-        {"cases": {"a": {"assumptions": [{"about": "x", "chosen": "y", "alternative": "z"}]}}},
-        "cases.a.assumptions[0].alternative: there is no case z",
-    ),
-]
-
-
-@pytest.mark.parametrize(("fields", "says"), MISTAKES, ids=[says for _, says in MISTAKES])
-def test_a_mistake_is_refused_with_file_and_field_in_plain_words(tmp_path, fields, says):
-    with pytest.raises(SpecError) as caught:
-        load(tmp_path, {**BASE, **fields})
-    message = str(caught.value)
-    assert message.startswith(str(tmp_path / "it.yaml"))
-    assert says in message
-    assert not any(jargon in message for jargon in ("Input", "Tuple", "pydantic", "tag ", "validation error"))
-
-
-def test_a_data_set_that_cannot_be_had_is_named_with_the_file(tmp_path):
-    def broken(name: str) -> DatasetFacts:
-        raise DataError("is damaged", where="mine.npz", way_out="Make it again.")
-
-    path = tmp_path / "it.yaml"
-    path.write_text(json.dumps(BASE))
-    with pytest.raises(SpecError) as caught:
-        specs.load(path, broken)
-    assert str(caught.value) == f"{path}: dataset: mine.npz: is damaged\n  Make it again."
-
-
 @pytest.mark.parametrize("path", CATALOGUE, ids=lambda path: path.stem)
 def test_every_benchmark_loads_and_survives_json(path):
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=../spec.schema.json\n")
@@ -271,65 +329,3 @@ def test_the_schema_accepts_the_catalogue_and_refuses_a_misspelt_field():
         assert [error.message for error in check.iter_errors(specs.read_yaml(path))] == []
     for wrong in ({**BASE, "epoch": 1}, {"name": "a"}, {**BASE, "cases": {"a": {"name": "b"}}}):
         assert not check.is_valid(wrong)
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from([*BASE, "dense", "layer"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
-
-
-@st.composite
-def mutations(draw: st.DrawFn) -> object:
-    """A valid spec with a few of its values, at any depth, replaced, dropped or doubled."""
-    model = [*BASE["model"][:1], {"layer": "residual", "body": [{"layer": "relu"}]}, *BASE["model"][1:]]
-    fields = json.loads(
-        json.dumps({**BASE, "model": model, "input_range": [0, 1], "cases": {"a": {"epochs": 2}, "b": {}}})
-    )
-    for _ in range(draw(st.integers(0, 3))):
-        at: Any = fields
-        while True:
-            steps = list(at) if isinstance(at, dict) else range(len(at))
-            if not steps:
-                break
-            step = draw(st.sampled_from(list(steps)))
-            if isinstance(at[step], dict | list) and draw(st.booleans()):
-                at = at[step]
-                continue
-            match draw(st.sampled_from(["replace", "drop", "add"])):
-                case "replace":
-                    at[step] = draw(VALUES)
-                case "drop":
-                    del at[step]
-                case _ if isinstance(at, dict):
-                    at[draw(st.sampled_from(["l2", "claims", "layer", "units", "mlp", "x"]))] = draw(VALUES)
-                case _:
-                    at.append(draw(VALUES))
-            break
-    return fields
-
-
-@settings(deadline=None, max_examples=150)
-@given(fields=mutations())
-def test_a_mutated_spec_loads_whole_or_is_refused(tmp_path_factory, fields):
-    try:
-        found = load(tmp_path_factory.getbasetemp(), fields)
-    except SpecError:
-        return
-    for spec in found:
-        again = Spec.model_validate_json(spec.model_dump_json())
-        assert again == spec
-        assert again.digest == spec.digest
-
-
-@settings(deadline=None, max_examples=100)
-@given(fields=VALUES)
-def test_anything_else_is_refused(tmp_path_factory, fields):
-    with pytest.raises(SpecError):
-        load(tmp_path_factory.getbasetemp(), fields)
