@@ -22,6 +22,7 @@ CROSS_ENTROPY, DROPOUT, GRAD = functional.cross_entropy, functional.dropout, tor
 AVERAGE_POOL, MAX_POOL, BAG = functional.avg_pool2d, functional.max_pool2d, functional.embedding_bag
 EMBEDDING, MSE, SIGMOID_LOSS = functional.embedding, functional.mse_loss, functional.binary_cross_entropy_with_logits
 EDGES, OPTIMIZER, DETECTION = native.edges, objective.optimizer, objective.Detection
+SET_RATE = objective.set_rate
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
 
@@ -163,6 +164,7 @@ def _reversed_branches(_m, joined, x):
 
 
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
+STEP_N = r"float64 step \d+.*, weights: dense_1/kernel"
 # fmt: off
 FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: SAME padding on the near side", "cnn", TRAINING + "conv2d_1", replaced(native, "edges", _near_side)),
@@ -182,18 +184,20 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: explicit padding on one side", "padded", TRAINING + "conv2d_1", replaced(native, "edges", _one_sided)),
     Fault("torch: average pooling counts explicit padding", "padded", TRAINING + "average_pool_1", replaced(functional, "avg_pool2d", _counting_pool)),
     Fault("torch: max pooling lets padding win", "padded", TRAINING + "max_pool_1", replaced(functional, "max_pool2d", _zero_max_pool)),
-    Fault("torch: words summed", "words", TRAINING + "embedding_1", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: BAG(x, w, mode="sum"))),
-    Fault("torch: the largest of words", "words", TRAINING + "embedding_1", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: BAG(x, w, mode="max"))),
-    Fault("torch: the first word taken for padding", "words", TRAINING + "embedding_1", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _bag(x, w, padding_idx=0))),
+    Fault("torch: words summed", "words", TRAINING + r"embedding_1\S*", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: BAG(x, w, mode="sum"))),
+    Fault("torch: the largest of words", "words", TRAINING + r"embedding_1\S*", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: BAG(x, w, mode="max"))),
+    Fault("torch: the first word taken for padding", "words", TRAINING + r"embedding_1\S*", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _bag(x, w, padding_idx=0))),
     Fault("torch: gradients of words by frequency", "words", "float64 gradients: embedding_1/embedding", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _bag(x, w, scale_grad_by_freq=True))),
     Fault("torch: gradients of a repeated word overwritten", "words", "float64 gradients: embedding_1/embedding", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _Overwriting.apply(x, w))),
-    Fault("torch: words in TF32 or bfloat16", "words", "float32 training outputs: embedding_1", replaced(functional, "embedding_bag", lambda bits, x, w, *_, **__: _bag(x, _Cut.apply(w, int(bits)))), BITS, 16),
+    Fault("torch: words in TF32 or bfloat16", "words", "float32 training outputs: embedding_1", replaced(functional, "embedding_bag", lambda bits, x, w, *_, **__: _bag(x, _Cut.apply(w, int(bits)))), BITS, 14),
     Fault("torch: one table for context and candidates", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(native.Scores, "forward", _one_table)),
     Fault("torch: candidates one place on", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(functional, "embedding", _late_candidates)),
     Fault("torch: negatives summed, not averaged", "sampled", "float64 loss: loss", replaced(functional, "binary_cross_entropy_with_logits", lambda _m, y, t, *_, **__: SIGMOID_LOSS(y, t, reduction="sum") / len(y))),
     Fault("torch: branches in reverse", "boxes", TRAINING + "concat_1", replaced(native.SideBySide, "forward", _reversed_branches)),
     Fault("torch: weight of boxes lost", "boxes", "float64 loss: loss", replaced(objective, "Detection", lambda *_: DETECTION(1.0))),
     Fault("torch: error of boxes summed over coordinates", "boxes", "float64 loss: loss", replaced(functional, "mse_loss", lambda _m, y, t, **_: 4 * MSE(y, t))),
+    Fault("torch: the learning rate never steps", "scheduled", STEP_N, replaced(objective, "set_rate", lambda *_: None)),
+    Fault("torch: the learning rate steps once", "scheduled", STEP_N, replaced(objective, "set_rate", lambda _m, optimizer, rate: SET_RATE(optimizer, max(rate, 0.025)))),
     Fault("torch: frozen batch norm by the batch", "frozen", TRAINING + "residual_1/body/batch_norm_1", replaced(torch.nn.BatchNorm2d, "eval", lambda _m, norm: norm)),
     Fault("torch: dropout in evaluation", "mlp", "(float32 query of .*: outputs|dropout 0.25: evaluation)", replaced(functional, "dropout", _dropout_in_evaluation)),
 )
