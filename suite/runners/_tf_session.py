@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.runners._tf_core import Tensor, tf, types
-from suite.runners._tf_trainer import Learner, dense
+from suite.runners._tf_trainer import Learner
 from suite.runners._tf_tuning import QUANTISED, lite, refusals, switched
 from suite.runners.base import Array, Precision, Probe, State, Tuning
 from suite.spec import Loss, Spec
@@ -182,9 +182,7 @@ class Program:
     def _looking(self) -> _Look:
         with self._building():
             (images, targets), number = self._places(), placeholder(tf.int64, ())
-            outputs, loss, gradients, statistics = self._learner.differentiate(images, targets, number)
-            named = {n: dense(g) for n, g in zip(self._learner.trainer.variables, gradients, strict=True)}
-            seen = outputs, self._learner.network.evaluate(images), loss, named, statistics
+            seen = self._learner.look(images, targets, number)
         return _Look((images, targets), number, seen)
 
     def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:

@@ -100,8 +100,8 @@ class Trainer:
                         var=variable.handle, m=slots[0].handle, v=slots[1].handle, beta1_power=none, beta2_power=none,
                         lr=rate, beta1=beta_1, beta2=beta_2, epsilon=epsilon, grad=gradient,
                     )  # fmt: skip
-                case Sgd(momentum=0) if isinstance(gradient, tf.IndexedSlices):  # moves the rows that were looked up
-                    step = variable.scatter_sub(tf.IndexedSlices(rate * gradient.values, gradient.indices))
+                case Sgd(momentum=0) if isinstance(gradient, tf.IndexedSlices):
+                    step = _scatter(variable, gradient, rate)
                 case Sgd(momentum=0):
                     step = tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
                 case Sgd(nesterov=nesterov):
@@ -115,6 +115,11 @@ class Trainer:
                     step = variable.assign_sub(rate * gradient / (tf.sqrt(square) + epsilon))
             done.append(step)
         return done
+
+
+def _scatter(variable: Tensor, gradient: Tensor, rate: Tensor) -> Tensor:
+    """Move the rows alone that were looked up, one that was so twice twice."""
+    return variable.scatter_sub(tf.IndexedSlices(rate * gradient.values, gradient.indices))
 
 
 def dense(gradient: Tensor) -> Tensor:
@@ -139,6 +144,12 @@ class Learner:
             loss = _loss(self._loss, outputs, targets, self._box_weight)
         gradients = self.trainer.penalise(tape.gradient(loss, list(self.trainer.variables.values())))
         return outputs, loss, gradients, statistics
+
+    def look(self, images: Tensor, targets: Tensor, step: Tensor) -> tuple[Any, ...]:
+        """What a Probe tells, in its order, through the same differentiation as in training; nothing is updated."""
+        outputs, loss, gradients, statistics = self.differentiate(images, targets, step)
+        named = {name: dense(g) for name, g in zip(self.trainer.variables, gradients, strict=True)}
+        return outputs, self.network.evaluate(images), loss, named, statistics
 
     def update(
         self, gradients: list[Tensor], statistics: dict[str, Tensor], rate: Tensor, epsilon: Tensor

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from suite.errors import MachineError, Unsupported
 from suite.layers import AveragePool, Conv2D, MaxPool, walk
 from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf, types
 from suite.runners._tf_session import Program as SessionProgram
-from suite.runners._tf_trainer import Learner, dense
+from suite.runners._tf_trainer import Learner
 from suite.runners._tf_tuning import QUANTISED, lite, refusals, switched
 from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Variant, Weights, gpu_uuid
 from suite.spec import Spec
@@ -41,7 +41,7 @@ class Program:
         windowed = any(isinstance(node.layer, Conv2D | MaxPool | AveragePool) for node in walk(spec.graph))
         inner = mode == "xla" and windowed and "CPU" in device
         self._once, loop = _compiler(mode, mode == "xla"), _compiler(mode, mode == "xla" and not inner)
-        self._infer, self._inspect = self._once(self._network.evaluate), self._once(self._look)
+        self._infer, self._inspect = self._once(self._network.evaluate), self._once(self._learner.look)
         self._advance = self._once(self._take_step)
         self._evaluate = self._infer if inner else self._network.evaluate
         self._body = self._advance if inner else self._take_step
@@ -173,9 +173,8 @@ class Program:
         """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""
         with tf.device(self._device):
             seen = self._inspect(*self._given(images, targets), tf.constant(self._step, tf.int64))
-        training_outputs, loss, gradients, statistics, outputs = seen
-        named = dict(zip(self._trainer.variables, gradients, strict=True))
-        return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(named), _arrays(statistics))
+        training_outputs, outputs, loss, gradients, statistics = seen
+        return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(gradients), _arrays(statistics))
 
     def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
         """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
@@ -193,11 +192,6 @@ class Program:
         with refusals():
             query(calibration[:1])
         return query
-
-    def _look(self, images: Tensor, targets: Tensor, step: Tensor) -> tuple[Any, ...]:
-        training_outputs, loss, gradients, statistics = self._learner.differentiate(images, targets, step)
-        gradients = [dense(gradient) for gradient in gradients]
-        return training_outputs, loss, gradients, statistics, self._network.evaluate(images)
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Weights:

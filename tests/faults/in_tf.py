@@ -8,17 +8,20 @@ from unittest.mock import patch
 import numpy as np
 import tensorflow as tf
 
-from suite.layers import Padding, window
+from suite.layers import Embedding, Padding, window
 from suite.runners import _tf_network as network
 from suite.runners import _tf_trainer as trainer
-from suite.runners.base import Runner
+from suite.runners.base import Precision, Program, Runner
+from suite.spec import Spec
 from tests.faults.catalogue import Fault
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted
 
 FUSED, PLAIN, LOSS = network._fused_norm, network._plain_norm, trainer._loss
-RATES, PENALISE = trainer.Trainer.rates, trainer.Trainer.penalise
-MATMUL, CONV2D = tf.matmul, tf.nn.conv2d
+PADDING, LOOK_UP, NETWORK = network._padding, network._look_up, network.Network.__init__
+RATES, PENALISE, SCATTER, DENSE = trainer.Trainer.rates, trainer.Trainer.penalise, trainer._scatter, trainer.dense
+UPDATE, TRAINER = trainer.Learner.update, trainer.Trainer.__init__
+MATMUL, CONV2D, CONCAT = tf.matmul, tf.nn.conv2d, tf.concat
 DROPOUT, MOMENTUM = tf.nn.experimental.stateless_dropout, tf.raw_ops.ResourceApplyMomentum
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
@@ -31,6 +34,22 @@ def replaced(owner: Any, name: str, function: Callable[..., Any]) -> Callable[[R
             return function(m, *arguments, **options)
 
         return Planted(runner, context=lambda: patch.object(owner, name, faulty))
+
+    return plant
+
+
+class InSession(Planted):
+    """Whatever the mode that is asked for, a session."""
+
+    def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
+        return super().build(spec, "session", precision)
+
+
+def in_session(owner: Any, name: str, function: Callable[..., Any]) -> Callable[[Runner, float], Runner]:
+    """``replaced``, in a session alone."""
+
+    def plant(runner: Runner, m: float) -> Runner:
+        return InSession(runner, context=replaced(owner, name, function)(runner, m)._context)
 
     return plant
 
@@ -62,8 +81,8 @@ def _biased(_m, x, *rest):
     return y, mean, variance * (values - 1) / values
 
 
-def _softmaxed(_m, kind, outputs, targets):
-    return LOSS(kind, tf.nn.softmax(outputs) if outputs.shape[-1] == 10 else outputs, targets)
+def _softmaxed(_m, kind, outputs, *rest):
+    return LOSS(kind, tf.nn.softmax(outputs) if outputs.shape[-1] == 10 else outputs, *rest)
 
 
 def _half_penalty(_m, self, gradients):
@@ -93,6 +112,45 @@ def _same_mask(_m, x, rate, seed):
     return DROPOUT(x, rate, tf.constant([1, 2], tf.int64))
 
 
+def _stated_near(_m, node, layer, layout):
+    found = PADDING(node, layer, layout)
+    return found if isinstance(found, str) else [(before + after, 0) for before, after in found]
+
+
+def _summed(_m, layer, x, held):
+    return LOOK_UP(layer, x, held) * (x.shape[1] if isinstance(layer, Embedding) else 1)
+
+
+def _one_table(_m, layer, x, held):
+    return LOOK_UP(layer, x, [held[0], held[0] + 0 * held[1]] if len(held) == 2 else held)
+
+
+def _last_of_each(gradient):
+    """The rows of a gradient, of those of one word the last alone, the others 0."""
+    later = tf.linalg.band_part(tf.cast(gradient.indices[:, None] == gradient.indices, gradient.values.dtype), 0, -1)
+    alone = tf.reduce_sum(later, 1, keepdims=True) == 1
+    return tf.IndexedSlices(tf.where(alone, gradient.values, 0), gradient.indices, gradient.dense_shape)
+
+
+def _words_once(_m, gradient):
+    return DENSE(_last_of_each(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient)
+
+
+def _moved_once(_m, variable, gradient, rate):
+    return SCATTER(variable, _last_of_each(gradient), rate)
+
+
+def _nothing_frozen(_m, self, *arguments):
+    NETWORK(self, *arguments)
+    self._frozen = set()
+
+
+def _constant_rate(_m, self, step, count):
+    rates = RATES(self, step, count).copy()
+    rates[0] = self._spec.optimizer.learning_rate
+    return rates
+
+
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 # fmt: off
 FAULTS = (  # a fault a line, to be read as a table
@@ -108,6 +166,18 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("tf: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(tf.nn, "conv2d", lambda bits, x, k, *r: CONV2D(_cut(x, bits), _cut(k, bits), *r)), BITS, 16),
     Fault("tf: fused batch norm off", "cnn", "float32 training outputs: batch_norm_1", replaced(network, "_fused_norm", _rough_norm), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6), 1e-4),
     Fault("tf: dropout's mask never changes", "mlp", "dropout 0.25: fresh mask", replaced(tf.nn.experimental, "stateless_dropout", _same_mask)),
+    Fault("tf: stated padding on the near side", "padded", TRAINING + "conv2d_1", replaced(network, "_padding", _stated_near)),
+    Fault("tf: average pooling counts stated padding", "padded", TRAINING + "average_pool_1", replaced(network, "_share", lambda *_: np.ones(1))),
+    Fault("tf: words summed", "words", TRAINING + "embedding_1", replaced(network, "_look_up", _summed)),
+    Fault("tf: one table for context and candidates", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(network, "_look_up", _one_table)),
+    Fault("tf: a repeated word's gradient counted once", "words", "float64 gradients: embedding_1/embedding", replaced(trainer, "dense", _words_once)),
+    Fault("tf: a repeated word's row moved once", "sampled", STEP_1 + r"weights: sampled_scores_1/\w+", replaced(trainer, "_scatter", _moved_once)),
+    Fault("tf: branches in another order", "boxes", TRAINING + "concat_1", replaced(tf, "concat", lambda _m, values, axis: CONCAT(values[::-1], axis))),
+    Fault("tf: boxes weigh as much as classes", "boxes", "float64 loss: loss", replaced(trainer, "_loss", lambda _m, kind, outputs, targets, *_: LOSS(kind, outputs, targets))),
+    Fault("tf: a frozen batch norm takes the batch's statistics", "frozen", TRAINING + "residual_1/body/batch_norm_1", replaced(network.Network, "__init__", _nothing_frozen)),
+    Fault("tf: the rate never steps", "scheduled", r"float64 step \d+, weights: dense_1/kernel", replaced(trainer.Trainer, "rates", _constant_rate)),
+    Fault("tf: statistics no part of the step", "cnn", STEP_1 + "statistics: batch_norm_1/moving_mean", replaced(trainer.Learner, "update", lambda _m, self, gradients, _statistics, *rest: UPDATE(self, gradients, {}, *rest))),
+    Fault("tf: in a session, the last operation of a step is not run", "scheduled", STEP_1 + "slot velocity: dense_2/bias", in_session(trainer.Learner, "update", lambda _m, *given: UPDATE(*given)[:-1])),
 )
 # fmt: on
 
@@ -122,7 +192,28 @@ def _folded(_m, x, gamma, beta, mean, variance, epsilon, training):
     return PLAIN(x, gamma, beta, mean, variance, epsilon, training)
 
 
+def _one_hot(_m, layer, x, held):
+    if not isinstance(layer, Embedding):
+        return LOOK_UP(layer, x, held)
+    rows = tf.one_hot(x, held[0].shape[0], dtype=held[0].dtype)
+    return MATMUL(tf.reduce_sum(rows, 1), held[0]) / x.shape[1]
+
+
+def _padded_first(_m, x, kernel, stride, padding, layout):
+    if isinstance(padding, str):
+        return CONV2D(x, kernel, stride, padding, layout)
+    return CONV2D(tf.pad(x, padding), kernel, stride, "VALID", layout)
+
+
+def _never_scatters(_m, self, *arguments):
+    TRAINER(self, *arguments)
+    self._scatters = False
+
+
 MUTANTS = (
+    Mutant("tf: words by one-hot rows", lambda runner: replaced(network, "_look_up", _one_hot)(runner, 0)),
+    Mutant("tf: padded before convolution", lambda runner: replaced(tf.nn, "conv2d", _padded_first)(runner, 0)),
+    Mutant("tf: tables moved whole", lambda runner: replaced(trainer.Trainer, "__init__", _never_scatters)(runner, 0)),
     Mutant("tf: dense sums in halves", lambda runner: replaced(tf, "matmul", _split_matmul)(runner, 0)),
     Mutant("tf: batch norm unfused", lambda runner: replaced(network, "_fused_norm", _folded)(runner, 0)),
 )
