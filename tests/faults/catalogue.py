@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.layers import Activation, AveragePool, BatchNorm, Dropout, MaxPool
+from suite.layers import Activation, AveragePool, BatchNorm, Conv2D, Dropout, MaxPool, Padding
 from suite.runners.base import Runner
 from tests.faults.plant import Planted, layers, optimizer
 from tests.faults.spoilt import (
     AxesSwapped,
     BatchesWeighAlike,
     BiasLost,
+    BoxesByCorners,
+    BoxLabelsOffByOne,
     ChannelsMixed,
+    ContextLast,
+    DecaysTables,
     Doubled,
     FlattenOrder,
     Flipped,
     FlushedSlots,
+    FrozenDrifts,
+    FrozenGradients,
     GradientMissing,
     Half,
     LabelsOffByOne,
@@ -25,6 +31,7 @@ from tests.faults.spoilt import (
     LoadTransposed,
     NanAfterAnEpoch,
     NanInOne,
+    NextWord,
     OffRange,
     OneGradientOff,
     OneWeightOff,
@@ -43,6 +50,7 @@ from tests.faults.spoilt import (
     StepStuck,
     TrainsOther,
     Transposed,
+    TrueWordLast,
 )
 
 RELATIVE = tuple(10.0**-n for n in range(1, 11))
@@ -133,6 +141,39 @@ def _l2(change):
     return lambda runner, m: Planted(runner, spec=lambda spec: spec.replace(l2=change(spec.l2, m)))
 
 
+def _task(**changes):
+    def change(spec, m):
+        new = {k: f(getattr(spec.task, k), m) for k, f in changes.items() if hasattr(spec.task, k)}
+        return spec.replace(task=spec.task.model_copy(update=new))
+
+    return lambda runner, m: Planted(runner, spec=lambda spec: change(spec, m))
+
+
+def _schedule(**changes):
+    def change(spec, m):
+        if not spec.schedule:
+            return spec
+        new = {k: f(getattr(spec.schedule, k), m) for k, f in changes.items()}
+        return spec.replace(schedule=spec.schedule.model_copy(update=new))
+
+    return lambda runner, m: Planted(runner, spec=lambda spec: change(spec, m))
+
+
+def _thaws(ending):
+    """Everything whose name begins so is not frozen."""
+
+    def change(spec, _m):
+        return spec.replace(frozen=tuple(name for name in spec.frozen if not name.startswith(ending)))
+
+    return change
+
+
+def _shorter_epoch(spec, _m):
+    """The ragged batch is not counted among an epoch's steps."""
+    whole = spec.data.train // spec.batch_size * spec.batch_size
+    return spec.replace(data=spec.data.model_copy(update={"train": whole})) if spec.schedule else spec
+
+
 def _complement(value, _m):
     return 1 - value
 
@@ -200,6 +241,27 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("NaN after an epoch in single precision", "mlp", r"float32 epoch, weights: dense_1/kernel", _program(NanAfterAnEpoch)),
     Fault("small slots flushed to zero", "mlp", r"float32 epoch, slot \w+: \S+", _program(FlushedSlots), RELATIVE[:6], 1e-3),
     Fault("bits of the inputs", "mlp", r"float32 training outputs: flatten_1", _program(Half), (7, 10, 12, 14, 16, 18, 20), 16),
+    Fault("explicit padding taken for SAME", "padded", r"float64 training outputs: conv2d_1", _first(_is(Conv2D), _update(padding=lambda *_: Padding.SAME))),
+    Fault("row of a word off by one", "words", r"float64 training outputs: embedding_1/embedding", _program(NextWord)),
+    Fault("context and candidates swapped", "sampled", r"float64 training outputs: sampled_scores_1", _program(ContextLast)),
+    Fault("true word last among the candidates", "sampled", r"float64 loss: loss", _program(TrueWordLast)),
+    Fault("weight decay on tables of words", "words", r"float64 gradients: embedding_1/embedding", _program(DecaysTables)),
+    Fault("class beside a box off by one", "boxes", r"float64 loss: loss", _program(BoxLabelsOffByOne)),
+    Fault("boxes by their corners", "boxes", r"float64 loss: loss", _program(BoxesByCorners)),
+    Fault("weight of boxes missing", "boxes", r"float64 loss: loss", _task(box_weight=lambda *_: 1.0)),
+    Fault("weight of boxes", "boxes", r"float64 loss: loss", _task(box_weight=_relative), RELATIVE, 1e-8),
+    Fault("frozen layer trained", "frozen", STEP_1 + r"slot m: conv2d_1/kernel", _training_alone(_thaws("conv2d"))),
+    Fault("frozen batch norm by the batch's statistics", "frozen", r"float64 training outputs: (residual_1/body/)?batch_norm_\d", lambda runner, m: Planted(runner, spec=lambda spec: _thaws("batch_norm")(spec, m))),
+    Fault("frozen batch norm's statistics move", "frozen", STEP_1 + r"frozen: \S*batch_norm_\d/moving_mean", _program(FrozenDrifts, ending="moving_mean"), RELATIVE, 1e-8),
+    Fault("weight decay on frozen kernels", "frozen", STEP_1 + r"frozen: conv2d_1/kernel", _program(FrozenDrifts, ending="kernel"), RELATIVE, 1e-8),
+    Fault("gradient of a frozen tensor", "frozen", r"float64 gradients: conv2d_1/kernel", _program(FrozenGradients)),
+    Fault("learning rate changes a step early", "scheduled", r"float64 step 5, weights: dense_1/kernel", _program(StepAhead)),
+    Fault("learning rate never changes", "scheduled", r"float64 step 6, weights: dense_1/kernel", _program(StepStuck)),
+    Fault("factor of the learning rate taken twice", "scheduled", r"float64 step 6, weights: dense_1/kernel", _schedule(factor=lambda f, _: f**2)),
+    Fault("factor of the learning rate", "scheduled", r"float64 step 6, weights: dense_1/kernel", _schedule(factor=_relative), RELATIVE, 1e-5),
+    Fault("only the first change of the learning rate", "scheduled", r"float64 step 8, weights: dense_1/kernel", _schedule(at=lambda at, _: at[:1])),
+    Fault("learning rate by epochs of another length", "scheduled", r"float64 step 5, weights: dense_1/kernel", lambda runner, m: Planted(runner, spec=lambda spec: _shorter_epoch(spec, m))),
+    Fault("learning rate unchanged in single precision", "scheduled", r"float32 epoch, .*", lambda runner, m: Planted(runner, program=lambda inner, spec, precision: StepStuck(inner, spec, precision) if precision == "float32" else inner)),
     Fault("rate of dropout as what is kept", "mlp", r"dropout 0.25: keep rate", _first(_drops, _update(rate=_complement))),
     Fault("rate of dropout", "mlp", r"dropout 0.25: (keep rate|scale)", _first(_drops, _update(rate=_relative)), RELATIVE[:4], 1e-3),
 )

@@ -2,6 +2,7 @@
 """Faults in the mathematics itself: functions of a runner's replaced while it, and not the reference, is at work."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -27,9 +28,10 @@ AVERAGE_POOL, BATCH_NORM, CONV2D, DENSE, DROPOUT, MAX_POOL = (
     layers.max_pool,
 )
 NORMALISE, WINDOW = layers.normalise, layers.window
-SOFTMAX_LOSS = losses.softmax_cross_entropy
+EMBEDDING, SAMPLED_SCORES, FROZEN = layers.embedding, layers.sampled_scores, layers.frozen_batch_norm
+SOFTMAX_LOSS, DETECTION, SIGMOID_LOSS = losses.softmax_cross_entropy, losses.detection, losses.sigmoid_cross_entropy
 SGD, ADAM = optimizers.sgd, optimizers.adam
-DIFFERENTIATE = Program._differentiate
+DIFFERENTIATE, CONCAT, SINGLE = Program._differentiate, Training._concat, Training._single
 
 
 def method(owner: type, name: str, function: Callable[..., Any]) -> Callable[[Runner, float], Runner]:
@@ -48,6 +50,147 @@ def variant(name: str) -> Callable[[Runner, float], Runner]:
 def _padding_before(_m, *arguments):
     out, before, after = WINDOW(*arguments)
     return out, after, before
+
+
+def _padding_on_one_side(_m, *arguments):
+    out, before, after = WINDOW(*arguments)
+    return (out, before + after, 0) if isinstance(arguments[-1], int) else (out, before, after)
+
+
+def _summed_words(_m, tokens, table):
+    y, backward = EMBEDDING(tokens, table)
+    places = tokens.shape[1]
+    return y * places, lambda dy: backward(dy * places)
+
+
+def _words_weigh_alike(_m, tokens, table):
+    """A word that stands twice in an example counts once."""
+    y = np.stack([table[np.unique(row)].mean(axis=0) for row in tokens])
+    return y, EMBEDDING(tokens, table)[1]
+
+
+def _set_not_added(_m, tokens, table):
+    """Of the gradients of a word that stands in several places, the last one stays."""
+    y, _ = EMBEDDING(tokens, table)
+
+    def backward(dy):
+        d_table = np.zeros_like(table)
+        d_table[tokens] = dy[:, None] / tokens.shape[1]
+        return np.zeros(tokens.shape, dy.dtype), d_table
+
+    return y, backward
+
+
+def _once_an_example(_m, tokens, table):
+    """A word that stands twice in an example takes its gradient once."""
+    y, _ = EMBEDDING(tokens, table)
+
+    def backward(dy):
+        d_table = np.zeros_like(table)
+        for row, d in zip(tokens, dy, strict=True):
+            d_table[np.unique(row)] += d / len(row)
+        return np.zeros(tokens.shape, dy.dtype), d_table
+
+    return y, backward
+
+
+def _candidates_untrained(_m, tokens, table, output, context):
+    y, backward = SAMPLED_SCORES(tokens, table, output, context)
+
+    def without(dy):
+        d_tokens, d_table, d_output = backward(dy)
+        return d_tokens, d_table, np.zeros_like(d_output)
+
+    return y, without
+
+
+def _one_table(_m, tokens, table, output, context):
+    return SAMPLED_SCORES(tokens, table, table + 0 * output, context)
+
+
+def _context_of_all(_m, tokens, table, output, context):
+    hidden = table[tokens].mean(axis=1)
+    y = np.einsum("nkd,nd->nk", output[tokens[:, context:]], hidden)
+    return y, SAMPLED_SCORES(tokens, table, output, context)[1]
+
+
+def _first_row_is_padding(_m, tokens, table):
+    """The row of word 0 takes no gradient, as that of a padding index."""
+    y, backward = EMBEDDING(tokens, table)
+
+    def without(dy):
+        d_tokens, d_table = backward(dy)
+        d_table[0] = 0
+        return d_tokens, d_table
+
+    return y, without
+
+
+def _mean_of_negatives(_m, logits, targets):
+    """The true word weighs as much as all the drawn ones together."""
+    loss, gradient = SIGMOID_LOSS(logits, targets)
+    share = np.where(targets == 1, 0.5, 0.5 / (logits.shape[1] - 1)).astype(logits.dtype) * logits.shape[1]
+    return loss, gradient * share
+
+
+def _lazy_adam(_m, setting, weight, gradient, held, step, variant):
+    """Rows without a gradient keep their slots and their weights."""
+    new, slots = ADAM(setting, weight, gradient, held, step, variant)
+    if weight.ndim != 2:
+        return new, slots
+    still = ~gradient.any(axis=1, keepdims=True)
+    return np.where(still, weight, new), {slot: np.where(still, held[slot], value) for slot, value in slots.items()}
+
+
+def _boxes_over_batch(_m, outputs, targets, weight):
+    """The error of boxes as a sum over the four numbers."""
+    return DETECTION(outputs, targets, 4 * weight)
+
+
+def _boxes_first(_m, outputs, targets, weight):
+    """The box is taken from the front of the outputs."""
+    loss, gradient = DETECTION(np.roll(outputs, -4, axis=1), targets, weight)
+    return loss, np.roll(gradient, 4, axis=1)
+
+
+def _box_gradient_unweighted(_m, outputs, targets, weight):
+    return DETECTION(outputs, targets, weight)[0], DETECTION(outputs, targets, 1.0)[1]
+
+
+def _branches_reversed(self, node, x):
+    y, backward = CONCAT(self, replace(node, branches=node.branches[::-1]), x)
+    return y, backward
+
+
+def _branch_gradients_shifted(self, node, x):
+    y, backward = CONCAT(self, node, x)
+    return y, lambda dy: backward(np.roll(dy, 1, axis=1))
+
+
+def _first_branch_alone_goes_back(self, node, x):
+    y, backward = CONCAT(self, node, x)
+    first = node.branches[0][-1].output[0]
+    mask = np.arange(y.shape[1]) < first
+
+    def one(dy):
+        backward(dy)
+        kept = dict(self.gradients)
+        dx = backward(np.where(mask, dy, 0))
+        self.gradients.update(kept)
+        return dx
+
+    return y, one
+
+
+def _trained_backward(_m, x, gamma, beta, mean, variance, epsilon):
+    """The way back of a batch norm that is trained."""
+    backward = BATCH_NORM(x, gamma, beta, epsilon)[1]
+    return FROZEN(x, gamma, beta, mean, variance, epsilon)[0], lambda dy: backward(dy)[:1]
+
+
+def _gradient_stops(self, node, x):
+    y, backward = SINGLE(self, node, x)
+    return y, (lambda dy: np.zeros_like(backward(dy))) if self._is_frozen(node) else backward
 
 
 def _counting_padding(_m, x, size, stride, padding):
@@ -264,6 +407,27 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("low precision on the way back", "mlp", r"float32 gradients: dense_\d/\w+", patched(layers__dense=_low_backward), (7, 10, 12, 14, 16, 18, 20), 14),
     Fault("rough reciprocal root", "cnn", "float32 training outputs: batch_norm_1", patched(layers__batch_norm=_rough_root), RELATIVE, 1e-4),
     Fault("optimizer's step off in single precision", "mlp", r"float32 epoch, .*", patched(optimizers__adam=_rough_update), RELATIVE[:6], 1e-1),
+    Fault("explicit padding on one side", "padded", TRAINING + "conv2d_1", patched(layers__window=_padding_on_one_side)),
+    Fault("average pooling counts explicit padding", "padded", TRAINING + "average_pool_1", patched(layers__average_pool=_counting_padding)),
+    Fault("an explicitly padded zero wins a max pool", "padded", TRAINING + "max_pool_1", patched(layers__max_pool=_zero_wins)),
+    Fault("words summed", "words", TRAINING + "embedding_1", patched(layers__embedding=_summed_words)),
+    Fault("words of an example as a set", "words", TRAINING + r"embedding_1\S*", patched(layers__embedding=_words_weigh_alike)),
+    Fault("gradients of a word overwritten", "words", "float64 gradients: embedding_1/embedding", patched(layers__embedding=_set_not_added)),
+    Fault("gradient of a repeated word counted once", "words", "float64 gradients: embedding_1/embedding", patched(layers__embedding=_once_an_example)),
+    Fault("first word taken for padding", "words", "float64 gradients: embedding_1/embedding", patched(layers__embedding=_first_row_is_padding)),
+    Fault("rows without a gradient left alone", "words", "float64 step 2, slot m: embedding_1/embedding", patched(optimizers__adam=_lazy_adam)),
+    Fault("candidates' table not trained", "sampled", "float64 gradients: sampled_scores_1/output_embedding", patched(layers__sampled_scores=_candidates_untrained)),
+    Fault("one table for context and candidates", "sampled", TRAINING + r"sampled_scores_1\S*", patched(layers__sampled_scores=_one_table)),
+    Fault("candidates in the context", "sampled", TRAINING + r"sampled_scores_1\S*", patched(layers__sampled_scores=_context_of_all)),
+    Fault("true word weighs as much as all others", "sampled", "float64 gradients: sampled_scores_1/output_embedding", patched(losses__sigmoid_cross_entropy=_mean_of_negatives)),
+    Fault("error of boxes summed over a box", "boxes", "float64 loss: loss", patched(losses__detection=_boxes_over_batch)),
+    Fault("box before the classes", "boxes", "float64 loss: loss", patched(losses__detection=_boxes_first)),
+    Fault("gradient of boxes without their weight", "boxes", r"float64 gradients: concat_1/3/dense_1/bias", patched(losses__detection=_box_gradient_unweighted)),
+    Fault("branches in another order", "boxes", TRAINING + "concat_1", method(Training, "_concat", _branches_reversed)),
+    Fault("branches' gradients shifted", "boxes", "float64 gradients: concat_1/3/dense_1/bias", method(Training, "_concat", _branch_gradients_shifted)),
+    Fault("one branch alone passes a gradient back", "boxes", "float64 gradients: conv2d_1/bias", method(Training, "_concat", _first_branch_alone_goes_back)),
+    Fault("frozen batch norm's gradient as if trained", "frozen", "float64 gradients: conv2d_2/kernel", patched(layers__frozen_batch_norm=_trained_backward)),
+    Fault("no gradient passes a frozen layer", "frozen", "float64 gradients: conv2d_2/kernel", method(Training, "_single", _gradient_stops)),
     Fault("dropout unscaled", "mlp", "dropout 0.25: scale", patched(layers__dropout=_unscaled)),
     Fault("dropout scaled by the other rate", "mlp", "dropout 0.25: scale", patched(layers__dropout=_scaled_otherwise)),
     Fault("rate of what dropout keeps", "mlp", "dropout 0.25: keep rate", patched(layers__dropout=_keeps_otherwise), RELATIVE[:4], 0.1),

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from suite.layers import Padding
 from suite.reference import layers, optimizers
 from suite.runners.base import Runner
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted, patched
 
 BATCH_NORM, CONV2D, DENSE = layers.batch_norm, layers.conv2d, layers.dense
+SAMPLED_SCORES = layers.sampled_scores
 SGD = optimizers.sgd
 
 
@@ -66,6 +68,40 @@ def _channels_first_conv(_m, x, kernel, bias, stride, padding):
     views = sliding_window_view(planes, kernel.shape[:2], axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
     y = np.einsum("ncpqij,ijcf->npqf", views, kernel, optimize=True)
     return y if bias is None else y + bias, CONV2D(x, kernel, bias, stride, padding)[1]
+
+
+def _padded_before(_m, x, kernel, bias, stride, padding):
+    """Explicit padding laid around the image first, as a layer of its own."""
+    if isinstance(padding, Padding):
+        return CONV2D(x, kernel, bias, stride, padding)
+    rows, columns = padding
+    wide = np.pad(x, [(0, 0), (rows, rows), (columns, columns), (0, 0)])
+    y, backward = CONV2D(wide, kernel, bias, stride, Padding.VALID)
+
+    def cropped(dy):
+        dx, *gradients = backward(dy)
+        return (dx[:, rows : rows + x.shape[1], columns : columns + x.shape[2]], *gradients)
+
+    return y, cropped
+
+
+def _counted_words(_m, tokens, table):
+    """How often each word stands in each example, times the table."""
+    counts = np.stack([np.bincount(row, minlength=len(table)) for row in tokens]).astype(table.dtype)
+    share = counts / tokens.shape[1]
+    return share @ table, lambda dy: (np.zeros(tokens.shape, dy.dtype), share.T @ dy)
+
+
+def _all_scores(_m, tokens, table, output, context):
+    """The scores of the whole vocabulary, of which the candidates are taken."""
+    hidden = table[tokens[:, :context]].sum(axis=1) / context
+    scores = np.take_along_axis(hidden @ output.T, tokens[:, context:].astype(np.intp), axis=1)
+    return scores, SAMPLED_SCORES(tokens, table, output, context)[1]
+
+
+def _folded_frozen(_m, x, gamma, beta, mean, variance, epsilon):
+    factor = gamma / np.sqrt(variance + epsilon)
+    return x * factor + (beta - mean * factor), lambda dy: (dy * factor,)
 
 
 def _wide_batch_norm(_m, x, gamma, beta, epsilon):
@@ -146,6 +182,10 @@ MUTANTS = (
     Mutant("dense without BLAS", _replacing(layers__dense=_einsum_dense)),
     Mutant("direct convolution", _replacing(layers__conv2d=_direct_conv)),
     Mutant("convolution over planes", _replacing(layers__conv2d=_channels_first_conv)),
+    Mutant("explicit padding laid around beforehand", _replacing(layers__conv2d=_padded_before)),
+    Mutant("words counted, then multiplied", _replacing(layers__embedding=_counted_words)),
+    Mutant("candidates taken from the scores of all words", _replacing(layers__sampled_scores=_all_scores)),
+    Mutant("frozen batch norm folded", _replacing(layers__frozen_batch_norm=_folded_frozen)),
     Mutant("batch norm in float64 inside", _replacing(layers__batch_norm=_wide_batch_norm)),
     Mutant("batch norm folded in evaluation", _replacing(layers__normalise=_folded)),
     Mutant("softmax loss by another formula", _replacing(losses__softmax_cross_entropy=_other_softmax_loss)),

@@ -292,6 +292,79 @@ class StatisticsStill(Wrapped):
         return replace(state, weights={**state.weights, **self.before})
 
 
+class ContextLast(Inputs):
+    """Words with the candidates in front of the context."""
+
+    def images(self, images: Array) -> Array:
+        return np.ascontiguousarray(np.roll(images, images.shape[1] // 2, axis=1))
+
+
+class NextWord(Inputs):
+    """Every word by the row of the one after it in the vocabulary."""
+
+    def images(self, images: Array) -> Array:
+        return ((images + 1) % (self.spec.data.max_value + 1)).astype(images.dtype)
+
+
+class TrueWordLast(Inputs):
+    def targets(self, targets: Array) -> Array:
+        return np.ascontiguousarray(targets[:, ::-1])
+
+
+class BoxLabelsOffByOne(Inputs):
+    def targets(self, targets: Array) -> Array:
+        return np.column_stack([(targets[:, 0] + 1) % 10, targets[:, 1:]]).astype(targets.dtype)
+
+
+class BoxesByCorners(Inputs):
+    """Boxes as two corners instead of a corner and a size."""
+
+    def targets(self, targets: Array) -> Array:
+        return np.concatenate([targets[:, :3], targets[:, 1:3] + targets[:, 3:]], axis=1)
+
+
+class FrozenDrifts(Wrapped):
+    """Training moves those frozen tensors whose name ends in ``ending``, by a share of ``m``."""
+
+    ending: str
+    m: float
+    trained = False
+
+    def load(self, state):
+        self.trained = False
+        self.inner.load(state)
+
+    def train(self, order):
+        self.trained = True
+        return self.inner.train(order)
+
+    def state(self):
+        state = self.inner.state()
+        if not self.trained:
+            return state
+        moved = {k for k in self.spec.frozen_names if k.endswith(self.ending)}
+        return replace(state, weights={k: v * (1 - self.m) if k in moved else v for k, v in state.weights.items()})
+
+
+class FrozenGradients(Seen):
+    """A gradient for what is frozen, and be it 0."""
+
+    def change(self, seen: Probe) -> Probe:
+        return replace(seen, gradients={**seen.gradients, "conv2d_1/kernel": np.zeros(1)})
+
+
+class DecaysTables(Seen):
+    """L2 on tables of words as well."""
+
+    def load(self, state):
+        self.held = state.weights
+        self.inner.load(state)
+
+    def change(self, seen: Probe) -> Probe:
+        penalty = {k: 2 * self.spec.l2 * self.held[k] for k in seen.gradients if k.endswith("embedding")}
+        return replace(seen, gradients={k: g + penalty.get(k, 0) for k, g in seen.gradients.items()})
+
+
 class NanAfterAnEpoch(Wrapped):
     """Weights that an epoch in single precision blows up."""
 
