@@ -216,7 +216,11 @@ class Prediction:
 
     def holds(self, value: float) -> bool:
         """Whether ``value`` lies in it, ends included."""
-        return self.low <= value <= self.high
+        return self.meets(value, value)
+
+    def meets(self, low: float, high: float) -> bool:
+        """Whether some value from ``low`` to ``high`` lies in it, ends included."""
+        return self.low <= high and low <= self.high
 
 
 def prediction(values: Sequence[float]) -> Prediction | TooFew:
@@ -239,24 +243,27 @@ class ClaimVerdict(StrEnum):
     CONTEXT = "shown, never judged"
 
 
-def judge(claim: float, values: Sequence[float], alternatives: Iterable[Sequence[float]] = ()) -> ClaimVerdict:
-    """The verdict on a claim, from one value per seed at the full schedule.
+def judge(
+    claim: float, values: Sequence[float], alternatives: Iterable[Sequence[float]] = (), to: float | None = None
+) -> ClaimVerdict:
+    """The verdict on a claim, from one value per seed at the full schedule; ``to`` is the upper end of a range.
 
     ``alternatives`` holds the values of each case that makes the other choice where the source leaves one open.
     """
-    own = _in_prediction(claim, values)
-    others = {_in_prediction(claim, other) for other in alternatives}
+    upper = claim if to is None else to
+    own = _in_prediction(claim, upper, values)
+    others = {_in_prediction(claim, upper, other) for other in alternatives}
     settled = {ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_REPRODUCED}
     if own in settled and (others & settled) - {own}:
         return ClaimVerdict.ASSUMPTION
     return own
 
 
-def _in_prediction(claim: float, values: Sequence[float]) -> ClaimVerdict:
+def _in_prediction(low: float, high: float, values: Sequence[float]) -> ClaimVerdict:
     expected = prediction(values)
     if isinstance(expected, TooFew):
         return ClaimVerdict.NOT_FAR_ENOUGH
-    return ClaimVerdict.REPRODUCED if expected.holds(claim) else ClaimVerdict.NOT_REPRODUCED
+    return ClaimVerdict.REPRODUCED if expected.meets(low, high) else ClaimVerdict.NOT_REPRODUCED
 
 
 @dataclass(frozen=True)
@@ -280,6 +287,41 @@ def percentile(samples: Sequence[float], share: float) -> Percentile | TooFew:
     at = math.ceil(round(share * count, 6))
     bound = int(binom.ppf(BOUND_CONFIDENCE, count, share)) + 1
     return Percentile(share, float(ordered[at - 1]), float(ordered[bound - 1]))
+
+
+@dataclass(frozen=True)
+class Centre:
+    """A middle value with its 95 % interval, from ``count`` of ``what``."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    what: Literal["rounds", "samples"]
+
+
+def median_interval(samples: Sequence[float]) -> Centre | TooFew:
+    """The median between two order statistics, which hold the true one with 95 % or more; from 6 samples on.
+
+    The k-th smallest of n and the k-th largest hold it with probability 1 - 2 P(Binomial(n, 1/2) < k), whatever the
+    distribution, if samples are independent.
+    """
+    count = len(samples)
+    inner = int(binom.ppf((1 - CONFIDENCE) / 2, count, 0.5)) if count else 0
+    if inner < 1:
+        return TooFew("samples", count, 6)
+    ordered = np.sort(np.asarray(samples, float))
+    return Centre(float(np.median(ordered)), float(ordered[inner - 1]), float(ordered[-inner]), count, "samples")
+
+
+def rounds_interval(costs: Sequence[float]) -> Centre | TooFew:
+    """Geometric mean of positive costs, one per round, with Student's interval over their logarithms."""
+    if len(costs) < LEAST_ROUNDS:
+        return TooFew("rounds", len(costs), LEAST_ROUNDS)
+    if min(costs) <= 0:
+        raise ValueError("a cost is above 0")
+    mean, half = _t_interval(np.log(np.asarray(costs, float)), CONFIDENCE)
+    return Centre(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(costs), "rounds")
 
 
 @dataclass(frozen=True)
