@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.assessment import Analogy, Classified, Embedded, Located, Near, Neighbours, Sorted
 from suite.result import (
     Cause,
     Cell,
@@ -20,11 +21,14 @@ from suite.result import (
     Latency,
     Measured,
     Memory,
+    Parent,
     Processor,
     Proof,
     Scores,
     Throughput,
     Training,
+    Tuned,
+    Tunings,
     Verdict,
 )
 from suite.spec import Adam, Claim, DatasetFacts, Spec, digest
@@ -32,7 +36,10 @@ from suite.trace import Metered, Span
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MODES = {"torch": ("compile", "eager"), "tf": ("eager", "graph", "xla")}
-SPEED = {"torch/compile": 1.0, "torch/eager": 1.7, "tf/eager": 6.0, "tf/graph": 1.5, "tf/xla": 1.3, "null/none": 1e-3}
+STYLES = {"torch": ("compile", "eager"), "tf": ("eager", "graph", "session", "xla")}
+SPEED = {"torch/compile": 1.0, "torch/eager": 1.7, "tf/eager": 6.0, "tf/graph": 1.5, "tf/xla": 1.3, "tf/session": 1.6,
+    "null/none": 1e-3,
+}  # fmt: skip
 
 
 def spec(name: str = "digits-mlp", case: str | None = None, **fields: Any) -> Spec:
@@ -89,9 +96,12 @@ def _record(cell: Cell, of: Spec, **fields: Any) -> dict[str, Any]:
 def measured(
     runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None,
     accuracy: float | None = None, epochs: int = 3, samples: int = 80, slow: float | None = None,
-    device: str = "cpu", **fields: Any,
+    device: str = "cpu", validated: bool = False, taught: dict[str, Any] | None = None, **fields: Any,
 ) -> Measured:  # fmt: skip
-    """A cell whose noise depends on nothing but its own name; ``slow`` multiplies every time."""
+    """A cell whose noise depends on nothing but its own name; ``slow`` multiplies every time.
+
+    ``taught`` are fields of its training; ``validated`` holds where a validation split was scored.
+    """
     of = of or spec()
     at = cell(runner, mode, number, seed, of, device)
     noise = np.random.default_rng(list(f"{at.slug} {number}".encode()))
@@ -109,17 +119,18 @@ def measured(
         epochs=tuple(
             Epoch(
                 seconds_ns=t, images=of.train_images, train_loss=0.6 * 0.5**i + 0.02,
-                validation=None, test=Scores(loss=0.5 * 0.5**i + 0.1, penalty=0.0, accuracy=a),
+                validation=Scores(loss=0.5 * 0.5**i + 0.12, penalty=0.0, accuracy=a - 0.002) if validated else None,
+                test=Scores(loss=0.5 * 0.5**i + 0.1, penalty=0.0, accuracy=a),
             )
             for i, (t, a) in enumerate(zip(times(3e8, epochs), curve, strict=True))
         ),
         stopped_early=False,
         best_epoch=None,
         train=Scores(loss=0.05, penalty=0.0, accuracy=min(learnt + 0.01, 1.0)),
-        validation=None,
+        validation=Scores(loss=0.12, penalty=0.0, accuracy=learnt - 0.002) if validated else None,
         test=Scores(loss=0.11, penalty=0.0, accuracy=learnt),
         weights=digest([runner, mode, seed]),
-    )  # fmt: skip
+    ).model_copy(update=taught or {})  # fmt: skip
     known: dict[str, Any] = {
         "environment": environment(runner),
         "digests": digests(of, seed),
@@ -177,6 +188,77 @@ def run(of: Spec | None = None, rounds: int = 5, modes: dict[str, tuple[str, ...
         found += [measured(r, m, number, number, of) for r, ms in modes.items() for m in ms]
         found.append(measured("null", "none", number, number, of))
     return found
+
+
+def parent(of: Spec, seed: int = 1, complete: bool | None = True, **fields: Any) -> Parent:
+    """The donor's final weights under a seed: torch's, in its mode compile."""
+    known = {"runner": "torch", "mode": "compile", "weights": digest(["donor", of.id, seed])}
+    return Parent(**{"spec": of.id, "complete": complete, **known, **fields})
+
+
+def confused(classes: int = 10, right: int = 34, wrong: int = 2) -> Classified:
+    """``right`` images of each class, and ``wrong`` of each taken for the next."""
+    lines = [
+        [right if i == j else wrong if j == (i + 1) % classes else 0 for j in range(classes)] for i in range(classes)
+    ]
+    return Classified(confusion=tuple(map(tuple, lines)))
+
+
+def sorted_out(seed: int = 1, **fields: Any) -> Sorted:
+    """Two distributions of errors that overlap a little."""
+    rng = np.random.default_rng(seed)
+    edges = np.linspace(0, 0.1, 41)
+    normal, anomalous = (
+        np.histogram(np.minimum(rng.gamma(9, m, n), 0.1), edges)[0] for m, n in ((2e-3, 800), (5e-3, 200))
+    )
+    known: dict[str, Any] = {
+        "threshold": 0.03 + 1e-4 * seed, "auroc": 0.95 + 0.001 * seed, "average_precision": 0.9 + 0.001 * seed,
+        "precision": 0.8, "recall": 0.75, "edges": tuple(map(float, edges)),
+        "normal": tuple(map(int, normal)), "anomalous": tuple(map(int, anomalous)),
+    }  # fmt: skip
+    return Sorted(**{**known, **fields})
+
+
+def embedded(rank: int = 1, near: str = "queen") -> Embedded:
+    """The words around a king, and the analogy that everyone knows."""
+    words = tuple(Near(word=w, cosine=0.9 - 0.1 * i) for i, w in enumerate((near, "lord", "throne")))
+    asked = Analogy(a="man", b="king", c="woman", d="queen", rank=rank, first=near)
+    unknown = Analogy(a="man", b="king", c="woman", d="zyzzyva", rank=None, first=None)
+    return Embedded(
+        neighbours=(Neighbours(word="king", near=words), Neighbours(word="zyzzyva", near=())),
+        analogies=(asked, unknown),
+    )
+
+
+def located(seed: int = 1) -> Located:
+    """Boxes that mostly fit."""
+    return Located(accuracy=0.97, mean_iou=0.8 + 0.001 * seed, ap50=0.9)
+
+
+def tuned(
+    runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None,
+    samples: int = 60, faster: float = 0.5, **fields: Any,
+) -> Tunings:  # fmt: skip
+    """Inference as it is, in batches of 8, in bfloat16 (``faster`` times as long) and what the framework lacks."""
+    of = of or spec()
+    at = cell(runner, mode, number, seed, of)
+    noise = np.random.default_rng(list(f"tuned {at.slug} {number}".encode()))
+
+    def way(tuning: str, share: float, batch: int = 1, **told: Any) -> Tuned:
+        taken = tuple(int(4e5 * share * batch * x) for x in 1 + noise.gamma(2, 0.02, samples))
+        known = {"mode": mode, "images": of.data.test, "accuracy": 0.97, "change": 0.0}
+        return Tuned(**{"tuning": tuning, "batch_size": batch, "samples_ns": taken, **known, **told})
+
+    lacks = {"samples_ns": (), "images": 0, "accuracy": None, "change": None, "reason": "no backend for it"}
+    known: dict[str, Any] = {
+        "environment": environment(runner), "digests": digests(of, seed), "weights": digest(["tuned", seed]),
+        "tunings": (
+            way("none", 1.0), way("batch:8", 0.4, 8), way("bfloat16", faster, accuracy=0.962, change=0.03),
+            way("int8_static", 1.0, **lacks),
+        ),
+    }  # fmt: skip
+    record = _record(at, of) | {"entry": f"{number}-tune-{runner}"}
+    return Tunings(**{**record, **known, **fields})
 
 
 SECOND = 1_000_000_000

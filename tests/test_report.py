@@ -48,7 +48,7 @@ def drawn() -> None:
 @pytest.fixture(autouse=True)
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("suite.report.charts._svg", lambda figure: b"<svg/>")
+        monkeypatch.setattr("suite.report.drawing.svg", lambda figure: b"<svg/>")
 
 
 def but(**changed: Any) -> list[Any]:
@@ -125,18 +125,86 @@ def test_a_gate_that_failed_is_named() -> None:
     assert_not_ranked(document, "the gate crashed: exit status 7")
 
 
+def test_a_cell_measured_on_other_data_than_its_spec_names_is_not_proven() -> None:
+    digests = make.digests(make.spec(), 1).model_copy(update={"dataset": digest("other")})
+    assert_not_ranked(build(but(digests=digests), {}), "another data set than its spec names")
+
+
 @pytest.mark.parametrize(
-    ("field", "words"),
-    [
-        ("dataset", "another data set"),
-        ("weights", "set of initial weights"),
-        ("order", "another batch order"),
-        ("spec", "spec"),
-    ],
+    ("field", "words"), [("weights", "initial weights"), ("order", "batch order"), ("spec", "spec")]
 )
-def test_a_proof_of_other_digests_proves_nothing(field: str, words: str) -> None:
+def test_frameworks_whose_digests_disagree_are_not_compared(field: str, words: str) -> None:
     digests = make.digests(make.spec(), 1).model_copy(update={field: digest("other")})
-    assert_not_ranked(build(but(digests=digests), {}), words)
+    document = build(but(digests=digests), {})
+    reason = f"in round 1 under seed 1 not the same {words}"
+    assert row(document)[4] == f"not ranked: {reason}"
+    assert re.search(rf"\| torch with tf +\|.*{reason}", section(document, "Not comparable"))
+    assert f"torch (compile) and tf (xla) not tested: {reason}" in section(document, "Accuracy")
+    assert document.failed
+
+
+def renamed(results: list[Any], **fields: Any) -> list[Any]:
+    """Measured cells under another spec than that of the proofs, with its digests."""
+    other = make.spec("other-name", **fields)
+    found = []
+    for r in results:
+        cell = r.cell.model_copy(update={"spec": other.id})
+        digests = make.digests(other, r.cell.seed)
+        changed = r.model_copy(update={"spec": other, "cell": cell, "digests": digests})
+        found.append(r if r.outcome == "proof" else changed)
+    return found
+
+
+def test_a_proof_covers_every_spec_that_computes_the_same() -> None:
+    alike = build(renamed(RUN, epochs=7), {})
+    assert "faster" in row(alike)[4]
+    lines = [line for line in section(alike, "Identity").splitlines() if "| identical" in line]
+    assert len(lines) == 2
+    assert all(line.startswith("| digits-mlp, other-name") for line in lines)
+    unlike = build(renamed(RUN, l2=0.1), {})
+    assert row(unlike)[4] == "not ranked: torch: compile: the gate has not run"
+    assert "other-name" not in section(unlike, "Identity")
+
+
+def test_what_a_cell_computes_is_taken_from_its_spec_and_not_from_the_digest_that_it_states() -> None:
+    forged = []
+    for r in renamed(RUN, l2=0.1):
+        digests = r.digests.model_copy(update={"spec": make.spec().digest})
+        forged.append(r.model_copy(update={"digests": digests}))
+    assert "the gate has not run" in row(build(forged, {}))[4]
+
+
+def test_an_unproven_computation_is_unproven_under_every_name() -> None:
+    results = [
+        make.proof(verdict=Verdict.UNPROVEN) if r.outcome == "proof" and r.cell.runner == "torch" else r
+        for r in renamed(RUN, epochs=7)
+    ]
+    assert_not_ranked(build(results, {}), "unproven: gradients float64")
+
+
+def test_a_proof_of_deterministic_algorithms_covers_no_others() -> None:
+    settled = make.environment("torch", settings={"deterministic": "on"})
+    assert_not_ranked(build(but(environment=settled), {}), "another setting of deterministic algorithms")
+
+
+def test_the_gates_failure_is_told_of_every_spec_that_it_would_have_covered() -> None:
+    results = [r for r in renamed(RUN, epochs=7) if not (r.outcome == "proof" and r.cell.runner == "torch")]
+    document = build([*results, make.failed(number=0, reason="exit status 7")], {})
+    assert_not_ranked(document, "the gate crashed: exit status 7")
+
+
+def test_frameworks_that_started_from_different_parents_are_not_compared() -> None:
+    stage = make.spec("digits-stage", starts_from="digits-mlp")
+    results = [
+        r.model_copy(update={"parent": make.parent(make.spec(), r.cell.seed)}) if r.outcome == "measured" else r
+        for r in few(make.run(stage))
+    ]
+    assert "faster" in row(build(results, {}))[4]
+    own = make.parent(make.spec(), 2, runner="tf", mode="xla")
+    apart = [
+        r.model_copy(update={"parent": own}) if (r.cell.runner, r.cell.round) == ("tf", 2) else r for r in results
+    ]  # fmt: skip
+    assert row(build(apart, {}))[4] == "not ranked: in round 2 under seed 2 not the same parent"
 
 
 @pytest.mark.parametrize(("field", "words"), [("source", "version of the suite"), ("lock", "set of packages")])
@@ -151,7 +219,7 @@ def test_cells_that_began_from_other_weights_are_not_compared() -> None:
         r.model_copy(update={"digests": other}) if r.cell.runner == "torch" and r.cell.round == 2 else r for r in RUN
     ]  # fmt: skip
     document = build(results, {})
-    assert row(document)[4] == "not ranked: under seed 2 not the same initial weights"
+    assert row(document)[4] == "not ranked: in round 2 under seed 2 not the same initial weights"
     assert document.failed
 
 
@@ -287,7 +355,8 @@ def test_a_claim_that_another_choice_flips_depends_on_an_assumption() -> None:
         text = claim_table([*of(one, 0.975), *of(other, accuracy)])
         line = next(line for line in text.splitlines() if line.startswith("| mnist-mlp-128/this"))
         assert words in line
-        assert "batch size: 32" in text
+        assert ("under batch size: 32; not so under the alternative" in text) == (accuracy == 0.9)
+        assert "**batch size**: 32; the other choice is the case other" in text
 
 
 def test_published_times_are_never_judged() -> None:
@@ -389,9 +458,11 @@ def test_hostile_text_of_results_stays_text(drawn: None) -> None:
         "img",
         "br",
         "pre",
+        "a",
     }
     assert rendered.count("<h1") == 1
     assert all(src.startswith("charts/") for src in re.findall(r'src="([^"]*)"', rendered))
+    assert all(re.fullmatch(r"studies/[a-z0-9.-]+\.md", href) for href in re.findall(r'href="([^"]*)"', rendered))
     assert not re.search(r"https?://|www\.|@e", document.markdown.split("## Repeat it")[0])
     assert "\x1b" not in document.markdown
     assert all("\x1b" not in cell and "\n" not in cell for line in document.answer for cell in line)

@@ -39,7 +39,7 @@ COUNT = len(metered().at_ns)
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suite.report.charts._svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr("suite.report.drawing.svg", lambda figure: b"<svg/>")
 
 
 def section(document: Document, title: str) -> str:

@@ -24,7 +24,7 @@ BOTH = build([*RUN, *SLOW], {})
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suite.report.charts._svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr("suite.report.drawing.svg", lambda figure: b"<svg/>")
 
 
 def section(document: Document, title: str = TITLE) -> str:

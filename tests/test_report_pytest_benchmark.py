@@ -26,7 +26,7 @@ RUN = [r for r in make.run() if f"{r.cell.runner}/{r.cell.mode}" not in ("torch/
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of a report's time."""
-    monkeypatch.setattr("suite.report.charts._svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr("suite.report.drawing.svg", lambda figure: b"<svg/>")
 
 
 def section(document: Document) -> str:

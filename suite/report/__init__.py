@@ -12,6 +12,7 @@ from suite.files import read_json, write_bytes
 from suite.pytest_json import Timing
 from suite.report.document import Document, build
 from suite.report.merge import read_sources
+from suite.report.pages import PAGES
 
 __all__ = ["Document", "Outcome", "build", "write"]
 
@@ -26,7 +27,7 @@ class Outcome:
 
 
 def write(folder: Path, *sources: Path) -> Outcome:
-    """Write ``report.md`` and ``charts/`` into ``folder`` from its results, or from ``sources`` if there are any.
+    """Write ``report.md``, ``studies/`` and ``charts/`` into ``folder`` from its results, or from ``sources`` if any.
 
     A source is a run's folder, a folder of files or a single file, of a result or of pytest-benchmark's; the first plan
     found among them is told.
@@ -44,6 +45,11 @@ def write(folder: Path, *sources: Path) -> Outcome:
         write_bytes(folder / "charts" / name, svg)
     for stale in (folder / "charts").glob("*.svg"):
         if stale.name not in document.charts:
+            stale.unlink()
+    for name, text in document.pages.items():
+        write_bytes(folder / name, text.encode())
+    for stale in (folder / PAGES).glob("*.md"):
+        if f"{PAGES}/{stale.name}" not in document.pages:
             stale.unlink()
     path = folder / "report.md"
     write_bytes(path, document.markdown.encode())

@@ -1,125 +1,86 @@
-"""Charts as SVG: the same results give the same bytes, and they are made for 700 pixels of width."""
+"""The charts of the answer and of each benchmark: the same results give the same bytes, 700 pixels wide."""
 
 from __future__ import annotations
 
-import io
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from suite.report import drawing
 from suite.report.claims import favourites
 from suite.report.compare import Kind, Question, Row
-from suite.report.markdown import plain
+from suite.report.drawing import COLOURS, GREY, clean, plain_log, tick
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven, in_order
+from suite.report.studies import Study
 from suite.report.units import digits
 from suite.result import Measured
 from suite.stats import SAME_SPEED, Decision, Ratio
 
-COLOURS = {"torch": "#D55E00", "tf": "#0072B2"}
-"""Vermilion and blue of Okabe and Ito's palette, which colour-blind readers tell apart."""
-OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "#666666"
-DASHES = ("-", "--", ":", "-.")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-WIDTH = 7.3
-"""Inches; 700 pixels at 96 to the inch."""
-TITLE: dict[str, Any] = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
-RC = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "parity-suite",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "axes.formatter.use_mathtext": False,
-}
+__all__ = ["COLOURS", "charts", "curves", "losses", "proven", "scores", "speakers"]
+
+MOST_RATIOS = 60
+"""Comparisons of the first chart; where there are more, it shows those of training alone."""
+Points = Sequence[tuple[int, float]]
 
 
-def charts(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str]) -> dict[str, bytes]:
-    """Every chart by file name."""
-    with mpl.rc_context(RC):
+def charts(
+    evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], studies: Sequence[Study]
+) -> dict[str, bytes]:
+    """Every chart by file name; the benchmarks of a large study have none of their own."""
+    crowded = {arena for study in studies if study.large for arena in study.arenas}
+    with mpl.rc_context(drawing.RC):
         found: dict[str, bytes] = {}
         if ratios := _ratios(rows, labels):
-            found["ratios.svg"] = _svg(ratios)
-        for number, (arena, cells) in enumerate(evidence.arenas.items(), 1):
-            proven = {
-                c: rs
-                for c, rs in cells.items()
-                if c.runner not in UNRANKED and not any(isinstance(evidence.standing(r), NotProven) for r in rs)
-            }
-            speakers = {c: proven[c] for c in favourites(evidence, rows, arena).values() if c in proven}
-            name = f"{number:02}-{_slug(arena.spec)}.svg"
-            if latency := _latency(_clean(labels[arena]), proven):
-                found[f"latency-{name}"] = _svg(latency)
-            if curves := _curves(_clean(labels[arena]), speakers):
-                found[f"training-{name}"] = _svg(curves)
+            found["ratios.svg"] = drawing.svg(ratios)
+        for number, arena in enumerate(evidence.arenas, 1):
+            if arena in crowded:
+                continue
+            name = f"{number:02}-{drawing.slug(arena.spec)}.svg"
+            if latency := _latency(clean(labels[arena]), proven(evidence, arena)):
+                found[f"latency-{name}"] = drawing.svg(latency)
+            if made := _curves(clean(labels[arena]), speakers(evidence, rows, arena)):
+                found[f"training-{name}"] = drawing.svg(made)
         return found
 
 
-def _svg(figure: Figure) -> bytes:
-    FigureCanvasSVG(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
-    return buffer.getvalue()
+def proven(evidence: Evidence, arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
+    """The frameworks' modes all of whose cells are proven."""
+    return {
+        c: rs
+        for c, rs in evidence.arenas.get(arena, {}).items()
+        if c.runner not in UNRANKED and not any(isinstance(evidence.standing(r), NotProven) for r in rs)
+    }
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
-
-
-def _clean(text: str) -> str:
-    """What the font surely has; the rest of hostile text becomes question marks."""
-    return "".join(c if " " <= c <= "~" or c in "µ·—" else "?" for c in plain(text, 48).replace("…", "~"))
-
-
-def _colour(runner: str, runners: Sequence[str]) -> str:
-    others = [r for r in runners if r not in COLOURS]
-    return COLOURS.get(runner) or OTHERS[others.index(runner) % len(OTHERS)]
-
-
-def _styles(contenders: Sequence[Contender]) -> dict[Contender, tuple[str, str, str]]:
-    """Colour by framework, dash and marker by mode."""
-    runners = in_order(c.runner for c in contenders)
-    found = {}
-    for c in contenders:
-        place = [other.mode for other in contenders if other.runner == c.runner].index(c.mode)
-        found[c] = (_colour(c.runner, runners), DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
-    return found
+def speakers(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
+    """Each framework's mode that speaks for it, if it is proven."""
+    cells = proven(evidence, arena)
+    return {c: cells[c] for c in favourites(evidence, rows, arena).values() if c in cells}
 
 
 def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
-    """A forest plot: one line per comparison, its interval, and the band that counts as equal."""
+    """A forest plot: a line per comparison, its interval, and the band that counts as equal."""
+    crowded = sum(isinstance(pair.outcome, Ratio) for row in rows for pair in row.pairings) > MOST_RATIOS
     lines = [
-        (f"{_clean(labels[row.arena])}\n{row.question}", pair.first, pair.second, pair.outcome)
+        (f"{clean(labels[row.arena])}\n{row.question}", pair.first, pair.second, pair.outcome)
         for row in rows
         for pair in row.pairings
-        if isinstance(pair.outcome, Ratio)
-    ][:60]
+        if isinstance(pair.outcome, Ratio) and (row.question.kind is Kind.TRAINING or not crowded)
+    ][:MOST_RATIOS]
     if not lines:
         return None
     runners = in_order(name for _, first, second, _ in lines for name in (first, second))
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.52 * len(lines)), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    figure = drawing.figure(1.3 + 0.52 * len(lines), "Ratio of speeds (log scale); all intervals hold together at 95 %")
     axes = figure.add_subplot()
     axes.axvspan(1 / SAME_SPEED, SAME_SPEED, color="#eeeeee", zorder=0)
     axes.axvline(1, color=GREY, linewidth=1)
     for y, (_, first, second, ratio) in enumerate(lines):
         faster = {Decision.FASTER: first, Decision.SLOWER: second}.get(ratio.decision)
-        colour = _colour(faster, runners) if faster else GREY
+        colour = drawing.colour(faster, runners) if faster else GREY
         axes.plot([ratio.low, ratio.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([ratio.value], [y], marker="o", color=colour, markersize=6)
         axes.annotate(
@@ -140,55 +101,31 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
     high = max([1.1, *(r.high for *_, r in lines)])
     axes.set_xscale("log")
     axes.set_xlim(low * 0.93, high * 1.07)
-    _plain_log(axes, "x", low, high)
+    plain_log(axes, "x", low, high)
     first, second = lines[0][1:3] if not several else ("first", "second")
     figure.supxlabel(f"speed of {first} / speed of {second}   ← {second} faster   |   {first} faster →", fontsize=10)
-    figure.suptitle("Ratio of speeds (log scale); all intervals hold together at 95 %", **TITLE)
     return figure
 
 
-def _plain_log(axes: Axes, which: str, low: float, high: float) -> None:
-    """A logarithmic axis with plain numbers, not powers."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    decades = math.log10(high / low) if low > 0 else 1
-    if decades < 1:
-        steps = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8)
-        near = [s for s in steps if low * 0.93 <= s <= high * 1.07]
-        ticks: list[float] = []
-        for s in sorted(near, key=lambda s: abs(math.log(s))):
-            if all(abs(math.log10(s / t)) > decades / 9 for t in ticks):
-                ticks.append(s)
-        if len(ticks) > 2:
-            axis.set_ticks(sorted(ticks))
-        axis.set_minor_locator(NullLocator())
-    else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
 def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
-    """Training loss and test accuracy by epoch: a thin line per seed, a thick one for the mean of all.
-
-    Curves that agree lie upon each other, so each framework's is narrower than the one below it.
-    """
-    curves = {c: _one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
-    curves = {c: results for c, results in curves.items() if results}
-    panels = [("training loss", _losses), ("test accuracy, %", _accuracies)]
-    panels = [(title, take) for title, take in panels if any(take(r) for results in curves.values() for r in results)]
+    """Loss of training and of validation, and accuracy, by epoch: frameworks upon each other."""
+    trained = {c: drawing.one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
+    trained = {c: results for c, results in trained.items() if results}
+    judged = held_out([r for results in trained.values() for r in results])
+    panels: list[tuple[str, list[tuple[str, Callable[[Measured], Points]]]]] = [
+        (f"loss: training, {judged} dashed", [("-", losses), ("--", lambda r: scores(r, judged, "loss"))]),
+        (f"{judged} accuracy, %", [("-", lambda r: scores(r, judged, "accuracy"))]),
+    ]
+    everyone = [r for results in trained.values() for r in results]
+    panels = [(title, lines) for title, lines in panels if any(take(r) for _, take in lines for r in everyone)]
     if not panels:
         return None
-    figure = Figure(figsize=(WIDTH, 3.4), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
-    figure.suptitle(
-        f"{label}: training, best mode of each framework", x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
-    styles = _styles(list(curves))
-    for i, (title, take) in enumerate(panels, 1):
+    figure = drawing.figure(3.4, f"{label}: training, best mode of each framework")
+    colours = {c: style[0] for c, style in drawing.styles(list(trained)).items()}
+    for i, (title, lines) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), i)
-        for depth, (contender, results) in enumerate(curves.items()):
-            lines = [dict(line) for r in results if (line := take(r))]
-            if lines:
-                _curve(axes, contender, lines, styles[contender][0], 4.5 / 2.2**depth)
+        for dash, take in lines:
+            curves(axes, trained, take, colours, dash)
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -197,36 +134,53 @@ def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
     return figure
 
 
-def _curve(axes: Axes, contender: Contender, lines: Sequence[Mapping[int, float]], colour: str, width: float) -> None:
-    for line in lines[:20]:
-        axes.plot(list(line), list(line.values()), color=colour, linewidth=0.6, alpha=0.4)
-    shared = sorted(set.intersection(*(set(line) for line in lines)))
-    mean = [fmean(line[epoch] for line in lines) for epoch in shared]
-    seeds = f"{len(lines)} seed{'s' if len(lines) > 1 else ''}"
-    name = f"{_clean(contender.runner)} {_clean(contender.mode)}, {seeds}"
-    marker = "o" if len(shared) < 3 else ""
-    axes.plot(shared, mean, color=colour, linewidth=width, marker=marker, markersize=3 + width, label=name)
+def curves(
+    axes: Axes,
+    cells: Mapping[Contender, Sequence[Measured]],
+    take: Callable[[Measured], Points],
+    colours: Mapping[Contender, str],
+    dash: str = "-",
+    thickest: float = 4.5,
+) -> None:
+    """A thin line per seed, a thick one for the mean of all; dashed curves are named by the plain ones.
+
+    Curves that agree lie upon each other, so each framework's is narrower than the one below it.
+    """
+    for depth, (contender, results) in enumerate(cells.items()):
+        lines = [dict(line) for r in results if (line := take(r))]
+        if not lines:
+            continue
+        width = thickest / 2.2**depth
+        for by_epoch in lines[:20]:
+            axes.plot(list(by_epoch), list(by_epoch.values()), dash, color=colours[contender], linewidth=0.6, alpha=0.4)
+        shared = sorted(set.intersection(*(set(line) for line in lines)))
+        mean = [fmean(line[epoch] for line in lines) for epoch in shared]
+        seeds = f"{len(lines)} seed{'s' if len(lines) > 1 else ''}"
+        name = f"{clean(contender.runner)} {clean(contender.mode)}, {seeds}" if dash == "-" else None
+        marker = "o" if len(shared) < 3 else ""
+        axes.plot(
+            shared, mean, dash, color=colours[contender], linewidth=width, marker=marker, markersize=3 + width,
+            label=name, alpha=0.9 if dash == "-" else 0.75,
+        )  # fmt: skip
 
 
-def _one_per_seed(results: Sequence[Measured]) -> list[Measured]:
-    seeds: dict[int, Measured] = {}
-    for result in results:
-        seeds.setdefault(result.cell.seed, result)
-    return list(seeds.values())
+def held_out(results: Sequence[Measured]) -> str:
+    """The split that curves are judged by: validation where there is one, else test."""
+    return "validation" if any(e.validation for r in results if r.training for e in r.training.epochs) else "test"
 
 
-def _losses(result: Measured) -> list[tuple[int, float]]:
+def losses(result: Measured) -> Points:
+    """The loss seen while training, by epoch."""
     epochs = result.training.epochs if result.training else ()
     return [(i, e.train_loss) for i, e in enumerate(epochs, 1) if e.train_loss is not None]
 
 
-def _accuracies(result: Measured) -> list[tuple[int, float]]:
+def scores(result: Measured, split: str, quantity: str) -> Points:
+    """Loss, or accuracy in percent, of a split after each epoch."""
     epochs = result.training.epochs if result.training else ()
-    return [
-        (i, 100 * e.test.accuracy)
-        for i, e in enumerate(epochs, 1)
-        if e.test is not None and e.test.accuracy is not None
-    ]
+    times = 100 if quantity == "accuracy" else 1
+    found = ((i, getattr(getattr(e, split), quantity, None)) for i, e in enumerate(epochs, 1))
+    return [(i, times * value) for i, value in found if value is not None]
 
 
 def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
@@ -234,9 +188,9 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
     sizes = sorted({m.batch_size for rs in cells.values() for r in rs for m in r.latency if m.samples_ns})
     if len(sizes) < 2 or sizes[0] < 1:
         return None
-    figure = Figure(figsize=(WIDTH, 3.7), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    figure = drawing.figure(3.7, f"{label}: latency by batch size; band: range over rounds")
     axes = figure.add_subplot()
-    styles = _styles(list(cells))
+    styles = drawing.styles(list(cells))
     values: list[float] = []
     for contender, results in cells.items():
         colour, dash, marker = styles[contender]
@@ -250,7 +204,7 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
         x, y, low, high = (list(column) for column in zip(*points, strict=True))
         values += [*low, *high]
         axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
-        name = f"{_clean(contender.runner)} {_clean(contender.mode)}"
+        name = f"{clean(contender.runner)} {clean(contender.mode)}"
         axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, linewidth=1.7, label=name)
     if not values:
         return None
@@ -261,16 +215,9 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(min(values) * 0.85, max(values) * 1.18)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("batch size, images (log scale)")
     axes.set_ylabel("median latency (log scale)")
-    figure.suptitle(f"{label}: latency by batch size; band: range over rounds", **TITLE)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
-
-
-def _tick(milliseconds: float) -> str:
-    if milliseconds < 1:
-        return f"{1000 * milliseconds:g} µs"
-    return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"

@@ -7,26 +7,80 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, median
 
-from suite.report.compare import Best, Kind, NotRanked, Question, Row
+from suite.report.compare import Best, Kind, NotRanked, Question, Row, unlike
 from suite.report.merge import Arena, Contender, Evidence, NotProven
 from suite.result import Measured, Scores
 from suite.spec import Claim
 from suite.stats import ClaimVerdict, Equivalence, Prediction, TooFew, equivalence, judge, prediction
 
+TIMES = frozenset({"seconds_per_epoch", "train_seconds"})
+"""Published times come from other machines: shown, never judged."""
+
 
 @dataclass(frozen=True)
 class Seeds:
-    """One value per seed, all after ``epochs`` of ``planned`` epochs; ``complete`` if that is the full schedule."""
+    """One value per seed, all after ``epochs`` of ``planned`` epochs; ``complete`` if that is the full schedule.
+
+    ``from_short`` holds where the weights that training began with were not trained to the end themselves.
+    """
 
     values: Mapping[int, float]
     epochs: int
     planned: int
     complete: bool
+    from_short: bool = False
 
     @property
     def schedule(self) -> str:
         """How far training went, in words."""
-        return "full schedule" if self.complete else f"after {self.epochs} of {self.planned} epochs"
+        if self.complete:
+            return "full schedule"
+        if self.from_short:
+            return "begun from weights that were not trained to the end"
+        return f"after {self.epochs:,} of {self.planned:,} epochs"
+
+
+def whole(result: Measured) -> bool:
+    """Whether a cell ran its full schedule, from weights that did."""
+    return result.complete and not short_start(result)
+
+
+def short_start(result: Measured) -> bool:
+    """Whether a cell began from weights of which it is known that they were not trained to the end."""
+    return result.parent is not None and result.parent.complete is False
+
+
+def value(result: Measured, metric: str) -> float | None:
+    """What a cell gave for a metric as a claim names it; None where it has none.
+
+    Sources report a loss with its L2 penalty, as Keras does, so the penalty is added where the spec has one.
+    """
+    run = result.training
+    if run is None:
+        return None
+    match metric:
+        case "stopped_at_epoch":
+            return float(len(run.epochs)) if result.spec.early_stopping else None
+        case "train_seconds":
+            return sum(epoch.seconds_ns for epoch in run.epochs) / 1e9
+        case "seconds_per_epoch":
+            return median(epoch.seconds_ns for epoch in run.epochs) / 1e9
+    split, _, quantity = metric.rpartition("_")
+    scores = getattr(run, split, None)
+    if not isinstance(scores, Scores):
+        return None
+    if quantity == "loss" and result.spec.l2:
+        return None if scores.loss is None or scores.penalty is None else scores.loss + scores.penalty
+    found: float | None = getattr(scores, quantity, None)
+    return found
+
+
+def kept(results: Sequence[Measured]) -> list[Measured]:
+    """The cells that speak for a framework's mode: the complete ones, or else those trained longest."""
+    trained = [r for r in results if r.training is not None]
+    longest = max((len(r.training.epochs) for r in trained if r.training), default=0)
+    complete = [r for r in trained if whole(r)]
+    return complete or [r for r in trained if r.training and len(r.training.epochs) == longest]
 
 
 def per_seed(results: Sequence[Measured], metric: str) -> Seeds | None:
@@ -34,30 +88,25 @@ def per_seed(results: Sequence[Measured], metric: str) -> Seeds | None:
 
     Rounds that repeat a seed are averaged.  None where no cell has the metric.
     """
-    split, quantity = metric.rsplit("_", 1)
-    values: list[tuple[Measured, int, float]] = []
-    for result in results:
-        scores: Scores | None = getattr(result.training, split, None)
-        value = getattr(scores, quantity, None)
-        if result.training is not None and value is not None:
-            values.append((result, len(result.training.epochs), value))
-    whole = [v for v in values if v[0].complete]
-    longest = max((epochs for _, epochs, _ in values), default=0)
-    kept = whole or [v for v in values if v[1] == longest]
-    if not kept:
+    chosen = kept([r for r in results if value(r, metric) is not None])
+    if not chosen:
         return None
     seeds: dict[int, list[float]] = {}
-    for result, _, value in kept:
-        seeds.setdefault(result.cell.seed, []).append(value)
+    for result in chosen:
+        found = value(result, metric)
+        assert found is not None
+        seeds.setdefault(result.cell.seed, []).append(found)
     means = {seed: fmean(found) for seed, found in sorted(seeds.items())}
-    return Seeds(means, max(epochs for _, epochs, _ in kept), kept[0][0].spec.epochs, bool(whole))
+    epochs = max(len(r.training.epochs) for r in chosen if r.training)
+    began_short = not whole(chosen[0]) and chosen[0].complete
+    return Seeds(means, epochs, chosen[0].spec.epochs, whole(chosen[0]), began_short)
 
 
 def favourites(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[str, Contender]:
     """Per framework the mode that speaks for it: the best in training, else the one with the most cells."""
     found: dict[str, Contender] = {}
     for runner in evidence.frameworks:
-        cells = {c: rs for c, rs in evidence.arenas[arena].items() if c.runner == runner}
+        cells = {c: rs for c, rs in evidence.arenas.get(arena, {}).items() if c.runner == runner}
         if cells:
             found[runner] = min(cells, key=lambda c: (-sum(r.training is not None for r in cells[c]), c))
     for row in rows:
@@ -86,7 +135,9 @@ def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ..
             if first is None or second is None:
                 continue
             outcome: Equivalence | TooFew | NotRanked
-            if reason := unproven(evidence, [*cells[one], *cells[other]]):
+            reason = unproven(evidence, [*cells[one], *cells[other]])
+            reason = reason or unlike(evidence, arena, one.runner, other.runner)
+            if reason:
                 outcome = NotRanked(reason)
             elif (first.epochs, first.complete) != (second.epochs, second.complete) and not first.complete:
                 outcome = NotRanked(f"{first.epochs} epochs against {second.epochs}", failure=False)
@@ -108,22 +159,34 @@ def unproven(evidence: Evidence, results: Sequence[Measured]) -> str:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A published number, what a framework gave here, and the verdict with its reason."""
+    """A published number, what a framework gave here, and the verdict with its reason.
+
+    ``seeds`` and ``ours`` are null where the framework gave nothing that could be set beside it; so is ``contender``
+    where the claim is not testable, whatever a framework gives.
+    """
 
     arena: Arena
     claim: Claim
-    contender: Contender
-    ours: Prediction | TooFew | float | None
+    contender: Contender | None
+    seeds: Seeds | None
+    ours: Prediction | TooFew | None
     verdict: ClaimVerdict
     reason: str
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return fmean(self.seeds.values.values()) if self.seeds else None
 
 
 def claims(evidence: Evidence, rows: Sequence[Row]) -> tuple[ClaimRow, ...]:
     """Every published number against every framework it speaks of."""
     found = []
-    for arena, cells in evidence.arenas.items():
-        spec = next(iter(cells.values()))[0].spec
+    for arena, spec in evidence.specs.items():
         for claim in spec.claims:
+            if claim.untestable:
+                found.append(ClaimRow(arena, claim, None, None, None, ClaimVerdict.NOT_TESTABLE, claim.untestable))
+                continue
             for runner, contender in favourites(evidence, rows, arena).items():
                 if claim.framework in ("", runner):
                     found.append(_judge(evidence, rows, arena, claim, contender))
@@ -132,33 +195,42 @@ def claims(evidence: Evidence, rows: Sequence[Row]) -> tuple[ClaimRow, ...]:
 
 def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender) -> ClaimRow:
     results = evidence.arenas[arena][contender]
-
-    def row(ours: Prediction | TooFew | float | None, verdict: ClaimVerdict, reason: str = "") -> ClaimRow:
-        return ClaimRow(arena, claim, contender, ours, verdict, reason)
-
-    if claim.metric == "seconds_per_epoch":
-        seconds = [e.seconds_ns / 1e9 for r in results if r.training for e in r.training.epochs]
-        return row(median(seconds) if seconds else None, ClaimVerdict.CONTEXT, "another machine")
     seeds = per_seed(results, claim.metric)
+    ours = prediction(list(seeds.values.values())) if seeds else None
+
+    def row(verdict: ClaimVerdict, reason: str = "", *, told: bool = True) -> ClaimRow:
+        return ClaimRow(arena, claim, contender, seeds if told else None, ours if told else None, verdict, reason)
+
+    if claim.metric in TIMES:
+        short = "" if seeds is None or seeds.complete else f", {seeds.schedule}"
+        return row(ClaimVerdict.CONTEXT, f"another machine{short}")
     if reason := unproven(evidence, results):
-        return row(None, ClaimVerdict.NOT_TESTABLE, reason)
+        return row(ClaimVerdict.NOT_TESTABLE, reason, told=False)
     if seeds is None:
-        return row(None, ClaimVerdict.NOT_TESTABLE, f"the benchmark has no {claim.metric.replace('_', ' ')}")
-    values = list(seeds.values.values())
-    ours = prediction(values)
+        return row(ClaimVerdict.NOT_TESTABLE, _lacks(claim, results))
     if not seeds.complete:
-        return row(ours, ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
+        return row(ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
+    values = list(seeds.values.values())
     others: dict[str, list[float]] = {}
     for assumption in results[0].spec.assumptions:
         other = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
         if other:
             others[f"{assumption.about}: {assumption.chosen}"] = other
-    verdict = judge(claim.value, values, others.values())
+    verdict = judge(claim.value, values, others.values(), claim.to)
     if verdict is ClaimVerdict.ASSUMPTION:
-        own = judge(claim.value, values)
-        flips = [about for about, other in others.items() if judge(claim.value, other) is not own]
-        return row(ours, verdict, f"{own} under {'; '.join(flips)}; not so under the alternative")
-    return row(ours, verdict, str(ours) if isinstance(ours, TooFew) else "")
+        own = judge(claim.value, values, to=claim.to)
+        flips = [about for about, other in others.items() if judge(claim.value, other, to=claim.to) is not own]
+        return row(verdict, f"{own} under {'; '.join(flips)}; not so under the alternative")
+    return row(verdict, str(ours) if isinstance(ours, TooFew) else "")
+
+
+def _lacks(claim: Claim, results: Sequence[Measured]) -> str:
+    """Why no cell has the metric of a claim."""
+    if claim.metric == "stopped_at_epoch" and not any(r.spec.early_stopping for r in results):
+        return "the benchmark does not stop early"
+    if claim.metric.endswith("loss") and any(r.training for r in results):
+        return f"no {claim.metric.replace('_', ' ')} that is a number"
+    return f"the benchmark has no {claim.metric.replace('_', ' ')}"
 
 
 def _alternative(

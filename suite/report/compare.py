@@ -254,24 +254,29 @@ def _pair(
             return NotRanked(f"{name}: {found.reason}", found.failure)
     assert isinstance(first, Best)
     assert isinstance(second, Best)
-    if differs := _unlike(evidence, arena, one, other):
+    if differs := unlike(evidence, arena, one, other):
         return NotRanked(differs)
     rounds = sorted(set(first.fitted) & set(second.fitted))
     return [first.fitted[r] for r in rounds], [second.fitted[r] for r in rounds]
 
 
-def _unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
-    """What two frameworks' cells of one seed did not share, or nothing."""
+_SHARED = ("spec", "data set", "initial weights", "batch order", "parent")
+
+
+def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
+    """What two frameworks' cells of one round and seed did not share, or nothing."""
     cells = evidence.arenas[arena]
-    digests: dict[int, set[tuple[str, str, str, str]]] = {}
+    shared: dict[tuple[int, int], set[tuple[object, ...]]] = {}
     for contender, results in cells.items():
         for r in results if contender.runner in (one, other) else ():
             d = r.digests
-            digests.setdefault(r.cell.seed, set()).add((d.spec, d.dataset, d.weights, d.order))
-    for seed, found in sorted(digests.items()):
-        if len(found) > 1:
-            parts = zip(("spec", "data set", "initial weights", "batch order"), zip(*found, strict=True), strict=True)
-            return f"under seed {seed} not the same {' and '.join(n for n, values in parts if len(set(values)) > 1)}"
+            found = (d.spec, d.dataset, d.weights, d.order, r.parent)
+            shared.setdefault((r.cell.round, r.cell.seed), set()).add(found)
+    for (number, seed), values in sorted(shared.items()):
+        if len(values) > 1:
+            parts = zip(_SHARED, zip(*values, strict=True), strict=True)
+            names = " and ".join(name for name, those in parts if len(set(those)) > 1)
+            return f"in round {number} under seed {seed} not the same {names}"
     return ""
 
 

@@ -8,18 +8,36 @@ from typing import Any
 
 from suite.errors import ResultError
 from suite.pytest_json import Timing
-from suite.report import answers, device, energy, performance, places, pytest_benchmark, setting, trust
+from suite.report import (
+    answers,
+    device,
+    energy,
+    pages,
+    performance,
+    places,
+    published,
+    pytest_benchmark,
+    setting,
+    study_charts,
+    trust,
+)
 from suite.report.charts import charts
 from suite.report.claims import accuracies, claims
 from suite.report.compare import Row, comparisons, decide, drafts, judged
 from suite.report.markdown import Markdown, bullets, md
-from suite.report.merge import Arena, Evidence, Record, merge
-from suite.result import Cause, Verdict
+from suite.report.merge import Arena, Evidence, merge
+from suite.report.studies import group
+from suite.result import Cause, Record, Verdict
+
+MOST_IMAGES = 6
+"""Charts of one kind that the report itself shows; of more it names the pages that do."""
 
 
 @dataclass(frozen=True)
 class Document:
     """A report: its Markdown, its charts by file name, the answer as plain rows (header first), and the verdict.
+
+    ``pages`` are the studies' and their index, by their path beside the report.
 
     ``failed``: a cell failed that is not merely unsupported, or a benchmark could not be compared.
     """
@@ -28,6 +46,7 @@ class Document:
     charts: Mapping[str, bytes]
     answer: tuple[tuple[str, ...], ...]
     failed: bool
+    pages: Mapping[str, str]
 
 
 def build(
@@ -46,10 +65,15 @@ def build(
     count = judged(asked) + judged(of_energy)
     rows, joules = decide(asked, count), decide(of_energy, count)
     labels = names(evidence)
-    drawn = charts(evidence, rows, labels)
+    studies = group(evidence)
+    judgements = claims(evidence, rows)
+    drawn = charts(evidence, rows, labels, studies) | study_charts.charts(evidence, rows, labels, studies)
+    book = pages.Book(evidence, rows, labels, judgements, studies, tuple(drawn))
 
     def images(kind: str, words: str) -> list[Markdown]:
         found = [n for n in drawn if n.startswith(kind)]
+        if len(found) > MOST_IMAGES:
+            return [Markdown("The charts are on [the pages of the studies](studies/index.md).")]
         return [Markdown(f"![{words}](charts/{n})") for n in found]
 
     sections: dict[str, list[Markdown]] = {
@@ -59,10 +83,14 @@ def build(
         "Identity": trust.identity(evidence),
         "Not comparable": trust.not_comparable(evidence, labels),
         "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),
-        "Published numbers": trust.published(evidence, labels, claims(evidence, rows)),
-        "Latency": performance.latency(evidence, labels) + images("latency", "Median latency by batch size"),
+        "Published numbers": published.section(labels, judgements, studies),
+        "Latency": [
+            *performance.latency(evidence, labels),
+            *images("latency", "Median latency by batch size"),
+            *book.tuned(),
+        ],
         "Throughput": performance.throughput(evidence, labels),
-        "Training": performance.training(evidence, labels) + images("training", "Training loss and accuracy by epoch"),
+        "Training": performance.training(evidence, labels) + images("training", "Loss and accuracy by epoch"),
         "Memory": performance.memory(evidence, labels),
         "GPU memory": device.memory(evidence, labels),
         "Energy": energy.section(evidence, labels, joules),
@@ -77,7 +105,7 @@ def build(
         "Environment": setting.environment(evidence),
         "Repeat it": setting.command(evidence),
     }
-    blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels)]
+    blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels), *book.pointer()]
     for title, body in sections.items():
         blocks += [Markdown(f"## {title}"), *body] if body else []
     return Document(
@@ -85,6 +113,7 @@ def build(
         drawn,
         tuple(answers.answer_rows(rows, evidence.frameworks, labels)),
         _failed(evidence, rows, beside),
+        book.pages(),
     )
 
 
@@ -123,7 +152,7 @@ def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
 
 def names(evidence: Evidence, *, placed: bool = True) -> dict[Arena, str]:
     """What to call each arena: the benchmark, and whatever else tells it from the others, its place only if wanted."""
-    arenas = list(evidence.arenas)
+    arenas = list(evidence.specs)
     runs, machines = sorted({a.run for a in arenas}), sorted({a.machine for a in arenas})
     where = {a.place for a in arenas}
     several = any(len({a.run for a in arenas if a.place == place}) > 1 for place in where)

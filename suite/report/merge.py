@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,13 @@ from pydantic import ValidationError
 from suite import pytest_json
 from suite.errors import ResultError
 from suite.pytest_json import Timing
-from suite.result import Cell, Failed, Identity, Measured, Proof, Verdict, read
+from suite.result import Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings, Verdict, read
+from suite.spec import Spec
 
 UNRANKED = frozenset({"null", "reference"})
 FIRST = ("torch", "tf")
-Record = Measured | Proof | Failed
+Way = tuple[str, str, str, str]
+"""Runner, mode, precision and device."""
 
 
 def position(runner: str) -> tuple[int, str]:
@@ -87,6 +89,11 @@ class Evidence:
         return tuple(r for r in self.results if isinstance(r, Proof))
 
     @cached_property
+    def tuned(self) -> tuple[Tunings, ...]:
+        """Inference under one switch after another."""
+        return tuple(r for r in self.results if isinstance(r, Tunings))
+
+    @cached_property
     def failed(self) -> tuple[Failed, ...]:
         """Cells without numbers."""
         return tuple(r for r in self.results if isinstance(r, Failed))
@@ -103,30 +110,62 @@ class Evidence:
         }
 
     @cached_property
+    def specs(self) -> dict[Arena, Spec]:
+        """The spec of every arena with numbers, those of tuned inference among them, in order."""
+        found = {arena(r): r.spec for r in self.tuned} | {arena(r): r.spec for r in self.measured}
+        return {a: found[a] for a in sorted(found)}
+
+    @cached_property
     def frameworks(self) -> tuple[str, ...]:
         """The frameworks that results or plan name, without null and reference."""
-        named = {r.cell.runner for r in self.results} | {cell.runner for cell in self.planned}
+        named = {r.cell.runner for r in self.results} | {cell.runner for cell, _ in self.planned}
         return tuple(in_order(named - UNRANKED))
 
     @cached_property
-    def planned(self) -> tuple[Cell, ...]:
-        """The cells of the plan, as far as it names any."""
+    def planned(self) -> tuple[tuple[Cell, bool], ...]:
+        """The cells of the plan, as far as it names any, and whether each was to be tuned."""
         cells = []
         for entry in _list(self.plan.get("entries")):
             for cell in _list(entry.get("cells")) if isinstance(entry, Mapping) else []:
                 with contextlib.suppress(ValidationError):
-                    cells.append(Cell.model_validate(cell))
+                    cells.append((Cell.model_validate(cell), entry.get("kind") == "tune"))
         return tuple(cells)
 
-    def standing(self, result: Measured | Timing) -> Proven | NotProven:
-        """Whether a proof covers a measured cell: same cell but for seed and round, digests, source, lock, machine."""
-        near = [p for p in self.proofs if _kind(p.cell) == _kind(result.cell)]
+    @cached_property
+    def _by_way(self) -> dict[Way, list[Proof]]:
+        found: dict[Way, list[Proof]] = defaultdict(list)
+        for proof in self.proofs:
+            found[way(proof.cell)].append(proof)
+        return found
+
+    @cached_property
+    def _computations(self) -> dict[str, str]:
+        """What each spec computes, by the spec's digest; both made anew from the specs themselves."""
+        return {r.spec.digest: r.spec.computation for r in self.results}
+
+    def standing(self, result: Measured | Tunings | Timing) -> Proven | NotProven:
+        """Whether a proof covers a cell: of the same computation, by the same program in the same way and place.
+
+        One proof serves every spec that computes the same; what a spec computes is derived from the spec that the
+        record holds, and no digest that a record states is believed.
+        """
+        if isinstance(result, Timing):
+            computation = self._computations.get(result.digests.spec, "")
+        else:
+            computation = result.spec.computation
+            if result.digests.dataset != result.spec.data.digest:
+                return NotProven("it was measured on another data set than its spec names")
+        mine = self._by_way.get(way(result.cell), [])
+        near = [proof for proof in mine if proof.spec.computation == computation]
         if not near:
-            gate = [f for f in self.failed if f.cell.round == 0 and _kind(f.cell) == _kind(result.cell)]
+            if any(proof.cell.spec == result.cell.spec for proof in mine):
+                return NotProven("the proof is of another spec")
+            gate = [f for f in self.failed if f.cell.round == 0 and way(f.cell) == way(result.cell)]
+            gate = [f for f in gate if f.spec.computation == computation]
             return NotProven(f"the gate {gate[0].cause}: {gate[0].reason}" if gate else "the gate has not run")
         reasons = []
         for proof in near:
-            if difference := _difference(proof, result):
+            if difference := _difference(proof.environment, result.environment):
                 reasons.append(f"the proof is of another {difference}")
             elif proof.identity.verdict is Verdict.UNPROVEN:
                 return NotProven(f"unproven: {divergence(proof.identity)}")
@@ -148,28 +187,28 @@ def divergence(identity: Identity) -> str:
     return f"{worst.section}: {worst.tensor} {error}"
 
 
-def _kind(cell: Cell) -> tuple[str, ...]:
-    return cell.spec, cell.runner, cell.mode, cell.precision, cell.device
+def way(cell: Cell) -> Way:
+    """How a cell was computed."""
+    return cell.runner, cell.mode, cell.precision, cell.device
 
 
-def _difference(proof: Proof, result: Measured | Timing) -> str:
-    """What keeps a proof from covering a result, or nothing.  Weights and order depend on the seed."""
-    named = {"spec": "spec", "dataset": "data set"}
-    if proof.cell.seed == result.cell.seed:
-        named |= {"weights": "set of initial weights", "order": "batch order"}
-    for name, words in named.items():
-        if getattr(proof.digests, name) != getattr(result.digests, name):
-            return words
-    if proof.spec.digest != (result.spec.digest if isinstance(result, Measured) else result.digests.spec):
-        return "spec"
-    programs = {"source": "version of the suite", "lock": "set of packages", "machine": "machine", "place": "place"}
-    for name, words in programs.items():
-        if getattr(proof.environment, name) != getattr(result.environment, name):
+def program(env: Environment) -> tuple[str | None, ...]:
+    """What computed, and where: a proof speaks for nothing else."""
+    return env.source, env.lock, env.machine, env.place, env.settings.get("deterministic")
+
+
+_PROGRAM = ("version of the suite", "set of packages", "machine", "place", "setting of deterministic algorithms")
+
+
+def _difference(proof: Environment, result: Environment) -> str:
+    """What keeps a proof from covering a result, or nothing."""
+    for one, other, words in zip(program(proof), program(result), _PROGRAM, strict=True):
+        if one != other:
             return words
     return ""
 
 
-def arena(result: Measured | Proof) -> Arena:
+def arena(result: Measured | Proof | Tunings) -> Arena:
     """Where a result may be ranked."""
     cell, env = result.cell, result.environment
     return Arena(cell.spec, result.spec.digest, cell.device, cell.precision, result.run, env.machine, env.place)
@@ -180,16 +219,20 @@ def contender(result: Record) -> Contender:
     return Contender(result.cell.runner, result.cell.mode)
 
 
-def _key(result: Record, places: Mapping[str, set[str]]) -> tuple[Any, ...]:
-    """What a cell is taken once by.  A failure may not tell its place: its run does, unless that ran in several."""
+def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[str]) -> tuple[Any, ...]:
+    """What a cell is taken once by.  A failure may not tell its place: its run does, unless that ran in several.
+
+    A cell is measured in one trial and tuned in another: a failure of either is none of the other.
+    """
     cell = result.cell
     known = places.get(result.run, set())
     place = result.environment.place if result.environment else next(iter(known)) if len(known) == 1 else ""
     name = (cell.spec, position(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed)
-    return *name, result.run, place
+    tuned = isinstance(result, Tunings) or (isinstance(result, Failed) and result.entry in tuning)
+    return *name, result.run, place, tuned
 
 
-_BETTER = {"measured": 0, "proof": 0, "failed": 1}
+_BETTER = {"measured": 0, "proof": 0, "tuned": 0, "failed": 1}
 
 
 def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Evidence:
@@ -197,11 +240,13 @@ def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
     cells: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     places: dict[str, set[str]] = defaultdict(set)
     everything = list(results)
+    entries = [entry for entry in _list(plan.get("entries")) if isinstance(entry, Mapping)]
+    tuning = {str(entry.get("id")) for entry in entries if entry.get("kind") == "tune"}
     for result in everything:
         if result.environment is not None:
             places[result.run].add(result.environment.place)
     for result in everything:
-        cells[_key(result, places)].append(result)
+        cells[_key(result, places, tuning)].append(result)
     kept, doubles = [], []
     for key in sorted(cells):
         found = cells[key]

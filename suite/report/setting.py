@@ -10,7 +10,7 @@ from suite.errors import ResultError
 from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.merge import Evidence
 from suite.report.units import digits, mebibytes
-from suite.result import Cause, Environment, Failed, Gpu
+from suite.result import Cause, Environment, Failed, Gpu, Tunings
 
 Who = tuple[str, str]
 """A runner, and the place in which it ran."""
@@ -50,8 +50,9 @@ def refused(errors: Sequence[ResultError], doubles: Sequence[str]) -> list[Markd
 
 def missing(evidence: Evidence) -> list[str]:
     """Cells of the plan that left no result, in words."""
-    there = {r.cell for r in evidence.results}
-    lost = [cell for cell in evidence.planned if cell not in there]
+    there = {(r.cell, isinstance(r, Tunings)) for r in evidence.results}
+    failed = {r.cell for r in evidence.failed}
+    lost = [cell for cell, tuned in evidence.planned if (cell, tuned) not in there and not (tuned and cell in failed)]
     if not lost:
         return []
     names = ", ".join(sorted({f"{c.spec} ({c.runner})" for c in lost})[:6])

@@ -1,28 +1,29 @@
-"""What the numbers rest on: identity, accuracy, published claims, repeatability."""
+"""What the numbers rest on: identity, accuracy, repeatability."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from statistics import fmean, median
 
 from suite.report.answers import cost
-from suite.report.claims import AccuracyRow, ClaimRow, per_seed
-from suite.report.compare import NotRanked, by_round, questions, unranked
-from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
-from suite.report.merge import UNRANKED, Arena, Evidence, divergence
-from suite.report.units import digits, percent
-from suite.result import Check, Verdict
-from suite.stats import ClaimVerdict, Equivalence, Prediction, TooFew, prediction
+from suite.report.claims import AccuracyRow, per_seed
+from suite.report.compare import NotRanked, by_round, questions, unlike, unranked
+from suite.report.markdown import DASH, Markdown, Notes, md, table
+from suite.report.merge import UNRANKED, Arena, Evidence, divergence, in_order, position, program, way
+from suite.report.units import percent
+from suite.result import Check, Measured, Proof, Tunings, Verdict
+from suite.stats import Equivalence, TooFew, prediction
 
 Labels = Mapping[Arena, str]
 
 
 def identity(evidence: Evidence) -> list[Markdown]:
-    """The gate's verdict per spec, framework and mode."""
+    """The gate's verdict per distinct proof, with the benchmarks that it covers."""
     notes = Notes()
     rows = []
-    for proof in evidence.proofs:
+    for proof, covered in _distinct(evidence):
         found = proof.identity
         worst = max(found.checks, key=_excess, default=None)
         cell = proof.cell
@@ -34,7 +35,7 @@ def identity(evidence: Evidence) -> list[Markdown]:
             verdict = notes.mark(verdict, f"the variant moves the weights by {found.variant_shift:.1e}, relative")
         rows.append(
             [
-                cell.spec, cell.runner, cell.mode, cell.device, verdict, f"{found.compared:,}",
+                _several(covered), cell.runner, cell.mode, cell.device, verdict, f"{found.compared:,}",
                 _check(worst) if worst else notes.dash("no check was recorded"),
                 divergence(found) if found.divergence else "none",
                 f"{found.drift:.1e}" if found.drift is not None else notes.dash("not taken"),
@@ -42,7 +43,7 @@ def identity(evidence: Evidence) -> list[Markdown]:
         )  # fmt: skip
     if not rows:
         return [Markdown("The gate has not run: nothing is ranked.")]
-    heads = ["benchmark", "framework", "mode", "device", "verdict", "compared"]
+    heads = ["benchmarks", "framework", "mode", "device", "verdict", "compared"]
     heads += ["worst error / bound", "first divergence", "drift"]
     return [
         table(heads, rows, "lllllrllr"),
@@ -50,9 +51,38 @@ def identity(evidence: Evidence) -> list[Markdown]:
         Markdown(
             "Each framework and mode is compared with a NumPy reference before anything is timed: digests, then "
             "outputs, loss, the gradient of each tensor and ten single optimizer steps in float64, then the very call "
-            "that is timed. *Drift* is the largest relative difference of weights after ten free steps: not judged."
+            "that is timed. A proof covers every benchmark that computes the same: same network, loss, optimizer and "
+            "shapes. *Drift* is the largest relative difference of weights after ten free steps: not judged."
         ),
     ]
+
+
+NAMED = 3
+"""Benchmarks of a proof that are named; the others are counted."""
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
+    """One proof of each computation, way and program, the worst verdict first, and the specs that it covers."""
+    found: dict[tuple[object, ...], list[Proof]] = defaultdict(list)
+    for proof in evidence.proofs:
+        found[_subject(proof)].append(proof)
+    covered: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    everyone: list[Proof | Measured | Tunings] = [*evidence.proofs, *evidence.measured, *evidence.tuned]
+    for result in everyone:
+        covered[_subject(result)].add(result.cell.spec)
+    worst_first = (Verdict.UNPROVEN, Verdict.VARIANT, Verdict.IDENTICAL)
+    chosen = [min(proofs, key=lambda p: worst_first.index(p.identity.verdict)) for proofs in found.values()]
+    listed = [(proof, sorted(covered[_subject(proof)])) for proof in chosen]
+    return sorted(listed, key=lambda item: (item[1][0], position(item[0].cell.runner), item[0].cell.mode))
+
+
+def _subject(result: Proof | Measured | Tunings) -> tuple[object, ...]:
+    return result.spec.computation, way(result.cell), program(result.environment)
 
 
 def _excess(check: Check) -> float:
@@ -79,6 +109,10 @@ def not_comparable(evidence: Evidence, labels: Labels) -> list[Markdown]:
                     rows.append(
                         [labels[arena], contender.runner, contender.mode, str(question), shown, standing.reason]
                     )
+        runners = in_order(c.runner for c in cells if c.runner not in UNRANKED)
+        for one, other in combinations(runners, 2):
+            if reason := unlike(evidence, arena, one, other):
+                rows.append([labels[arena], f"{one} with {other}", "all", "all", DASH, reason])
     if not rows:
         return [Markdown("None: every number is proven.")]
     return [table(["benchmark", "framework", "mode", "question", "number", "why it is not ranked"], rows, "llllrl")]
@@ -134,67 +168,6 @@ def _equivalence(pair: AccuracyRow, labels: Labels) -> Markdown:
         case NotRanked() as reason:
             words = md("{} and {} not tested: {}", one, other, reason.reason)
     return md("- **{}**: {}", labels[pair.arena], words)
-
-
-def published(evidence: Evidence, labels: Labels, rows: Sequence[ClaimRow]) -> list[Markdown]:
-    """Published numbers with the verdict of the rule."""
-    if not rows:
-        return [Markdown("No benchmark of this run has a published number.")]
-    notes = Notes()
-    body: list[list[str]] = []
-    for row in rows:
-        claim = row.claim
-        verdict: str = md("**{}**", row.verdict) if row.verdict is ClaimVerdict.REPRODUCED else str(row.verdict)
-        if row.reason:
-            verdict = notes.mark(verdict, row.reason)
-        stated: str = _number(claim.metric, claim.value)
-        stated = notes.mark(stated, claim.note) if claim.note else stated
-        body.append(
-            [labels[row.arena], claim.metric.replace("_", " "), stated,
-             f"{row.contender.runner} ({row.contender.mode})", _ours(claim.metric, row, notes), verdict]
-        )  # fmt: skip
-    return [
-        table(
-            ["benchmark", "metric", "published", "framework", "one further run here, 95 %", "verdict"], body, "llrlll"
-        ),
-        *notes.lines(),
-        Markdown(
-            "*Reproduced*: the published number lies in the 95 % prediction interval for one further run, from five "
-            "seeds or more at the full schedule; *not reproduced*: it lies outside. *Depends on an assumption*: "
-            "another choice where the source leaves one open changes the verdict. Published times come from other "
-            "machines and are context."
-        ),
-        *_assumptions(evidence, labels, rows),
-    ]
-
-
-def _number(metric: str, value: float) -> str:
-    if metric.endswith("accuracy"):
-        return percent(value)
-    return f"{digits(value)} s" if metric == "seconds_per_epoch" else digits(value, 4)
-
-
-def _ours(metric: str, row: ClaimRow, notes: Notes) -> str:
-    match row.ours:
-        case Prediction() as p:
-            return f"{_number(metric, p.low)} to {_number(metric, p.high)}, {p.runs} seeds"
-        case TooFew() as few:
-            return notes.dash(str(few))
-        case None:
-            return notes.dash(row.reason or "not measured")
-        case value:
-            return _number(metric, value)
-
-
-def _assumptions(evidence: Evidence, labels: Labels, rows: Sequence[ClaimRow]) -> list[Markdown]:
-    """What the sources of the claims leave open, and what was chosen."""
-    lines = []
-    for arena in dict.fromkeys(row.arena for row in rows):
-        spec = next(iter(evidence.arenas[arena].values()))[0].spec
-        for a in spec.assumptions:
-            other = f"; the other choice is the case {a.alternative}" if a.alternative else ""
-            lines.append(md("**{}** assumes {}: {}{}", labels[arena], a.about, a.chosen, other))
-    return [bullets(lines)] if lines else []
 
 
 def repeatability(evidence: Evidence, labels: Labels) -> list[Markdown]:

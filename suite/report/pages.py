@@ -1,0 +1,297 @@
+"""A page per study beside the report, and an index over all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+
+from suite.report import drawing, grid, published, tunings, worth
+from suite.report.answers import asked, cost
+from suite.report.charts import speakers
+from suite.report.claims import ClaimRow, Seeds, per_seed
+from suite.report.compare import NotRanked, Question, Row, by_round, headline, questions, unlike, unranked
+from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
+from suite.report.merge import UNRANKED, Arena, Contender, Evidence, in_order
+from suite.report.studies import Study
+from suite.result import Measured, Parent
+from suite.spec import Spec
+from suite.stats import LEAST_SEEDS, ClaimVerdict
+
+PAGES = "studies"
+INDEX = f"{PAGES}/index.md"
+
+
+@dataclass(frozen=True)
+class Book:
+    """What all pages are made of; ``charts`` are the file names of those that were drawn."""
+
+    evidence: Evidence
+    rows: Sequence[Row]
+    labels: Mapping[Arena, str]
+    claims: Sequence[ClaimRow]
+    studies: Sequence[Study]
+    charts: Sequence[str]
+
+    def pointer(self) -> list[Markdown]:
+        """What leads from the report to the pages."""
+        if not self.studies:
+            return []
+        pages = ", ".join(published.link(study) for study in self.studies[:12])
+        words = "Published figures beside ours, curves, errors and tunings: [the index of studies](studies/index.md)"
+        return [Markdown(f"{words}; {pages}{', ...' if len(self.studies) > 12 else ''}.")]
+
+    def tuned(self) -> list[Markdown]:
+        """Where tuned inference is told."""
+        mine = [s for s in self.studies if any(tunings.of(self.evidence, arena) for arena in s.arenas)]
+        if not mine:
+            return []
+        links = ", ".join(published.link(study) for study in mine)
+        return [Markdown(f"Inference under one changed switch at a time is on the pages of {links}.")]
+
+    def pages(self) -> dict[str, str]:
+        """Every page by its path beside the report; none where nothing was measured."""
+        found = {}
+        for study in self.studies:
+            short = {arena: label.removeprefix(f"{study.name}/") for arena, label in self.labels.items()}
+            found[f"{PAGES}/{study.file}"] = _text(replace(self, labels=short)._page(study))
+        return {INDEX: _text(self._index()), **found} if found else {}
+
+    def _index(self) -> Iterator[Markdown]:
+        yield Markdown("# Studies")
+        yield Markdown("[Report](../report.md)")
+        yield Markdown(
+            "A study is a benchmark with its cases, and whatever starts from its trained weights. Verdicts are counted "
+            "by number and framework."
+        )
+        body = []
+        for study in self.studies:
+            claims = self._claims(study)
+            sources = {spec.source.title for spec in study.specs.values() if spec.source}
+            verdicts = published.counted(claims) if claims else "no published number"
+            body.append(
+                [published.link(study, ""), "; ".join(sorted(sources)) or DASH, f"{len(study.arenas)}",
+                 self._far(study), verdicts]
+            )  # fmt: skip
+        yield table(["study", "source", "benchmarks", "run how far", "published numbers"], body, "llrll")
+
+    def _claims(self, study: Study) -> list[ClaimRow]:
+        return [row for row in self.claims if row.arena in study.specs]
+
+    def _far(self, study: Study) -> str:
+        """How far the study was run, in a few words."""
+        told = [seeds for arena in study.arenas for seeds in self._schedules(arena)]
+        if not told:
+            return "not trained"
+        fewest, most = (f(len(s.values) for s in told) for f in (min, max))
+        seeds = f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' if most > 1 else ''}"
+        full = sum(s.complete for s in told)
+        if full == len(told):
+            return f"{seeds}, full schedule"
+        parts = sorted({s.schedule for s in told if not s.complete})
+        return f"{seeds}, {parts[0]}" if not full and len(parts) == 1 else f"{seeds}, not all to the end"
+
+    def _schedules(self, arena: Arena) -> list[Seeds]:
+        found = (per_seed(results, "train_seconds") for results in self._spoken(arena).values())
+        return [seeds for seeds in found if seeds]
+
+    def _spoken(self, arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
+        return speakers(self.evidence, self.rows, arena)
+
+    def _page(self, study: Study) -> Iterator[Markdown]:
+        yield md("# {}", f"{study.name}: {study.title}" if study.title else study.name)
+        yield Markdown("[Report](../report.md) · [all studies](index.md)")
+        yield from self._warnings(study)
+        yield from _stated(study, self.labels)
+        for title, body in (
+            ("Published numbers", self._published(study)),
+            ("What it hangs on", published.assumptions(self.labels, study.specs)),
+            ("How far it was run", self._run(study)),
+            ("Stages", _stages(self.evidence, study, self.labels)),
+            ("Curves", self._images("Loss and accuracy by epoch", study, "training", "curves")),
+            ("What the models are worth", self._worth(study)),
+            ("Styles of execution", self._styles(study)),
+            ("Tuned inference", self._tunings(study)),
+        ):
+            if body:
+                yield Markdown(f"## {title}")
+                yield from body
+
+    def _warnings(self, study: Study) -> list[Markdown]:
+        """What keeps the study from its verdicts, first of all."""
+        lines = []
+        judged = [row for row in self._claims(study) if row.verdict is not ClaimVerdict.CONTEXT]
+        short = sum(row.verdict is ClaimVerdict.NOT_FAR_ENOUGH for row in judged)
+        if short:
+            lines.append(
+                f"Not run far enough for {short} of {len(judged)} verdicts: {self._far(study)}; a verdict takes "
+                f"{LEAST_SEEDS} seeds at the full schedule."
+            )
+        elif not judged and any(not s.complete for arena in study.arenas for s in self._schedules(arena)):
+            lines.append(f"Not run to its end: {self._far(study)}.")
+        for arena in study.arenas:
+            cells = self.evidence.arenas.get(arena, {})
+            lines += [
+                f"{self.labels[arena]}: {one} and {other} are not comparable, {reason}."
+                for one, other in _pairs(in_order(c.runner for c in cells if c.runner not in UNRANKED))
+                if (reason := unlike(self.evidence, arena, one, other))
+            ]
+            if cells and not self._spoken(arena):
+                lines.append(f"{self.labels[arena]}: no framework is proven.")
+        return [bullets([md("**{}**", line) for line in lines])] if lines else []
+
+    def _published(self, study: Study) -> list[Markdown]:
+        claims = self._claims(study)
+        if not claims:
+            return []
+        if study.large and (tables := grid.tables(study, self.labels, claims)):
+            return [*tables, *published.rules(claims)]
+        return [*published.claim_table(self.labels, claims), *published.rules(claims)]
+
+    def _run(self, study: Study) -> list[Markdown]:
+        """Seeds, epochs and final scores of each framework, in the mode that speaks for it."""
+        if study.large and self._claims(study):
+            return []
+        body = []
+        for arena in study.arenas:
+            for contender, results in self._spoken(arena).items():
+                seeds = per_seed(results, "train_seconds")
+                if seeds is None:
+                    continue
+                body.append(
+                    [self.labels[arena], contender.runner, contender.mode, f"{len(seeds.values)}", seeds.schedule,
+                     *(_score(results, metric) for metric in ("train_loss", "test_loss", "test_accuracy"))]
+                )  # fmt: skip
+        heads = ["benchmark", "framework", "mode", "seeds", "schedule", "train loss", "test loss", "test accuracy"]
+        return [table(heads, body, "lllrlrrr")] if body else []
+
+    def _images(self, words: str, study: Study, *kinds: str) -> list[Markdown]:
+        """The charts of a study: by the number of the arena, or by the study's own name."""
+        arenas = list(self.evidence.arenas)
+        slug = drawing.slug
+        names = [f"{arenas.index(a) + 1:02}-{slug(a.spec)}.svg" for a in study.arenas if a in arenas]
+        names += [f"{slug(study.name)}.svg", *(f"{slug(study.name)}-{i}.svg" for i in range(1, len(study.arenas) + 1))]
+        wanted = [f"{kind}-{name}" for name in names for kind in kinds]
+        return [Markdown(f"![{words}](../charts/{name})") for name in wanted if name in self.charts]
+
+    def _worth(self, study: Study) -> list[Markdown]:
+        if study.large:
+            return []
+        blocks = []
+        for arena in study.arenas:
+            if found := worth.section(self._spoken(arena)):
+                blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
+        return [*blocks, *self._images("Reconstruction errors of normal images and anomalies", study, "errors")]
+
+    def _styles(self, study: Study) -> list[Markdown]:
+        """Every mode side by side, where there are more than two."""
+        if study.large:
+            return []
+        blocks: list[Markdown] = []
+        for arena in study.arenas:
+            cells = {c: rs for c, rs in self.evidence.arenas.get(arena, {}).items() if c.runner not in UNRANKED}
+            wanted = headline(questions([r for results in cells.values() for r in results]))
+            if len(cells) < 3 or not wanted:
+                continue
+            notes = Notes()
+            body = [
+                [self.labels[arena], c.runner, c.mode, *(self._cost(arena, c, question, notes) for question in wanted)]
+                for c in cells
+            ]
+            heads = ["benchmark", "framework", "mode", *map(asked, wanted)]
+            blocks += [table(heads, body, "lll" + "r" * len(wanted)), *notes.lines()]
+        if blocks:
+            blocks.append(
+                Markdown(
+                    "Medians over rounds. *eager* runs one operation after another as Python names it; *session* is "
+                    "TensorFlow 1's way, a graph defined first and run by a session; *graph* traces a function into a "
+                    "graph, *xla* and *compile* compile what they traced."
+                )
+            )
+        return [*blocks, *self._images("Time by style of execution", study, "styles")]
+
+    def _cost(self, arena: Arena, contender: Contender, question: Question, notes: Notes) -> str:
+        costs = by_round(self.evidence.arenas[arena][contender], question)
+        standing = unranked(self.evidence, arena, contender, question)
+        if isinstance(standing, NotRanked):
+            return notes.dash(standing.reason)
+        return cost(question, median(costs.values())) if costs else notes.dash("not asked")
+
+    def _tunings(self, study: Study) -> list[Markdown]:
+        blocks = []
+        for arena in study.arenas:
+            if found := tunings.section(self.evidence, arena):
+                blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
+        return [*blocks, tunings.RULE] if blocks else []
+
+
+def _text(blocks: Iterator[Markdown]) -> str:
+    return "\n\n".join(blocks) + "\n"
+
+
+def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return ((one, other) for i, one in enumerate(names) for other in names[i + 1 :])
+
+
+def _score(results: Sequence[Measured], metric: str) -> str:
+    seeds = per_seed(results, metric)
+    if seeds is None:
+        return DASH
+    return published.number(metric, fmean(seeds.values.values()))
+
+
+def _stated(study: Study, labels: Mapping[Arena, str]) -> list[Markdown]:
+    """What the sources say, each once, and what the benchmarks are."""
+    notes: dict[str, dict[str, None]] = defaultdict(dict)
+    for source in (spec.source for spec in study.specs.values() if spec.source):
+        year = f", {source.year}" if source.year and str(source.year) not in source.title else ""
+        notes[f"{source.title}{year}"] |= {source.note: None}
+    lines = [md("Source: {}. {}", title, " ".join(told)) for title, told in notes.items()]
+    about: dict[str, list[str]] = defaultdict(list)
+    for arena, spec in study.specs.items():
+        if spec.description:
+            about[spec.description].append(labels[arena])
+    several = len(about) > 1
+    for text, names in about.items():
+        lines.append(md("**{}**: {}", ", ".join(names[:3]), text) if several else md("{}", text))
+    return lines
+
+
+def _stages(evidence: Evidence, study: Study, labels: Mapping[Arena, str]) -> list[Markdown]:
+    """Whose weights each stage began from, and whether those were trained to the end."""
+    notes = Notes()
+    body = []
+    for arena in study.arenas:
+        parents: dict[Parent, list[Measured]] = defaultdict(list)
+        for contender, results in evidence.arenas.get(arena, {}).items():
+            for r in results if contender.runner not in UNRANKED else ():
+                if r.parent:
+                    parents[r.parent].append(r)
+        groups: dict[tuple[str, str, str], list[Parent]] = defaultdict(list)
+        for parent in parents:
+            groups[(parent.spec, _donor(parent), _ended(parent))].append(parent)
+        for (spec, donor, ended), same in groups.items():
+            cells = [r for parent in same for r in parents[parent]]
+            runners = ", ".join(in_order(r.cell.runner for r in cells))
+            rounds = len({r.cell.round for r in cells})
+            named = ", ".join(parent.weights[7:15] for parent in same[:3]) + (", ..." if len(same) > 3 else "")
+            body.append([labels[arena], _taken(study.specs[arena]), spec, donor, ended, runners, f"{rounds}", named])
+    if not body:
+        return []
+    heads = ["benchmark", "takes over", "starts from", "trained by", "to the end", "given to", "rounds", "weights"]
+    words = "One framework trains the earlier stage, and every framework starts from those same weights of its round."
+    return [table(heads, body, "llllllrl"), *notes.lines(), Markdown(words)]
+
+
+def _taken(spec: Spec) -> str:
+    frozen = f"; frozen: {', '.join(spec.frozen)}" if spec.frozen else ""
+    return (", ".join(spec.inherits) or "all layers") + frozen
+
+
+def _donor(parent: Parent) -> str:
+    return f"{parent.runner} ({parent.mode})" if parent.runner else "imported"
+
+
+def _ended(parent: Parent) -> str:
+    return {True: "yes", False: "no", None: "not known"}[parent.complete]
