@@ -12,11 +12,13 @@ from suite import initial
 from suite.environment import ROOT
 from suite.runners import reference
 from suite.runners.base import Array, Device, Precision, Program, Runner, State, Threads
-from suite.spec import DatasetFacts, Spec
+from suite.spec import DatasetFacts, Spec, Target
 
 IMAGES = 21
 SHAPE = (7, 6, 2)
 FACTS = DatasetFacts(name="tiny", image_shape=SHAPE, classes=3, train=IMAGES, test=5, max_value=255, digest="sha256:0")
+WORDS = 12
+TOKENS = FACTS.model_copy(update={"image_shape": (8,), "classes": WORDS, "max_value": WORDS - 1})
 THREADS = Threads(intra=2, inter=1)
 SEED = 3
 EQUAL = 1e-9
@@ -27,23 +29,24 @@ ADAM = {"name": "adam", "learning_rate": 0.01}
 SGD = {"name": "sgd", "learning_rate": 0.1}
 HEAD = [{"layer": "global_average_pool"}, {"layer": "dense", "units": 3}]
 FLAT = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
+TARGETS = {"softmax_cross_entropy": "labels", "detection": "boxes"}
 
 
-def spec(model: list[dict[str, object]], **fields: object) -> Spec:
+def spec(model: list[dict[str, object]], facts: DatasetFacts = FACTS, **fields: object) -> Spec:
     """A small spec over images (7, 6, 2) of 3 classes; 21 images in batches of 8 leave a ragged batch of 5."""
-    target = "labels" if fields.get("loss", "softmax_cross_entropy") == "softmax_cross_entropy" else "one_hot"
+    target = TARGETS.get(str(fields.get("loss", "softmax_cross_entropy")), "one_hot")
     recipe = {
         "name": "tiny", "dataset": "tiny", "model": model, "target": target, "optimizer": ADAM, "batch_size": 8,
-        "epochs": 1, "data": FACTS.model_dump(mode="json"), **fields,
+        "epochs": 1, "data": facts.model_dump(mode="json"), **fields,
     }  # fmt: skip
     return Spec.model_validate_json(json.dumps(recipe))
 
 
-def conv(kernel: object = 3, stride: object = 1, padding: str = "same", **fields: object) -> dict[str, object]:
+def conv(kernel: object = 3, stride: object = 1, padding: object = "same", **fields: object) -> dict[str, object]:
     return {"layer": "conv2d", "filters": 4, "kernel": kernel, "stride": stride, "padding": padding, **fields}
 
 
-def pool(kind: str, window: object, stride: object = None, padding: str = "same") -> dict[str, object]:
+def pool(kind: str, window: object, stride: object = None, padding: object = "same") -> dict[str, object]:
     return {"layer": kind, "window": window, "padding": padding, **({"stride": stride} if stride else {})}
 
 
@@ -91,17 +94,60 @@ BRANCHES = {
 }
 SHARED = {"layer": "residual", "body": [{"layer": "relu"}, conv(1)]}
 FLAT_AUTOENCODER = [{"layer": "flatten"}, {"layer": "dense", "units": 84}]
+JOINED = {
+    "layer": "concat",
+    "branches": [
+        [{"layer": "flatten"}, {"layer": "dense", "units": 3}],
+        [{"layer": "relu"}, {"layer": "global_average_pool"}],
+    ],
+}
+DETECTOR = [conv(3, 2, 1), {"layer": "tanh"}, JOINED]
+FREEZABLE = [
+    conv(3, 1, [1, 0], use_bias=False),
+    {"layer": "batch_norm"},
+    {"layer": "relu"},
+    {
+        "layer": "residual",
+        "body": [{"layer": "conv2d", "filters": 4, "kernel": 1, "use_bias": False}, {"layer": "batch_norm"}],
+    },
+    {"layer": "relu"},
+    conv(2, use_bias=False),
+    {"layer": "batch_norm"},
+    JOINED,
+    {"layer": "dense", "units": 3},
+]
+FROZEN = ["conv2d_1", "residual_1", "batch_norm_2", "concat_1/1"]
+LOOKUP = {"layer": "embedding", "vocabulary": WORDS, "units": 5}
+SCORES = {"layer": "sampled_scores", "vocabulary": WORDS, "units": 5, "context": 4}
+WORD_HEAD = [LOOKUP, {"layer": "tanh"}, {"layer": "dense", "units": WORDS}]
+TWO_TABLES = [{"layer": "concat", "branches": [[LOOKUP], [LOOKUP, {"layer": "relu"}]]}, *WORD_HEAD[1:]]
+STEPS = {"at": [1, 3], "factor": 0.1}
 RMSPROP = {"name": "rmsprop", "learning_rate": 0.01, "rho": 0.8, "epsilon": 1e-6}
 MOMENTUM = {**SGD, "momentum": 0.9}
 
 WINDOWS = [
     (1, 1, "valid"), (2, 1, "same"), (2, 2, "same"), (3, 2, "same"), (3, 3, "same"), ((3, 2), (1, 2), "same"),
     ((4, 3), (2, 1), "same"), (5, 1, "same"), (3, 2, "valid"), ((2, 3), (3, 2), "valid"), (1, 3, "same"),
+    (3, 2, 1), (3, 1, 2), ((3, 2), (2, 1), (1, 0)), (1, 2, (0, 1)),
 ]  # fmt: skip
 POOLS = [
     (2, None, "same"), (2, None, "valid"), (3, 2, "same"), (2, 1, "same"), ((2, 3), 1, "same"), (3, 1, "same"),
-    ((2, 3), (1, 2), "same"), (2, 3, "same"), ((3, 1), (2, 1), "valid"), (4, 2, "same"),
+    ((2, 3), (1, 2), "same"), (2, 3, "same"), ((3, 1), (2, 1), "valid"), (4, 2, "same"), (3, 2, 1), ((2, 4), 1, (0, 2)),
+    ((3, 2), 3, (1, 0)),
 ]  # fmt: skip
+
+
+def words(model: list[dict[str, object]], negatives: int = 0, **fields: object) -> Spec:
+    """A small spec over windows of 4 words, of a vocabulary of 12."""
+    sampled = {"loss": "sigmoid_cross_entropy", "target": "first"} if negatives else {}
+    task = {"kind": "embedding", "window": 2, "negatives": negatives}
+    return spec(model, TOKENS, task=task, **sampled, **fields)
+
+
+def detector(**fields: object) -> Spec:
+    """A small spec that tells a class of 3 and a box, on canvases (7, 7, 2)."""
+    return spec(DETECTOR, loss="detection", task={"kind": "detection", "canvas": 7, "box_weight": 1.5}, **fields)
+
 
 SPECS: list[tuple[str, Spec]] = [
     ("perceptron", spec(PERCEPTRON)),
@@ -122,6 +168,21 @@ SPECS: list[tuple[str, Spec]] = [
     ("softmax-of-channels", spec([conv(1), {"layer": "softmax"}, *FLAT])),
     ("relu-of-shared", spec([conv(1), SHARED, *FLAT])),
     ("flat-in-branches", spec([BRANCHES, {"layer": "dense", "units": 3}])),
+    ("words", words(WORD_HEAD)),
+    ("words-l2-sgd", words(WORD_HEAD, l2=0.01, optimizer=MOMENTUM)),
+    ("words-rmsprop", words(TWO_TABLES, optimizer=RMSPROP)),
+    ("words-frozen", words(TWO_TABLES, frozen=["concat_1/1"])),
+    ("sampled", words([SCORES], 3)),
+    ("sampled-sgd", words([SCORES], 3, optimizer=SGD)),
+    ("boxes", detector()),
+    ("boxes-l2-frozen", detector(l2=0.01, frozen=["conv2d_1"], optimizer=MOMENTUM)),
+    ("branches", spec([*FREEZABLE])),
+    ("frozen", spec(FREEZABLE, frozen=FROZEN)),
+    ("frozen-l2-steps", spec(FREEZABLE, frozen=FROZEN, l2=0.01, schedule=STEPS)),
+    ("steps-sgd", spec(FLAT, optimizer=SGD, schedule=STEPS)),
+    ("steps-momentum", spec(FLAT, optimizer=MOMENTUM, schedule=STEPS)),
+    ("steps-nesterov", spec(FLAT, optimizer={**MOMENTUM, "nesterov": True}, schedule=STEPS)),
+    ("steps-rmsprop", spec(FLAT, optimizer=RMSPROP, schedule=STEPS)),
     *((f"conv-{k}-{s}-{p}", spec([conv(k, s, p), {"layer": "relu"}, *FLAT])) for k, s, p in WINDOWS),
     *(
         (f"{kind}-{w}-{s}-{p}", spec([conv(1), pool(kind, w, s, p), *FLAT]))
@@ -131,7 +192,8 @@ SPECS: list[tuple[str, Spec]] = [
 ]
 """(id, spec) for every layer, loss and optimizer, and every way that padding falls."""
 
-FEW = [(n, one) for n, one in SPECS if n in {"perceptron", "residuals", "l2", "rmsprop", "average_pool-2-1-same"}]
+NAMES = "perceptron", "residuals", "l2", "rmsprop", "average_pool-2-1-same", "sampled", "boxes", "frozen-l2-steps"
+FEW = [(n, one) for n, one in SPECS if n in NAMES]
 """For modes in which every graph is compiled for many seconds."""
 
 
@@ -141,12 +203,22 @@ def ids(specs: list[tuple[str, Spec]]) -> list[str]:
 
 @cache
 def data(of: Spec, precision: Precision = "float64") -> tuple[Array, Array]:
-    """Random images and targets of the spec's kinds."""
+    """Random images, or words of which the first is there twice, and targets of the spec's kinds."""
     random = initial.stream(SEED, "contract")
-    pixels = random.integers(0, FACTS.max_value + 1, (IMAGES, *SHAPE), dtype=np.uint8)
-    labels = random.integers(0, FACTS.classes, IMAGES)
-    images = initial.images(of, pixels, np.dtype(precision))
-    return images, initial.targets(of, labels, images)
+    pixels = random.integers(0, of.data.max_value + 1, (IMAGES, *of.input_shape), dtype=np.uint8)
+    labels = random.integers(0, of.data.classes, IMAGES)
+    if of.input_dtype == "tokens":
+        images = pixels.astype(np.int32)
+        images[:, 1] = images[:, 0]
+    else:
+        images = initial.images(of, pixels, np.dtype(precision))
+    match of.target:
+        case Target.BOXES:
+            return images, np.column_stack([labels, random.random((IMAGES, 4))]).astype(precision)
+        case Target.FIRST:
+            return images, np.eye(1, of.graph[-1].output[0]).repeat(IMAGES, axis=0).astype(precision)
+        case _:
+            return images, initial.targets(of, labels, images)
 
 
 def start(of: Spec) -> State:
@@ -185,6 +257,7 @@ def check_probe(runner: Runner, of: Spec, mode: str) -> None:
     close({"outputs": found.outputs}, {"outputs": expected.outputs}, "evaluation")
     close({"loss": np.array(found.loss)}, {"loss": np.array(expected.loss)}, "loss")
     close(found.gradients, expected.gradients, "gradient")
+    assert found.gradients.keys() == of.trainable.keys()
     close(found.statistics, expected.statistics, "statistic")
     close(program.state().weights, before.weights, "unchanged")
     again = program.probe(images[:8], targets[:8])
@@ -192,7 +265,10 @@ def check_probe(runner: Runner, of: Spec, mode: str) -> None:
 
 
 def check_steps(runner: Runner, of: Spec, mode: str, steps: int = 10) -> None:
-    """Single steps, each from the reference's weights and slots, end where the reference's step ends."""
+    """Single steps, each from the reference's weights and slots, end where the reference's step ends.
+
+    What is frozen stays as it was, to the bit.
+    """
     program, defined = programs(runner, of, mode)
     for i in range(steps):
         program.load(defined.state())
@@ -201,6 +277,8 @@ def check_steps(runner: Runner, of: Spec, mode: str, steps: int = 10) -> None:
         close({"loss": np.array(loss)}, {"loss": np.array(expected)}, f"step {i} loss")
         found, wanted = program.state(), defined.state()
         assert found.step == wanted.step == i + 1
+        still = of.frozen_names
+        assert all(np.array_equal(found.weights[name], start(of).weights[name]) for name in still)
         close(found.weights, wanted.weights, f"step {i} weight")
         assert found.slots.keys() == wanted.slots.keys()
         for slot in wanted.slots:
@@ -228,9 +306,10 @@ def check_prediction(runner: Runner, of: Spec, mode: str) -> None:
         close({"outputs": program.predict("train", size)}, {"outputs": expected}, f"predict by {size}")
     close({"outputs": program.infer(images)}, {"outputs": expected}, "infer")
     close({"outputs": program.infer(images[::-1])}, {"outputs": expected[::-1]}, "reversed")
-    frozen = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
-    frozen.flags.writeable = False
-    close({"outputs": program.infer(frozen)}, {"outputs": expected}, "read-only channels first")
+    across = (0, 3, 1, 2) if images.ndim == 4 else (1, 0)
+    turned = np.ascontiguousarray(images.transpose(across)).transpose(np.argsort(across))
+    turned.flags.writeable = False
+    close({"outputs": program.infer(turned)}, {"outputs": expected}, "read-only channels first")
     close({"outputs": program.probe(images, targets).outputs}, {"outputs": expected}, "probe")
     assert program.infer(images).shape == (IMAGES, *of.graph[-1].output)
 
