@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from suite.stats import (
     LEAST_SAMPLES,
+    Centre,
     ClaimVerdict,
     Decision,
     Equivalence,
@@ -27,8 +28,10 @@ from suite.stats import (
     equivalence,
     instrument_share,
     judge,
+    median_interval,
     percentile,
     prediction,
+    rounds_interval,
     slowdown,
     speed_ratio,
     unpaired_ratio,
@@ -349,3 +352,45 @@ def test_what_was_not_measured_in_pairs_gets_welchs_interval() -> None:
 
 def test_unpaired_runs_without_any_spread_have_an_interval_of_no_width() -> None:
     assert unpaired_ratio([1.0] * 5, [2.0] * 5) == Ratio(2.0, 2.0, 2.0, 5, 0.95)
+
+
+def test_a_published_range_is_reproduced_where_the_interval_holds_some_of_it() -> None:
+    assert judge(0.9, NEAR, to=0.974) is ClaimVerdict.REPRODUCED
+    assert judge(0.9, NEAR, to=0.95) is ClaimVerdict.NOT_REPRODUCED
+    assert judge(0.9, NEAR, to=1.0) is ClaimVerdict.REPRODUCED
+    assert judge(0.99, NEAR, to=1.0) is ClaimVerdict.NOT_REPRODUCED
+    assert judge(0.9, NEAR, [FAR], to=0.96) is ClaimVerdict.ASSUMPTION
+
+
+def test_a_median_lies_between_the_widest_order_statistics_that_95_percent_need() -> None:
+    assert median_interval([1.0] * 5) == TooFew("samples", 5, 6)
+    assert median_interval([]) == TooFew("samples", 0, 6)
+    assert median_interval([6, 1, 5, 2, 4, 3]) == Centre(3.5, 1, 6, 6, "samples")
+    for count in (6, 17, 50, 333):
+        found = median_interval(range(1, count + 1))
+        assert isinstance(found, Centre)
+        assert found.low + found.high == count + 1
+        assert 2 * scipy_stats.binom.cdf(found.low - 1, count, 0.5) <= 0.05
+        assert 2 * scipy_stats.binom.cdf(found.low, count, 0.5) > 0.05
+
+
+def test_median_intervals_hold_the_truth_in_95_of_100_simulated_runs() -> None:
+    rng = np.random.default_rng(14)
+    held = []
+    for row in rng.exponential(1, (3000, 31)):
+        found = median_interval(list(row))
+        assert isinstance(found, Centre)
+        held.append(found.low <= math.log(2) <= found.high)
+    assert 0.94 <= np.mean(held) <= 0.985
+
+
+def test_rounds_are_put_together_by_their_geometric_mean_with_the_interval_worked_by_hand() -> None:
+    # Logs ln 2 * (0, 1, 1, 1, 2): mean ln 2, s = ln 2 * sqrt(1/2), t(0.975, 4) = 2.776445.
+    found = rounds_interval([1, 2, 2, 2, 4])
+    assert isinstance(found, Centre)
+    half = 2.776445 * math.log(2) * math.sqrt(0.5) / math.sqrt(5)
+    assert (found.value, found.count, found.what) == (pytest.approx(2), 5, "rounds")
+    assert (found.low, found.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)), rel=1e-6)
+    assert rounds_interval([1.0] * 4) == TooFew("rounds", 4, 5)
+    with pytest.raises(ValueError, match="above 0"):
+        rounds_interval([1, 2, 3, 4, 0])

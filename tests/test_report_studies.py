@@ -1,0 +1,391 @@
+"""The pages of the studies: what belongs together, what stands on a page, and what a short run says of itself."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+import tests.results as make
+from suite import report, result
+from suite.assessment import Classified
+from suite.report import Document, build
+from suite.report.merge import merge
+from suite.report.studies import FEW, group
+from suite.result import Scores, Verdict
+from suite.spec import Assumption, EarlyStopping, Source
+
+ALONE = {"torch": ("compile",), "tf": ("xla",)}
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For tests that look at charts; drawing takes most of a report's time."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("suite.report.drawing.svg", lambda figure: b"<svg/>")
+
+
+def page(document: Document, name: str = "digits-mlp") -> str:
+    return document.pages[f"studies/{name}.md"]
+
+
+def part(document: Document, title: str, name: str = "digits-mlp") -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page(document, name), re.DOTALL | re.MULTILINE)
+    assert found, f"no part {title}"
+    return found[1]
+
+
+def run(of: Any, rounds: int = 5, modes: dict[str, tuple[str, ...]] = ALONE, **fields: Any) -> list[Any]:
+    """Both frameworks proven, and measured over rounds."""
+    found: list[Any] = [make.proof(r, m, of) for r, ms in modes.items() for m in ms]
+    for n in range(1, rounds + 1):
+        found += [make.measured(r, m, n, n, of, **fields) for r, ms in modes.items() for m in ms]
+    return found
+
+
+def taught(make_one: Any, rounds: int = 5, of: Any = None) -> list[Any]:
+    """A run whose trainings hold the assessment that ``make_one`` gives of the seed and the runner."""
+    found = []
+    for r in run(of or make.spec(), rounds):
+        if r.outcome == "measured":
+            told = r.training.model_copy(update={"assessment": make_one(r.cell.seed, r.cell.runner)})
+            r = r.model_copy(update={"training": told})
+        found.append(r)
+    return found
+
+
+def doubted(runner: str, mode: str, results: list[Any]) -> list[Any]:
+    """The same results, one framework's mode unproven."""
+    wrong = make.proof(runner, mode, verdict=Verdict.UNPROVEN)
+    return [wrong if r.outcome == "proof" and (r.cell.runner, r.cell.mode) == (runner, mode) else r for r in results]
+
+
+def parented(results: list[Any], **fields: Any) -> list[Any]:
+    """The same results, begun from the weights of a donor of each seed."""
+    found = []
+    for r in results:
+        given = {"parent": make.parent(make.spec(), r.cell.seed, **fields)}
+        found.append(r.model_copy(update=given) if r.outcome == "measured" else r)
+    return found
+
+
+def studies(*specs: Any) -> list[tuple[str, list[str]]]:
+    found = group(merge([make.measured(of=spec) for spec in specs], {}))
+    return [(study.name, [arena.spec for arena in study.arenas]) for study in found]
+
+
+def test_specs_that_start_from_one_another_are_one_study_in_the_order_of_stages() -> None:
+    last = make.spec("a-last", starts_from="m-middle/one")
+    middle = make.spec("m-middle", case="one", starts_from="z-first")
+    first, other = make.spec("z-first"), make.spec("other")
+    assert studies(last, other, first, middle) == [
+        ("other", ["other"]),
+        ("z-first", ["z-first", "m-middle/one", "a-last"]),
+    ]
+    assert studies(last, other) == [("a-last", ["a-last"]), ("other", ["other"])]
+
+
+def test_two_heads_on_one_base_are_one_study_and_imported_weights_are_no_stage() -> None:
+    base = make.spec("base")
+    heads = [make.spec(name, starts_from="base") for name in ("head-b", "head-a")]
+    assert studies(*heads, base) == [("base", ["base", "head-a", "head-b"])]
+    assert studies(make.spec("x", starts_from="weights:resnet50")) == [("x", ["x"])]
+
+
+def test_stages_in_a_circle_do_no_harm() -> None:
+    one, other = make.spec("one", starts_from="other"), make.spec("other", starts_from="one")
+    assert [name for name, _ in studies(one, other)] == ["one"]
+
+
+def test_a_study_that_is_named_as_the_index_leaves_the_index_alone() -> None:
+    pages = build(run(make.spec("index")), {}).pages
+    assert set(pages) == {"studies/index.md", "studies/index-study.md"}
+    assert "[index](index-study.md)" in pages["studies/index.md"]
+
+
+def test_the_report_leads_to_the_index_and_the_index_to_every_page() -> None:
+    document = build([*run(make.spec()), *run(make.claiming(0.975))], {})
+    head = document.markdown.split("## The answer")[0]
+    assert "[the index of studies](studies/index.md)" in head
+    assert set(document.pages) == {f"studies/{n}.md" for n in ("index", "digits-mlp", "mnist-mlp-128")}
+    for name in ("digits-mlp", "mnist-mlp-128"):
+        assert f"[{name}](studies/{name}.md)" in head
+        assert f"[{name}]({name}.md)" in page(document, "index")
+        assert "[Report](../report.md)" in page(document, name)
+    assert re.search(r"mnist-mlp-128\.md\) .*5 seeds, full schedule +\| \d .*reproduced", page(document, "index"))
+
+
+def test_without_numbers_there_is_no_page_and_no_link() -> None:
+    document = build([make.proof()], {})
+    assert document.pages == {}
+    assert "studies/" not in document.markdown
+
+
+SOURCE = Source(title="A blog post, 2018", year=2018, note="It gives one accuracy.")
+
+
+def test_a_page_tells_the_source_the_figures_and_the_assumptions() -> None:
+    spec = make.claiming(
+        0.975, source=SOURCE, title="A perceptron", description="Dense layers alone.",
+        assumptions=(Assumption(about="seeds", chosen="the profile's"),),
+    )  # fmt: skip
+    text = page(build(run(spec), {}), "mnist-mlp-128")
+    assert text.startswith("# mnist-mlp-128: A perceptron\n")
+    assert "Source: A blog post, 2018. It gives one accuracy." in text
+    assert "Dense layers alone." in text
+    assert re.search(
+        r"\| test accuracy \| +97\.50 % \| torch \(compile\) \| +9\d\.\d\d % \| +9\d\.\d\d % to 9\d\.\d\d %", text
+    )
+    assert "- **seeds**: the profile's\n" in text
+    assert "Not run" not in text
+
+
+def test_a_study_that_was_not_run_far_enough_says_so_first_and_stays_short() -> None:
+    short = build(run(make.claiming(0.975), rounds=1, epochs=2), {})
+    text = page(short, "mnist-mlp-128")
+    told = "Not run far enough for 2 of 2 verdicts: 1 seed, after 2 of 3 epochs; a verdict takes 5 seeds"
+    assert told in text.split("## ")[0]
+    assert len(text) < 4000
+    assert "1 seed, after 2 of 3 epochs" in page(short, "index")
+    silent = build(run(make.spec(), rounds=1, epochs=2), {})
+    assert "**Not run to its end: 1 seed, after 2 of 3 epochs.**" in page(silent)
+
+
+def test_an_unproven_framework_stands_on_no_page() -> None:
+    results = doubted("tf", "xla", taught(lambda seed, runner: make.confused()))
+    text = page(build(results, {}))
+    assert "torch (compile)" in text
+    assert "tf (xla)" not in text
+    nobody = page(build([r for r in results if r.outcome != "proof"], {}))
+    assert "no framework is proven" in nobody
+    assert "torch (compile)" not in nobody
+
+
+def test_a_disagreement_of_digests_is_told_first_on_the_page() -> None:
+    other = {"digests": make.digests(make.spec(), 9)}
+    cells = run(make.spec())
+    results = [r.model_copy(update=other) if (r.cell.runner, r.cell.round) == ("tf", 1) else r for r in cells]
+    head = page(build(results, {})).split("## ")[0]
+    assert (
+        "torch and tf are not comparable, in round 1 under seed 1 not the same initial weights and batch order" in head
+    )
+
+
+def test_who_the_donor_was_stands_on_the_page() -> None:
+    stage = make.spec("digits-stage", starts_from="digits-mlp", inherits=("dense_1",), frozen=("dense_1",))
+    found = parented(run(stage))
+    text = part(build([*run(make.spec()), *found], {}), "Stages")
+    row = next(line for line in text.splitlines() if line.startswith("| digits-stage"))
+    cells = [cell.strip().replace("\\", "") for cell in row.strip("|").split("|")]
+    assert cells[:7] == [
+        "digits-stage",
+        "dense_1; frozen: dense_1",
+        "digits-mlp",
+        "torch (compile)",
+        "yes",
+        "torch, tf",
+        "5",
+    ]
+    assert make.parent(make.spec(), 1).weights[7:15] in cells[7]
+    own = parented(run(stage), runner=None, mode=None, complete=None)
+    assert re.search(r"\| imported +\| not known ", part(build(own, {}), "Stages", "digits-stage"))
+
+
+def cases(count: int, **fields: Any) -> list[Any]:
+    """A grid: the published test accuracy of case i lies i points above what was measured."""
+    found = []
+    for i in range(count):
+        claims = tuple(
+            make.Claim(metric=metric, value=round(0.9 + at, 4))
+            for metric, at in (("test_accuracy", i / 100), ("train_accuracy", 0.01), ("test_loss", 0.0))
+        )
+        stops = (make.Claim(metric="stopped_at_epoch", value=3), make.Claim(metric="train_seconds", value=9.5))
+        spec = make.spec(
+            "grid", case=f"case-{i}", title=f"Recipe {i}", claims=claims + stops, l2=0.001 * (i + 1), epochs=50,
+            early_stopping=EarlyStopping(patience=2), validation_fraction=0.1, **fields,
+        )  # fmt: skip
+        ended = {"stopped_early": True, "best_epoch": 1, "test": Scores(loss=0.5, penalty=0.4, accuracy=0.9)}
+        found += run(spec, taught=ended, validated=True)
+    return found
+
+
+def test_a_grid_is_one_table_with_the_worst_disagreement_first() -> None:
+    text = part(build(cases(FEW + 1), {}), "Published numbers", "grid")
+    accuracies, losses = text.split("Losses, published")
+    order = re.findall(r"^\| (case-\d) ", accuracies, re.MULTILINE)
+    assert order == [f"case-{i}" for i in reversed(range(FEW + 1))]
+    worst = next(line for line in accuracies.splitlines() if line.startswith("| case-6"))
+    assert re.search(r"Recipe 6 +\| +96\.00 / 90\.00 ± 0\.00 / 90\.00 ± 0\.00 +\|", worst)
+    assert re.search(r"\| +6\.00 \| not reproduced: test; not reproduced|\| +6\.00 \| .*not reproduced", worst)
+    best = next(line for line in accuracies.splitlines() if line.startswith("| case-0"))
+    assert re.search(r"\| +0\.00 \| reproduced: test", best)
+    # The loss that stands there holds the penalty: 0.5 and 0.4.
+    assert re.search(r"\| case-\d \| Recipe \d \| +0\.9000 / 0\.9000 ± 0\.0000 / 0\.9000 ± 0\.0000", losses)
+    assert re.search(
+        r"\| case-\d \| +50 \| +3 / 3\.0 ± 0\.0 / 3\.0 ± 0\.0 \| reproduced +\| +9\.50 s / 0\.\d+ s / ", losses
+    )
+
+
+def test_a_small_study_lists_its_numbers_and_has_no_grid() -> None:
+    text = part(build(cases(2), {}), "Published numbers", "grid")
+    assert "Accuracies in percent" not in text
+    assert text.count("| test accuracy ") == 4
+
+
+def test_a_grid_that_was_not_run_far_has_no_intervals() -> None:
+    few = [r for r in cases(FEW + 1) if r.cell.round < 3]
+    text = part(build(few, {}), "Published numbers", "grid")
+    assert "±" not in text.split("behind ±")[1].split("*Farthest*")[1].split("| case-0")[0]
+    assert "not run far enough" in text
+
+
+def test_a_confusion_matrix_is_the_sum_over_seeds_with_precision_and_recall() -> None:
+    told = Classified(confusion=((8, 2, 0), (0, 5, 0), (0, 0, 0)))
+    text = part(build(taught(lambda seed, runner: told), {}), "What the models are worth")
+    lines = [re.sub(r"[ *]", "", line) for line in text.splitlines() if re.match(r"\| +[012] ", line)]
+    assert lines == ["|0|40|10|0|100.0%|80.0%|", "|1|0|25|0|71.4%|100.0%|", "|2|0|0|0|—|—|"] * 2
+    assert "torch (compile), test images of 5 seeds together" in text
+
+
+def test_of_many_classes_only_what_is_confused_most_is_told() -> None:
+    text = part(build(taught(lambda seed, runner: make.confused(30, 10, 3)), {}), "What the models are worth")
+    assert "30 classes" in text
+    assert re.search(r"\| +0 \| +1 \| +15 of 65 \|", text)
+    assert text.count("|") < 700
+
+
+def test_anomalies_have_intervals_over_seeds_and_a_chart(drawn: None) -> None:
+    document = build(taught(lambda seed, runner: make.sorted_out(seed)), {})
+    text = part(document, "What the models are worth")
+    # AUROC 0.951 to 0.955: mean 0.953, half 2.776445 * sqrt(2.5e-6) * sqrt(1.2)
+    assert re.search(r"area under the ROC curve +\| +0\.9530 \(0\.9482 to 0\.9578\) \|", text)
+    assert re.search(r"recall at the threshold +\| +75\.00 %", text)
+    assert "../charts/errors-digits-mlp-1.svg" in text
+    assert b"<svg" in document.charts["errors-digits-mlp-1.svg"]
+    few = part(build(taught(lambda seed, runner: make.sorted_out(seed), 2), {}), "What the models are worth")
+    assert re.search(r"0\.9515, 0\.9510 to 0\.9520¹", few)
+    assert "no interval, too few seeds: 2 of 5" in few
+
+
+def test_an_anomaly_score_that_no_seed_has_is_a_dash() -> None:
+    none = make.sorted_out(precision=None, recall=None, auroc=None, average_precision=None, threshold=None)
+    text = part(build(taught(lambda seed, runner: none), {}), "What the models are worth")
+    assert re.search(r"precision at the threshold +\| +—¹ \| +—¹ \|", text)
+
+
+def test_neighbours_of_the_frameworks_stand_side_by_side_with_the_ranks_of_analogies() -> None:
+    def vectors(seed: int, runner: str) -> Any:
+        return make.embedded(rank=seed if runner == "torch" else 1, near="queen" if runner == "torch" else "kaiser")
+
+    text = part(build(taught(vectors), {}), "What the models are worth")
+    assert re.search(r"\| king +\| queen 0\.90, lord 0\.80, throne 0\.70 \| kaiser 0\.90, lord 0\.80", text)
+    assert re.search(r"\| zyzzyva +\| not in the vocabulary", text)
+    assert re.search(r"\| man : king = woman : queen +\| 3 \(1 to 5\); queen +\| 1; kaiser +\|", text)
+    assert "- torch (compile): the right word comes first in 1 of 5 answers" in text
+    assert "- tf (xla): the right word comes first in 5 of 5 answers" in text
+
+
+def test_boxes_are_told_by_their_overlap_and_precision() -> None:
+    text = part(build(taught(lambda seed, runner: make.located(seed)), {}), "What the models are worth")
+    assert re.search(r"mean intersection over union +\| +0\.8030 \(0\.7982 to 0\.8078\)", text)
+    assert re.search(r"average precision at IoU 0\.5 +\| +0\.9000 ", text)
+    assert re.search(r"right class +\| +97\.00 %", text)
+
+
+def test_results_without_an_assessment_have_no_such_part() -> None:
+    assert "What the models are worth" not in page(build(run(make.spec()), {}))
+
+
+def test_six_styles_stand_side_by_side_with_a_chart(drawn: None) -> None:
+    document = build(run(make.spec(), modes=make.STYLES), {})
+    text = part(document, "Styles of execution")
+    for runner, modes in make.STYLES.items():
+        for mode in modes:
+            assert re.search(rf"\| {runner} +\| {mode} +\| +[\d,]+ images/s \| +[\d.]+ [µm]s \| +[\d,]+ images/s", text)
+    assert "../charts/styles-digits-mlp-1.svg" in text
+    assert "styles-digits-mlp-1.svg" in document.charts
+    two = build(run(make.spec()), {})
+    assert "Styles of execution" not in page(two)
+
+
+def test_an_unproven_style_has_a_dash_with_its_reason() -> None:
+    results = doubted("tf", "session", run(make.spec(), modes=make.STYLES))
+    text = part(build(results, {}), "Styles of execution")
+    assert re.search(r"\| tf +\| session +\| +—¹ \| +—¹ \| +—¹ \|", text)
+    assert "unproven: gradients float64" in text
+
+
+def test_curves_show_validation_where_there_is_one(drawn: None) -> None:
+    document = build(run(make.spec(validation_fraction=0.1), rounds=2, validated=True), {})
+    assert "![Loss and accuracy by epoch](../charts/training-01-digits-mlp.svg)" in part(document, "Curves")
+    plain = build(run(make.spec(validation_fraction=0.1), rounds=2), {})
+    assert document.charts["training-01-digits-mlp.svg"] != plain.charts["training-01-digits-mlp.svg"]
+
+
+def test_a_grid_has_one_chart_of_all_its_curves(drawn: None) -> None:
+    document = build([r for r in cases(FEW + 1) if r.cell.round < 3], {})
+    assert set(document.charts) == {"curves-grid.svg"}
+    assert "../charts/curves-grid.svg" in part(document, "Curves", "grid")
+
+
+HOSTILE = "x | y\n\n# z <script>a</script> [l](http://e.org) ![i](http://e.org/i) `c` www.e.org \x1b[31m a@e.org"
+
+
+def test_hostile_text_stays_text_on_every_page() -> None:
+    word = HOSTILE[:300]
+    told = make.embedded().model_copy(
+        update={"neighbours": (make.Neighbours(word=HOSTILE[:40], near=(make.Near(word=HOSTILE[:40], cosine=0.1),)),)}
+    )
+    spec = make.spec(
+        title=word, description=word, source=Source(title=word, note=word),
+        assumptions=(Assumption(about=word, chosen=word),),
+    )  # fmt: skip
+    claims = (make.Claim(metric="latency_per_image_reduction", value=0.1, note=word, untestable=word),)
+    spec = spec.model_copy(update={"claims": claims})
+    results = parented(taught(lambda seed, runner: told, of=spec), spec=word, runner=word, mode=word)
+    tuned = make.tuned(of=spec)
+    ways = (*tuned.tunings, tuned.tunings[-1].model_copy(update={"tuning": word, "mode": word, "reason": word}))
+    document = build([*results, tuned.model_copy(update={"tunings": ways})], {})
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    for text in document.pages.values():
+        rendered = parser.render(text)
+        assert rendered.count("<h1") == 1
+        assert "<script" not in rendered
+        assert all(re.fullmatch(r"[a-z0-9./-]+\.md", href) for href in re.findall(r'href="([^"]*)"', rendered))
+        assert all(src.startswith("../charts/") for src in re.findall(r'src="([^"]*)"', rendered))
+        assert not re.search(r"https?://|www\.|@e", text)
+        assert "\x1b" not in text
+
+
+def test_the_same_results_give_the_same_pages_in_whatever_order(drawn: None) -> None:
+    stage = make.spec("digits-stage", starts_from="digits-mlp")
+    results = [*taught(lambda seed, runner: make.sorted_out(seed), 2), *parented(run(stage, 2))]
+    results += [make.tuned(), make.tuned("tf", "xla")]
+    documents = []
+    for seed in range(3):
+        random.Random(seed).shuffle(results)
+        documents.append(build(results, {}))
+    assert documents[0] == documents[1] == documents[2]
+    assert len(documents[0].pages) == 2
+
+
+def test_writing_leaves_every_page_and_takes_stale_pages_away(tmp_path: Path) -> None:
+    for i, item in enumerate(run(make.spec(), rounds=1)):
+        result.write(tmp_path / "results" / f"{i:03}.json", item)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "old.md").write_text("stale")
+    outcome = report.write(tmp_path)
+    assert {p.name for p in (tmp_path / "studies").iterdir()} == {"index.md", "digits-mlp.md"}
+    for link in re.findall(r"\]\((studies/[^)]*)\)", outcome.path.read_text()):
+        assert (tmp_path / link).is_file()
+    for item in (tmp_path / "studies").iterdir():
+        for link in re.findall(r"\]\(([^)]*)\)", item.read_text()):
+            assert (item.parent / link).is_file()
