@@ -8,7 +8,7 @@ LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 FRAMEWORKS := $(filter $(basename $(notdir $(wildcard suite/runners/*.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench bench-pytest test gpu-check lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
+.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -49,6 +49,12 @@ gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute o
 
 gpu-check-%:
 	.envs/$*/bin/python -m pytest -m "$* and cuda" $$(grep -l 'mark\.cuda\b' tests/test_*.py)
+
+identity: envs  ## prove a selection of the catalogue, each kind of layer, loss and stage, in every mode; minutes
+	@$(CORE) -m suite run identity-ci
+
+identity-all: envs  ## prove the whole catalogue in every mode; ResNet-50 takes its time
+	@$(CORE) -m suite identity --all
 
 lint: envs docker-lint  ## style and types
 	$(CORE) -m ruff check . && $(CORE) -m ruff format --check . && $(CORE) -m mypy
