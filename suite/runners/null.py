@@ -24,7 +24,8 @@ class _Zeros(dict[int, Array]):
         self._output, self._dtype = output, dtype
 
     def __missing__(self, images: int) -> Array:
-        made = self[images] = np.zeros((images, *self._output), self._dtype)
+        one = np.zeros(self._output, self._dtype)
+        made = self[images] = np.broadcast_to(one, (images, *self._output))  # of a whole vocabulary it takes no memory
         return made
 
 
