@@ -251,8 +251,16 @@ def test_a_confusion_matrix_is_the_sum_over_seeds_with_precision_and_recall() ->
     told = Classified(confusion=((8, 2, 0), (0, 5, 0), (0, 0, 0)))
     text = part(build(taught(lambda seed, runner: told), {}), "What the models are worth")
     lines = [re.sub(r"[ *]", "", line) for line in text.splitlines() if re.match(r"\| +[012] ", line)]
-    assert lines == ["|0|40|10|0|100.0%|80.0%|", "|1|0|25|0|71.4%|100.0%|", "|2|0|0|0|—|—|"] * 2
-    assert "torch (compile), test images of 5 seeds together" in text
+    assert lines == ["|0|40|10|0|100.0%|80.0%|", "|1|0|25|0|71.4%|100.0%|", "|2|0|0|0|—|—|"]
+    assert "torch (compile) and tf (xla), the same for both, all test images of 5 seeds" in text
+
+
+def test_confusions_that_differ_are_told_for_each_framework() -> None:
+    right = {"torch": 3, "tf": 4}
+    made = taught(lambda seed, runner: make.confused(2, right[runner], 1))
+    text = part(build(made, {}), "What the models are worth")
+    assert re.search(r"by torch \(compile\), all .*\n\n.*\n.*\n\| +0 \| \*\*15\*\* \| +5 \|", text)
+    assert re.search(r"by tf \(xla\), all .*\n\n.*\n.*\n\| +0 \| \*\*20\*\* \| +5 \|", text)
 
 
 def test_of_many_classes_only_what_is_confused_most_is_told() -> None:

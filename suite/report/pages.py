@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import fmean, median
 
 from suite.report import drawing, grid, published, tunings, worth
@@ -21,6 +22,8 @@ from suite.stats import LEAST_SEEDS, ClaimVerdict
 
 PAGES = "studies"
 INDEX = f"{PAGES}/index.md"
+FEW_MODES = 2
+"""Modes of all frameworks that the other parts set side by side as well."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,10 @@ class Book:
         elif not judged and any(not s.complete for arena in study.arenas for s in self._schedules(arena)):
             lines.append(f"Not run to its end: {self._far(study)}.")
         for arena in study.arenas:
-            cells = self.evidence.arenas.get(arena, {})
+            cells = self._modes(arena)
             lines += [
                 f"{self.labels[arena]}: {one} and {other} are not comparable, {reason}."
-                for one, other in _pairs(in_order(c.runner for c in cells if c.runner not in UNRANKED))
+                for one, other in combinations(in_order(c.runner for c in cells), 2)
                 if (reason := unlike(self.evidence, arena, one, other))
             ]
             if cells and not self._spoken(arena):
@@ -189,18 +192,21 @@ class Book:
         if study.large:
             return []
         blocks: list[Markdown] = []
+        asked_alike: dict[tuple[Question, ...], list[Arena]] = defaultdict(list)
         for arena in study.arenas:
-            cells = {c: rs for c, rs in self.evidence.arenas.get(arena, {}).items() if c.runner not in UNRANKED}
-            wanted = headline(questions([r for results in cells.values() for r in results]))
-            if len(cells) < 3 or not wanted:
-                continue
+            found = self._modes(arena)
+            wanted = headline(questions([r for results in found.values() for r in results]))
+            if len(found) > FEW_MODES and wanted:
+                asked_alike[tuple(wanted)].append(arena)
+        for those, arenas in asked_alike.items():
             notes = Notes()
             body = [
-                [self.labels[arena], c.runner, c.mode, *(self._cost(arena, c, question, notes) for question in wanted)]
-                for c in cells
+                [self.labels[arena], c.runner, c.mode, *(self._cost(arena, c, question, notes) for question in those)]
+                for arena in arenas
+                for c in self._modes(arena)
             ]
-            heads = ["benchmark", "framework", "mode", *map(asked, wanted)]
-            blocks += [table(heads, body, "lll" + "r" * len(wanted)), *notes.lines()]
+            heads = ["benchmark", "framework", "mode", *map(asked, those)]
+            blocks += [table(heads, body, "lll" + "r" * len(those)), *notes.lines()]
         if blocks:
             blocks.append(
                 Markdown(
@@ -210,6 +216,9 @@ class Book:
                 )
             )
         return [*blocks, *self._images("Time by style of execution", study, "styles")]
+
+    def _modes(self, arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
+        return {c: rs for c, rs in self.evidence.arenas.get(arena, {}).items() if c.runner not in UNRANKED}
 
     def _cost(self, arena: Arena, contender: Contender, question: Question, notes: Notes) -> str:
         costs = by_round(self.evidence.arenas[arena][contender], question)
@@ -228,10 +237,6 @@ class Book:
 
 def _text(blocks: Iterator[Markdown]) -> str:
     return "\n\n".join(blocks) + "\n"
-
-
-def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return ((one, other) for i, one in enumerate(names) for other in names[i + 1 :])
 
 
 def _score(results: Sequence[Measured], metric: str) -> str:

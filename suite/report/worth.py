@@ -54,15 +54,19 @@ def _seeds(count: int) -> str:
 
 
 def _confusions(found: Mapping[Contender, Mapping[int, Classified]]) -> list[Markdown]:
-    blocks: list[Markdown] = []
+    alike: dict[tuple[int, bytes, int], list[Contender]] = {}
     for contender, seeds in found.items():
-        sizes = {len(a.confusion) for a in seeds.values()}
-        if len(sizes) > 1:
-            continue
-        counts = np.sum([np.array(a.confusion) for a in seeds.values()], axis=0)
-        told = f"classes by {contender.runner} ({contender.mode}), test images of {_seeds(len(seeds))} together"
+        if len({len(a.confusion) for a in seeds.values()}) == 1:
+            counts = np.sum([np.array(a.confusion, np.int64) for a in seeds.values()], axis=0)
+            alike.setdefault((len(counts), counts.tobytes(), len(seeds)), []).append(contender)
+    blocks: list[Markdown] = []
+    for (classes, summed, count), contenders in alike.items():
+        counts = np.frombuffer(summed, np.int64).reshape(classes, classes)
+        who = " and ".join(f"{c.runner} ({c.mode})" for c in contenders)
+        same = ", the same for both" if len(contenders) > 1 else ""
+        told = f"classes by {who}{same}, all test images of {_seeds(count)}"
         blocks.append(md("**Confusion**: {}; a row is the true class, a column the prediction.", told))
-        blocks += _matrix(counts) if len(counts) <= MOST_CLASSES else _most_confused(counts)
+        blocks += _matrix(counts) if classes <= MOST_CLASSES else _most_confused(counts)
     return blocks
 
 
