@@ -150,6 +150,23 @@ def test_an_interrupted_run_is_resumed_by_rounds(tmp_path: Path) -> None:
     assert len(list((tmp_path / "superseded").iterdir())) == moved
 
 
+STAGES = runs.SPEC.replace("epochs: 2", "epochs: 1") + "cases: {child: {starts_from: tiny/parent}, parent: {}}\n"
+
+
+def test_a_stage_is_done_again_with_its_parent(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=STAGES)
+    list(run.supervise(tmp_path, made, CORE))
+    assert not [r for r in outcomes(tmp_path).values() if isinstance(r, Failed)]
+    entry, cell = made.donor("tiny/parent", 2) or pytest.fail("no donor")
+    (tmp_path / "results" / entry.file(cell)).unlink()
+    launch.resume(tmp_path, made)
+    left = {(c.spec, e.round) for e in launch.unfinished(tmp_path, made) for c in e.cells}
+    assert left == {("tiny/parent", 2), ("tiny/child", 2)}
+    list(run.supervise(tmp_path, made, CORE))
+    found = [r for r in outcomes(tmp_path).values() if isinstance(r, Measured) and r.parent]
+    assert [(r.cell.spec, r.cell.round) for r in found] == [("tiny/child", 1), ("tiny/child", 2)]
+
+
 @pytest.mark.parametrize(("cause", "again"), [(c, c in launch.TRIED_AGAIN) for c in Cause])
 def test_what_the_machine_did_is_tried_again_and_what_the_framework_did_stays(
     tmp_path: Path, cause: Cause, again: bool
