@@ -78,7 +78,8 @@ def _trained(folder: Path, made: Plan, giver: str, round_: int) -> Heritage:
     except ResultError as error:
         raise Orphaned(f"{who} left no weights: {error}", Cause.CRASHED) from None
     digest = found.training.weights
-    parent = Parent(spec=giver, runner=cell.runner, mode=cell.mode, weights=digest, complete=found.complete)
+    complete = found.complete and (found.parent is None or found.parent.complete is not False)
+    parent = Parent(spec=giver, runner=cell.runner, mode=cell.mode, weights=digest, complete=complete)
     return Heritage(held, parent)
 
 

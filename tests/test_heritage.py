@@ -117,6 +117,23 @@ def test_weights_that_are_not_those_of_the_parents_result_are_not_taken(tmp_path
     assert "left no weights" in found.reason
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_stage_is_complete_only_if_what_came_before_its_parent_was(tmp_path: Path, whole: bool) -> None:
+    made = runs.make(tmp_path, spec=STAGES, rounds=1)
+    play(tmp_path, made, "parent", "child")
+    entry, cell = made.donor("tiny/child", 1) or pytest.fail("no donor")
+    path = tmp_path / "results" / entry.file(cell)
+    child = result.read(path)
+    assert isinstance(child, Measured)
+    assert child.parent is not None
+    result.write(path, child.model_copy(update={"parent": child.parent.model_copy(update={"complete": whole})}))
+    grandchild = play(tmp_path, made, "grandchild")["grandchild", "reference", 1]
+    assert isinstance(grandchild, Measured)
+    assert grandchild.parent is not None
+    assert child.complete
+    assert grandchild.parent.complete is whole
+
+
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 def test_a_parent_that_diverged_gives_nothing(tmp_path: Path) -> None:
     wild = STAGES.replace("parent: {}", "parent: {optimizer: {name: sgd, learning_rate: 1.0e+30}}")
