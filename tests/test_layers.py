@@ -69,10 +69,68 @@ def test_lenet_5_has_the_figures_of_its_paper():
         (224, 7, 2, "same", (112, 2, 3)),
         (2, 5, 1, "same", (2, 2, 2)),
         (1, 1, 1, "valid", (1, 0, 0)),
+        (7, 3, 1, 1, (7, 1, 1)),
+        (8, 3, 2, 1, (4, 1, 1)),
+        (7, 3, 2, 0, (3, 0, 0)),
+        (224, 7, 2, 3, (112, 3, 3)),
+        (5, 1, 2, 2, (5, 2, 2)),
     ],
 )
 def test_outputs_and_padding_along_an_axis_match_hand_work(size, kernel, stride, padding, wanted):
-    assert window(size, kernel, stride, Padding(padding)) == wanted
+    assert window(size, kernel, stride, padding if isinstance(padding, int) else Padding(padding)) == wanted
+
+
+def test_explicit_padding_is_rows_then_columns_and_one_number_stands_for_both():
+    assert place((7, 6, 3), conv(4, [3, 1], padding=[1, 2]))[0].output == (7, 10, 4)
+    assert place((7, 6, 3), conv(4, 3, padding=1))[0].output == (7, 6, 4)
+    assert place((8, 8, 3), pool(3, stride=2, padding=[1, 0]))[0].output == (4, 3, 3)
+
+
+@pytest.mark.parametrize("padding", [-1, [1], [1, 2, 3], 1.5, "full"])
+def test_padding_that_is_neither_a_rule_nor_rows_and_columns_is_refused(padding):
+    with pytest.raises(ValueError, match="must be valid, same, or the rows and columns"):
+        place((7, 6, 3), conv(4, 3, padding=padding))
+
+
+def test_a_pool_may_not_be_padded_by_more_than_half_its_window():
+    """Otherwise a window could lie on padding alone, which has neither a mean nor a maximum."""
+    with pytest.raises(ValueError, match="at most half of the window"):
+        place((7, 6, 3), pool(3, padding=2))
+
+
+def test_an_embedding_holds_a_row_to_a_word_and_leaves_their_mean():
+    (node,) = place((8,), {"layer": "embedding", "vocabulary": 4096, "units": 100})
+    assert (node.output, node.macs) == ((100,), 0)
+    assert [(t.name, t.role, t.shape, t.fan_in) for t in node.tensors] == [
+        ("embedding_1/embedding", Role.EMBEDDING, (4096, 100), 100)
+    ]
+    assert cost((node,)) == (409_600, 0)
+
+
+def test_sampled_scores_hold_two_tables_and_leave_a_score_to_a_candidate():
+    (node,) = place((8 + 6,), {"layer": "sampled_scores", "vocabulary": 50, "units": 10, "context": 8})
+    assert node.output == (6,)
+    assert [(t.role, t.shape) for t in node.tensors] == [
+        (Role.EMBEDDING, (50, 10)), (Role.OUTPUT_EMBEDDING, (50, 10))
+    ]  # fmt: skip
+    assert cost((node,)) == (1000, 60)
+
+
+def test_branches_are_counted_from_one_and_lie_side_by_side():
+    branches = [[FLATTEN, dense(3)], [{"layer": "global_average_pool"}], [FLATTEN, dense(2, use_bias=False), RELU]]
+    (node,) = place((4, 4, 5), {"layer": "concat", "branches": branches})
+    assert node.output == (3 + 5 + 2,)
+    assert [n.name for n in walk((node,))] == [
+        "concat_1",
+        "concat_1/1/flatten_1",
+        "concat_1/1/dense_1",
+        "concat_1/2/global_average_pool_1",
+        "concat_1/3/flatten_1",
+        "concat_1/3/dense_1",
+        "concat_1/3/relu_1",
+    ]
+    assert cost((node,)) == (80 * 3 + 3 + 80 * 2, 80 * 5)
+    assert node.layer.output_shape((4, 4, 5)) == node.output
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 5))
@@ -157,6 +215,10 @@ def test_an_empty_shortcut_is_the_identity():
         ((8, 8, 1), [{"layer": "residual", "body": [conv(2, 3)]}], "model[0]", r"body ends in \(6, 6, 2\)"),
         ((8, 8, 1), [{"layer": "residual", "body": [RELU, conv(2, 9)]}], "model[0].body[1]", "window"),
         ((8, 8, 1), [{"layer": "residual", "body": [RELU], "shortcut": [dense(1)]}], "model[0].shortcut[0]", "dense"),
+        ((8, 8, 1), [{"layer": "concat", "branches": [[FLATTEN], [RELU]]}], "model[0]", r"must end in \(features,\)"),
+        ((8, 8, 1), [{"layer": "concat", "branches": [[FLATTEN], [dense(1)]]}], "model[0].branches[1][0]", "dense"),
+        ((8, 8, 1), [{"layer": "embedding", "vocabulary": 5, "units": 2}], "model[0]", r"embedding takes \(tokens,\)"),
+        ((5,), [{"layer": "sampled_scores", "vocabulary": 5, "units": 2, "context": 4}], "model[0]", "1 candidates"),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused_with_its_place(shape, layers, field, says):

@@ -67,6 +67,20 @@ def test_a_probe_has_every_tensor(spec, program):
     assert probe.statistics["batch_norm_1/moving_mean"].tolist() == [1] * 16
 
 
+def test_a_probe_has_a_gradient_of_what_is_trained_and_the_statistics_that_move_alone(spec):
+    frozen = spec.replace(frozen=("batch_norm_1",))
+    program = find("null")("cpu", Threads(intra=1, inter=1), 0).build(frozen, "null", "float32")
+    program.load(State({name: np.ones(tensor.shape) for name, tensor in spec.tensors.items()}))
+    probe = program.probe(np.ones((2, 4, 4, 1), np.float32), np.zeros(2, np.int32))
+    assert list(probe.gradients) == ["dense_1/kernel", "dense_1/bias"]
+    assert probe.statistics == {}
+
+
+def test_there_is_nothing_to_tune(program):
+    with pytest.raises(Unsupported, match="no tuning 'bfloat16'"):
+        program.tuned("bfloat16", np.ones((2, 4, 4, 1), np.float32))
+
+
 def test_another_mode_is_unsupported_with_the_reason(spec):
     runner = find("null")("cpu", Threads(intra=1, inter=1), 0)
     assert runner.missing("null") is None

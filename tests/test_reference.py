@@ -7,11 +7,12 @@ import pytest
 
 from suite import initial
 from suite.errors import Unsupported
-from suite.layers import Role
+from suite.identity import probe
+from suite.layers import BatchNorm, Role, walk
 from suite.reference import optimizers
 from suite.runners.base import State, Threads, find
 from suite.runners.reference import Program, Runner
-from suite.spec import DatasetFacts, Spec
+from suite.spec import DatasetFacts, Spec, Target
 
 IMAGES = 7
 SHAPE = (5, 6, 2)
@@ -52,16 +53,25 @@ RESIDUALS = [
     {"layer": "relu"},
     {"layer": "global_average_pool"},
 ]
-NETWORKS = {"perceptron": PERCEPTRON, "convolutions": CONVOLUTIONS, "residuals": RESIDUALS}
+BRANCHES = [
+    {"layer": "conv2d", "filters": 3, "kernel": 3, "stride": 2, "padding": [1, 0], "use_bias": False},
+    {"layer": "batch_norm"},
+    {
+        "layer": "concat",
+        "branches": [
+            [{"layer": "max_pool", "window": 2, "padding": 1}, {"layer": "flatten"}, {"layer": "dense", "units": 2}],
+            [{"layer": "tanh"}, {"layer": "global_average_pool"}],
+            [{"layer": "flatten"}, {"layer": "dense", "units": 2}, {"layer": "batch_norm"}],
+        ],
+    },
+    {"layer": "dense", "units": 3},
+]
+NETWORKS = {"perceptron": PERCEPTRON, "convolutions": CONVOLUTIONS, "residuals": RESIDUALS, "branches": BRANCHES}
 LINEAR = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
 DROPOUT = [{"layer": "flatten"}, {"layer": "dropout", "rate": 0.25}, {"layer": "dense", "units": 3}]
 LOSSES = {"softmax_cross_entropy": "labels", "sigmoid_cross_entropy": "one_hot", "mean_squared_error": "one_hot"}
 ADAM = {"name": "adam", "learning_rate": 0.01}
 MOMENTUM = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE), np.uint8)
-CLASSES = np.array([0, 1, 2, 2, 1, 0, 0])
-ORDER = np.array([6, 2, 0, 5, 1, 3, 4], np.int32)
 
 
 def make(model, **fields):
@@ -70,7 +80,35 @@ def make(model, **fields):
     return Spec.model_validate_json(json.dumps({"name": "tiny", "model": model, **data, **recipe}))
 
 
+def make_later(model, **fields):
+    return lambda **more: make(model, **fields, **more)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE), np.uint8)
+CLASSES = np.array([0, 1, 2, 2, 1, 0, 0])
+ORDER = np.array([6, 2, 0, 5, 1, 3, 4], np.int32)
+
+
+TOKENS = FACTS.model_copy(update={"image_shape": (8,), "classes": 9, "max_value": 8})
+LOOKUP = {"layer": "embedding", "vocabulary": 9, "units": 4}
+SCORES = {"layer": "sampled_scores", "vocabulary": 9, "units": 4, "context": 4}
+WORDS = {"data": TOKENS.model_dump(), "task": {"kind": "embedding", "window": 2}}
+SAMPLED = {**WORDS, "task": {"kind": "embedding", "window": 2, "negatives": 2}, "target": "first"}
+BOXES = {"loss": "detection", "target": "boxes", "task": {"kind": "detection", "canvas": 8, "box_weight": 3.0}}
+FROZEN = ["conv2d_1", "batch_norm_1", "concat_1/1", "concat_1/3/batch_norm_1"]
+OTHERS = {
+    "words": make_later([LOOKUP, {"layer": "tanh"}, {"layer": "dense", "units": 9}], **WORDS),
+    "sampled": make_later([SCORES], loss="sigmoid_cross_entropy", **SAMPLED),
+    "boxes": make_later([*BRANCHES[:-1]], **BOXES),
+    "frozen": make_later(BRANCHES, frozen=FROZEN),
+}
+"""What is no image of a class, and what is not all trained."""
+
+
 def batch(spec, dtype=np.float64):
+    if spec.data.tokens or spec.target is Target.BOXES:
+        images, targets = probe.batch(spec, IMAGES, "test")
+        return probe.cast(images, dtype), probe.cast(targets, dtype)
     images = initial.images(spec, PIXELS, dtype)
     return images, initial.targets(spec, CLASSES, images)
 
@@ -103,27 +141,94 @@ def assert_same_state(one, other):
     assert one.step == other.step
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("network", NETWORKS)
-def test_gradients_of_a_network_agree_with_finite_differences(network, loss):
-    spec = make(NETWORKS[network], loss=loss, target=LOSSES[loss], l2=0.01)
+EVERY = {
+    **{
+        (name, loss): make_later(NETWORKS[name], loss=loss, target=LOSSES[loss]) for name in NETWORKS for loss in LOSSES
+    },
+    **{(name, "its own loss"): made for name, made in OTHERS.items()},
+}
+
+
+@pytest.mark.parametrize("name", EVERY, ids=" ".join)
+def test_gradients_of_a_network_agree_with_finite_differences(name):
+    spec = EVERY[name](l2=0.01)
     program, weights = Program(spec, "float64"), start(spec)
 
     def objective(name, index, change):
         moved = {**weights, name: weights[name].copy()}
         moved[name][index] += change
         program.load(State(moved))
-        kernels = [value for key, value in moved.items() if spec.tensors[key].role is Role.KERNEL]
+        kernels = [moved[key] for key, tensor in spec.trainable.items() if tensor.role is Role.KERNEL]
         return program.probe(*batch(spec)).loss + 0.01 * sum((kernel**2).sum() for kernel in kernels)
 
     program.load(State(weights))
     gradients = program.probe(*batch(spec)).gradients
-    assert list(gradients) == [name for name, tensor in spec.tensors.items() if tensor.role.trainable]
+    assert list(gradients) == list(spec.trainable)
     for name, gradient in gradients.items():
         assert gradient.shape == weights[name].shape
         for index in list(np.ndindex(gradient.shape))[::3]:
             slope = (objective(name, index, 1e-5) - objective(name, index, -1e-5)) / 2e-5
             assert gradient[index] == pytest.approx(slope, abs=1e-8), (name, index)
+
+
+def test_a_frozen_layer_keeps_all_it_holds_and_has_no_slots():
+    spec = make(BRANCHES, frozen=FROZEN, optimizer=ADAM, l2=0.1)
+    program = ready(spec)
+    program.train(ORDER)
+    state = program.state()
+    moved = {name for name, value in state.weights.items() if (value != start(spec)[name]).any()}
+    assert moved == spec.tensors.keys() - spec.frozen_names
+    assert len(spec.frozen_names) == 1 + 4 + 2 + 4
+    assert state.slots["m"].keys() == spec.trainable.keys()
+
+
+def test_a_frozen_batch_norm_trains_as_it_evaluates_and_tells_no_statistics():
+    model = [{"layer": "batch_norm", "epsilon": 1.0}, *LINEAR]
+    frozen, trained = (ready(make(model, frozen=names)) for names in (["batch_norm_1"], []))
+    seen, other = frozen.probe(*batch(make(model))), trained.probe(*batch(make(model)))
+    np.testing.assert_array_equal(seen.training_outputs, seen.outputs)
+    np.testing.assert_array_equal(seen.outputs, other.outputs)
+    assert np.abs(other.training_outputs - other.outputs).max() > 1e-3
+    assert seen.statistics == {}
+    assert seen.gradients.keys() == {"dense_1/kernel", "dense_1/bias"}
+    norms = [n for n in walk(make(BRANCHES, frozen=FROZEN).graph) if isinstance(n.layer, BatchNorm)]
+    assert len(norms) == 2
+
+
+def test_the_penalty_leaves_frozen_kernels_and_tables_of_words_alone():
+    for model, fields, spared in (
+        (BRANCHES, {"frozen": FROZEN}, {"concat_1/3/dense_1/bias", "concat_1/3/dense_1/kernel"}),
+        ([LOOKUP, {"layer": "dense", "units": 9}], WORDS, {"embedding_1/embedding"}),
+    ):
+        plain, decayed = (ready(make(model, l2=l2, **fields)) for l2 in (0.0, 0.25))
+        spec = make(model, **fields)
+        one, other = (program.probe(*batch(spec)).gradients for program in (plain, decayed))
+        assert spared & one.keys()
+        for name, gradient in one.items():
+            penalty = 0.5 * start(spec)[name] if name.endswith("/kernel") else 0
+            np.testing.assert_allclose(other[name], gradient + penalty, rtol=0, atol=1e-15, err_msg=name)
+        assert one.keys() == spec.trainable.keys()
+
+
+@pytest.mark.parametrize("optimizer", [MOMENTUM, ADAM, {"name": "rmsprop"}], ids=lambda o: o["name"])
+def test_the_learning_rate_falls_with_the_first_step_of_its_epoch(optimizer):
+    """Three steps to an epoch: two at the full rate, however they came about, and the fourth at a tenth."""
+    rate = optimizer.get("learning_rate", 0.001)
+    spec = make(LINEAR, optimizer=optimizer, batch_size=3, schedule={"at": [1], "factor": 0.1}, epochs=2)
+    slow = make(LINEAR, optimizer={**optimizer, "learning_rate": rate * 0.1}, batch_size=3)
+    fast = make(LINEAR, optimizer={**optimizer, "learning_rate": rate}, batch_size=3)
+    one, steady = ready(spec), ready(fast)
+    for chosen in (ORDER[:3], ORDER[3:6], ORDER[6:]):
+        one.train(chosen)
+    steady.train(ORDER)
+    assert_same_state(one.state(), steady.state())
+    slower = ready(slow)
+    slower.load(one.state())
+    for program in (one, slower, steady):
+        program.train(ORDER)
+    for name, value in slower.state().weights.items():
+        np.testing.assert_allclose(one.state().weights[name], value, rtol=1e-14, err_msg=name)
+        assert np.abs(steady.state().weights[name] - value).max() > 1e-6
 
 
 def test_a_network_of_images_is_compared_with_its_input():
@@ -257,9 +362,10 @@ def test_a_state_shares_no_memory_with_the_program():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [*NETWORKS, *OTHERS])
 def test_a_program_computes_in_its_own_type_throughout(network, dtype):
-    spec = make(NETWORKS[network], optimizer=MOMENTUM, l2=0.01)
+    made = OTHERS.get(network) or make_later(NETWORKS[network])
+    spec = made(optimizer=MOMENTUM, l2=0.01, schedule={"at": [1], "factor": 0.5})
     program = ready(spec, dtype)
     probe = program.probe(*batch(spec))
     program.train(ORDER)
@@ -310,6 +416,24 @@ def test_a_trial_of_the_runner_builds_what_it_says():
     assert runner.missing("numpy") is None
     assert {"numpy", "blas", "python"} == runner.versions().keys()
     assert runner.devices().keys() == {"cpu", "cuda"}
+
+
+def test_words_are_taken_as_they_are_in_every_precision():
+    """The largest index that float16 cannot hold has a row of its own."""
+    facts = TOKENS.model_copy(update={"classes": 2, "max_value": 2049})
+    model = [{**LOOKUP, "vocabulary": 2050, "units": 2}]
+    spec = make(model, **{**WORDS, "data": facts.model_dump()})
+    program = Program(spec, np.float16)
+    table = np.zeros((2050, 2))
+    table[2049] = 1, 2
+    program.load(State({"embedding_1/embedding": table}))
+    assert program.infer(np.full((1, 4), 2049, np.int32)).tolist() == [[1, 2]]
+    assert program.infer(np.full((1, 4), 2048, np.int32)).tolist() == [[0, 0]]
+
+
+def test_it_offers_no_tuning():
+    with pytest.raises(Unsupported, match="no tuning 'int8_static'"):
+        ready(make(LINEAR)).tuned("int8_static", batch(make(LINEAR))[0])
 
 
 def test_the_runner_computes_the_variants_it_is_given():
