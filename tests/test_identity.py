@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from suite import identity
-from suite.identity import compare, locate, probe
+from suite.forms import Resnet
+from suite.identity import compare, locate, probe, size, stages
 from suite.layers import Role
 from suite.result import Verdict
 from suite.runners.base import SLOTS, State, Threads
@@ -145,6 +146,26 @@ class TestProbe:
         assert not np.array_equal(images, probe.batch(SPECS["mlp"], 16, "y")[0])
         assert np.array_equal(images, probe.batch(SPECS["mlp"], 16, "x")[0])
 
+    def test_words_repeat_within_an_example_and_stay_within_the_vocabulary(self):
+        words, labels = probe.batch(SPECS["words"], 200, "x")
+        assert (words.shape, words.dtype) == ((200, 4), np.int32)
+        assert set(words.ravel().tolist()) == set(range(30)) == set(labels.tolist())
+        assert (words[:, 0] == words[:, 1]).all()
+        counts = np.bincount(words.ravel())
+        assert counts[0] > 5 * counts[-1] > 0
+
+    def test_targets_beside_a_class_are_of_their_kind(self):
+        images, boxes = probe.batch(SPECS["boxes"], 20, "x")
+        assert images.shape == (20, 7, 7, 1)
+        assert boxes.shape == (20, 5)
+        assert set(boxes[:, 0]) == set(range(10))
+        assert 0 <= boxes[:, 1:].min() < boxes[:, 1:].max() <= 1
+        assert probe.batch(SPECS["sampled"], 2, "x")[1].tolist() == [[1, 0, 0, 0]] * 2
+
+    def test_words_and_labels_have_no_precision(self):
+        assert [probe.cast(values, "float32").dtype for values in probe.batch(SPECS["words"], 2, "x")] == [np.int32] * 2
+        assert {probe.cast(v, "float32").dtype for v in probe.batch(SPECS["boxes"], 2, "x")} == {np.dtype(np.float32)}
+
     def test_slots_midway_are_of_the_size_of_gradients_and_second_moments_positive(self):
         gradients = {"a": np.array([2.0, -1.0]), "noise": np.array([1e-20])}
         for name in ("mlp", "residual", "cnn"):
@@ -178,11 +199,39 @@ class TestLocate:
     def test_no_layer_is_blamed_if_all_agree(self):
         assert locate.locate(SPECS["cnn"], lambda chain: False) is None
 
-    def test_a_layer_in_a_branch_is_found(self):
+    @pytest.mark.parametrize(
+        ("name", "within", "found"),
+        [
+            ("residual", "shortcut", "residual_1/shortcut/conv2d_1"),
+            ("boxes", "concat_1/3/", "concat_1/3/dense_1"),
+            ("boxes", "concat_1/2/", "concat_1/2/dense_1"),
+        ],
+    )
+    def test_a_layer_in_a_branch_is_found(self, name, within, found):
         def diverges(chain):
-            return any("shortcut" in name for name in chain.original.values())
+            return any(within in name for name in chain.original.values())
 
-        assert locate.locate(SPECS["residual"], diverges).node.name == "residual_1/shortcut/conv2d_1"
+        assert locate.locate(SPECS[name], diverges).node.name == found
+
+    def test_branches_that_agree_leave_their_joint_to_blame(self):
+        def diverges(chain):
+            return len({name.split("/")[1] for name in chain.original.values() if "concat_1" in name}) > 1
+
+        assert locate.locate(SPECS["boxes"], diverges).node.name == "concat_1"
+
+    def test_a_frozen_batch_norm_stays_frozen_in_a_chain_and_a_kernel_need_not(self):
+        seen = {}
+
+        def diverges(chain):
+            seen[chain.node.name] = {chain.original[name] for name in chain.spec.frozen_names}
+            return True
+
+        locate.locate(SPECS["frozen"], diverges)
+        norms = {name for name in SPECS["frozen"].frozen_names if "batch_norm" in name}
+        assert seen["dense_1"] == norms
+        assert len(norms) == 8
+        assert seen["conv2d_1"] == set()
+        assert locate.locate(SPECS["frozen"], lambda chain: bool(chain.spec.frozen)).node.name.endswith("batch_norm_1")
 
 
 def test_the_epoch_of_the_gate_ends_in_the_ragged_batch_of_the_spec(runner):
@@ -196,6 +245,109 @@ def test_the_epoch_of_the_gate_ends_in_the_ragged_batch_of_the_spec(runner):
     examine(SPECS["mlp"], Planted(runner, program=Watch), "numpy")
     assert ("float32", 24 + 24 + 101 % 24, 24 + 24 + 101 % 24) in seen
     assert sum(precision == "float64" for precision, *_ in seen) == 20
+
+
+class TestSteps:
+    def test_without_a_schedule_they_count_from_zero(self):
+        assert stages.counts_of(SPECS["mlp"]) == tuple(range(10))
+
+    def test_with_one_they_lie_on_both_sides_of_each_change_as_far_as_there_is_room(self):
+        assert probe.boundaries(SPECS["scheduled"]) == (10, 15, 25)
+        assert stages.counts_of(SPECS["scheduled"]) == (0, 1, 2, 3, 9, 10, 14, 15, 24, 25)
+
+    @pytest.mark.parametrize(("at", "wanted"), [([1], (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)), ([1, 2, 3, 4, 5], None)])
+    def test_there_are_always_ten(self, at, wanted):
+        schedule = SPECS["scheduled"].schedule.model_copy(update={"at": tuple(at)})
+        counts = stages.counts_of(SPECS["scheduled"].replace(schedule=schedule))
+        assert len(set(counts)) == len(counts) == stages.STEPS
+        assert counts == (wanted or (0, 1, 2, 3, 4, 5, 9, 10, 14, 15))
+
+    def test_each_is_taken_from_its_count_and_the_timed_epoch_crosses_the_first_change(self, runner):
+        seen = []
+
+        class Watch(Wrapped):
+            def train(self, order):
+                before = self.inner.state().step
+                loss = self.inner.train(order)
+                seen.append((self.precision, before, self.inner.state().step))
+                return loss
+
+        examine(SPECS["scheduled"], Planted(runner, program=Watch), "numpy")
+        exact = [before for precision, before, _ in seen if precision == "float64"]
+        assert exact == [*stages.counts_of(SPECS["scheduled"])] * 2
+        assert ("float32", 9, 12) in seen
+
+
+class TestSize:
+    def test_small_models_are_trained_in_batches_of_their_own(self):
+        for spec in SPECS.values():
+            assert size.smaller(spec) is spec
+
+    def test_a_large_one_in_batches_that_can_be_paid_for_ragged_ones_too(self):
+        layers = Resnet(blocks=(3, 4, 6, 3), classes=10, stem="cifar", stride="3x3").layers()
+        facts = SPECS["cnn"].data.model_copy(update={"image_shape": (32, 32, 3), "train": 50_000})
+        spec = SPECS["cnn"].replace(model=layers, data=facts, batch_size=128)
+        shrunk = size.smaller(spec)
+        full, ragged = shrunk.batches
+        assert spec.batches == (128, 80)
+        assert size.TRAINED_FEWEST <= full < 24
+        assert full * size.work(spec) <= size.TRAINED_WORK
+        assert ragged == round(full * 80 / 128)
+        assert size.epoch(shrunk) == (full, full, ragged)
+        assert shrunk.tensors == spec.tensors
+        assert stages.images_of(spec) == stages.EXACT_FEWEST
+
+    @pytest.mark.parametrize("name", ["mlp", "words", "boxes", "frozen", "scheduled"])
+    def test_the_record_says_by_how_many_images_it_was_trained_and_queries_are_the_specs_own(
+        self, name, runner, monkeypatch
+    ):
+        monkeypatch.setattr(size, "TRAINED_WORK", 0)
+        seen = []
+
+        class Watch(Wrapped):
+            def train(self, order):
+                seen.append(("train", self.precision, len(order), self.spec.batch_size))
+                return self.inner.train(order)
+
+            def infer(self, images):
+                seen.append(("infer", self.precision, len(images), self.spec.batch_size))
+                return self.inner.infer(images)
+
+            def predict(self, split, batch_size):
+                seen.append(("predict", self.precision, batch_size, self.spec.batch_size))
+                return self.inner.predict(split, batch_size)
+
+        found = examine(SPECS[name], Planted(runner, program=Watch), "numpy")
+        assert found.verdict is Verdict.IDENTICAL
+        assert {c.section.partition(" ")[2] for c in found.checks if c.section.startswith("float32")} >= {
+            "(trained by 8 images) epoch, loss",
+            "(trained by 8 images) prediction",
+        }
+        assert ("train", "float32", 8 + 8 + 2, 8) in seen
+        assert {("infer", "float32", 1, 24), ("infer", "float32", 24, 24), ("predict", "float32", 24, 24)} <= set(seen)
+
+    def test_a_fault_is_caught_and_named_in_the_smaller_batches_too(self, runner, monkeypatch):
+        monkeypatch.setattr(size, "TRAINED_WORK", 0)
+        fault = ALL["bits of the inputs"]
+        found = examine(SPECS["mlp"], fault.plant(runner, fault.ladder[0]), "numpy").divergence
+        assert (found.section, found.tensor) == ("float32 (trained by 8 images) training outputs", "flatten_1")
+
+
+def test_of_what_fails_once_only_the_call_that_told_it_is_repeated(runner):
+    calls = []
+
+    class Late(Wrapped):
+        def train(self, order):
+            calls.append(self.precision)
+            return self.inner.train(order)
+
+        def predict(self, split, batch_size):
+            calls.append("predict")
+            return self.inner.predict(split, batch_size) * (1 if calls.count("predict") > 1 else 1.001)
+
+    assert examine(SPECS["cnn"], Planted(runner, program=Late), "numpy").verdict is Verdict.IDENTICAL
+    assert calls.count("predict") == 2
+    assert calls.count("float32") == 1
 
 
 def test_a_runner_that_rounds_now_and_then_to_the_other_side_is_let_pass(runner):
@@ -225,12 +377,22 @@ class TestKey:
         same = spec.replace(name="other", title="Other", epochs=7)
         assert self.key(same) == self.key(spec)
 
+    def test_a_proof_depends_on_the_sources_of_its_own_runner_and_on_what_both_sides_read(self):
+        mine = identity.sources("torch").keys()
+        assert {"runners/torch.py", "runners/_torch_layers.py", "runners/reference.py", "runners/base.py"} <= mine
+        assert {"shapes.py", "kinds.py", "layers.py", "spec.py", "initial.py", "identity/size.py"} <= mine
+        assert {"reference/layers.py", "identity/__init__.py"} <= mine
+        assert not any("tf" in name for name in mine)
+        assert "recipe.py" not in mine
+
     def test_a_proof_holds_for_nothing_else(self):
         spec = SPECS["mlp"]
         others = [
             self.key(spec.replace(l2=2e-3)),
             self.key(spec.replace(batch_size=25)),
             self.key(optimizer(spec, epsilon=1e-7)),
+            self.key(spec.replace(frozen=("dense_1",))),
+            self.key(spec.replace(schedule=SPECS["scheduled"].schedule)),
             self.key(layers(spec, lambda x: None if x.layer == "relu" else x)),
             self.key(spec.replace(input_range=(-1.0, 1.0))),
             self.key(spec.replace(data=spec.data.model_copy(update={"train": 102}))),

@@ -431,6 +431,18 @@ def test_words_are_taken_as_they_are_in_every_precision():
     assert program.infer(np.full((1, 4), 2048, np.int32)).tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize("vocabulary", [8, 1])
+def test_a_table_without_a_row_for_every_word_is_refused(vocabulary):
+    with pytest.raises(ValueError, match=f"embedding_1 looks up {vocabulary} words, but tiny holds 9 words"):
+        make([{**LOOKUP, "vocabulary": vocabulary}, {"layer": "dense", "units": 9}], **WORDS)
+
+
+def test_a_table_of_words_takes_no_images():
+    facts = FACTS.model_copy(update={"image_shape": (1, 1, 8)}).model_dump()
+    with pytest.raises(ValueError, match="embedding_1 looks up 9 words, but tiny holds images"):
+        make([{"layer": "flatten"}, LOOKUP, {"layer": "dense", "units": 3}], data=facts)
+
+
 def test_it_offers_no_tuning():
     with pytest.raises(Unsupported, match="no tuning 'int8_static'"):
         ready(make(LINEAR)).tuned("int8_static", batch(make(LINEAR))[0])

@@ -124,15 +124,19 @@ def proof_key(
     Of the suite: the sources of the runner with its parts, of the reference, of the gate, and of what both sides read:
     the layers' shapes, the learning rates, the initial weights.
     """
+    return digest(
+        {
+            "spec": spec.computation,
+            "sources": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources(runner).items()},
+            "cell": [runner, mode, precision, device, lock, deterministic],
+        }
+    )
+
+
+def sources(runner: str) -> dict[str, Path]:
+    """The files that decide what a proof of ``runner`` says, by their names in the suite."""
     here = Path(__file__).parent.parent
     shared = (*(f"{name}.py" for name in SHARED), "identity/*.py", "reference/*.py")
     runners = ("base.py", "reference.py", f"{runner}.py", f"_{runner}_*.py")
     patterns = (*shared, *(f"runners/{name}" for name in runners))
-    sources = [path for pattern in patterns for path in here.glob(pattern)]
-    return digest(
-        {
-            "spec": spec.computation,
-            "sources": {str(p.relative_to(here)): hashlib.sha256(p.read_bytes()).hexdigest() for p in set(sources)},
-            "cell": [runner, mode, precision, device, lock, deterministic],
-        }
-    )
+    return {str(path.relative_to(here)): path for pattern in patterns for path in here.glob(pattern)}
