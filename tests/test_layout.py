@@ -17,6 +17,7 @@ LONGEST, LONGEST_RUNNER = 400, 480
 LARGEST = 1 << 20
 
 ELSEWHERE = {
+    "suite/assessment.py": "the records that assess.py makes: test_assess.py",
     "suite/facts.py": "part of a spec: test_spec.py",
     "suite/files.py": "how results are written and read: test_result.py",
     "suite/kinds.py": "the single layers: test_layers.py",
