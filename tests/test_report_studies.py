@@ -240,6 +240,31 @@ def test_a_small_study_lists_its_numbers_and_has_no_grid() -> None:
     assert text.count("| test accuracy ") == 4
 
 
+def test_some_cases_of_a_grid_are_a_grid_with_curves_of_their_own() -> None:
+    document = build([r for r in cases(3) if r.cell.round < 3], {})
+    text = part(document, "Published numbers", "grid")
+    assert re.findall(r"^\| (case-\d) ", text.split("Losses, published")[0], re.MULTILINE) == [
+        "case-2",
+        "case-1",
+        "case-0",
+    ]
+    assert part(document, "Curves", "grid").count("../charts/training-") == 3
+
+
+def test_a_large_study_tells_no_confusions_but_what_its_anomalies_are() -> None:
+    both = {"torch": make.confused(), "tf": make.sorted_out()}
+    results = []
+    for r in cases(FEW + 1):
+        if r.outcome == "measured" and r.cell.round < 3:
+            told = r.training.model_copy(update={"assessment": both[r.cell.runner]})
+            results.append(r.model_copy(update={"training": told}))
+        elif r.outcome == "proof":
+            results.append(r)
+    text = part(build(results, {}), "What the models are worth", "grid")
+    assert "Confusion" not in text
+    assert text.count("area under the ROC curve") == FEW + 1
+
+
 def test_a_grid_that_was_not_run_far_has_no_intervals() -> None:
     few = [r for r in cases(FEW + 1) if r.cell.round < 3]
     text = part(build(few, {}), "Published numbers", "grid")

@@ -22,6 +22,8 @@ from suite.stats import LEAST_SEEDS, ClaimVerdict
 
 PAGES = "studies"
 INDEX = f"{PAGES}/index.md"
+GRID = 3
+"""Benchmarks with published numbers from which on these stand in a grid, and not in a list."""
 FEW_MODES = 2
 """Modes of all frameworks that the other parts set side by side as well."""
 
@@ -148,7 +150,8 @@ class Book:
         claims = self._claims(study)
         if not claims:
             return []
-        if study.large and (tables := grid.tables(study, self.labels, claims)):
+        tables = grid.tables(study, self.labels, claims)
+        if tables and len({row.arena for row in claims}) >= GRID:
             return [*tables, *published.rules(claims)]
         return [*published.claim_table(self.labels, claims), *published.rules(claims)]
 
@@ -179,11 +182,9 @@ class Book:
         return [Markdown(f"![{words}](../charts/{name})") for name in wanted if name in self.charts]
 
     def _worth(self, study: Study) -> list[Markdown]:
-        if study.large:
-            return []
         blocks = []
         for arena in study.arenas:
-            if found := worth.section(self._spoken(arena)):
+            if found := worth.section(self._spoken(arena), confusions=not study.large):
                 blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
         return [*blocks, *self._images("Reconstruction errors of normal images and anomalies", study, "errors")]
 

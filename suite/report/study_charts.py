@@ -37,11 +37,11 @@ def charts(
         for study in studies:
             if study.large and (made := _multiples(evidence, rows, labels, study)):
                 found[f"curves-{drawing.slug(study.name)}.svg"] = drawing.svg(made)
-            for number, arena in enumerate([] if study.large else study.arenas, 1):
+            for number, arena in enumerate(study.arenas, 1):
                 name = f"{drawing.slug(study.name)}-{number}.svg"
                 if made := _errors(clean(labels[arena]), speakers(evidence, rows, arena)):
                     found[f"errors-{name}"] = drawing.svg(made)
-                if made := _styles(clean(labels[arena]), proven(evidence, arena)):
+                if not study.large and (made := _styles(clean(labels[arena]), proven(evidence, arena))):
                     found[f"styles-{name}"] = drawing.svg(made)
     return found
 

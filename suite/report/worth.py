@@ -27,10 +27,13 @@ Cells = Mapping[Contender, Sequence[Measured]]
 Kind = TypeVar("Kind", Classified, Sorted, Embedded, Located)
 
 
-def section(cells: Cells) -> list[Markdown]:
-    """Of the frameworks' modes that speak for them; nothing where results hold no assessment."""
+def section(cells: Cells, *, confusions: bool = True) -> list[Markdown]:
+    """Of the frameworks' modes that speak for them; nothing where results hold no assessment.
+
+    Without ``confusions`` the matrices are left out, of which many benchmarks would have too many.
+    """
     return [
-        *_confusions(_of(cells, Classified)),
+        *(_confusions(_of(cells, Classified)) if confusions else []),
         *_anomalies(_of(cells, Sorted)),
         *_embeddings(_of(cells, Embedded)),
         *_boxes(_of(cells, Located)),
