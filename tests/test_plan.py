@@ -76,11 +76,16 @@ def test_a_stage_comes_after_all_that_it_may_start_from(tmp_path: Path, process:
     assert len({tuple(order) for order in rounds}) > 1
 
 
-def test_the_first_runner_in_its_first_mode_gives_its_weights_to_the_stages_after_it(tmp_path: Path) -> None:
-    made = runs.make(tmp_path, spec=STAGES, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=2)
+@pytest.mark.parametrize("process", ["runner", "cell"])
+def test_the_first_runner_in_its_first_mode_gives_its_weights_to_the_stages_after_it(
+    tmp_path: Path, process: str
+) -> None:
+    """Whichever of its modes comes first in a round."""
+    runners = {"torch": ("eager", "compile"), "tf": ("xla",)}
+    made = runs.make(tmp_path, spec=STAGES, runners=runners, rounds=6, process=process)
     giving = [(e.round, c.spec, c.runner, c.mode) for e in made.entries for c in e.cells if made.gives(e, c)]
     assert sorted(giving) == [
-        (number, f"tiny/{case}", "torch", "eager") for number in (1, 2) for case in ("first", "second")
+        (number, f"tiny/{case}", "torch", "eager") for number in range(1, 7) for case in ("first", "second")
     ]
     entry, cell = made.donor("tiny/first", 2) or pytest.fail("no donor")
     assert (entry.round, cell.round, cell.spec, cell.runner, cell.mode) == (2, 2, "tiny/first", "torch", "eager")
