@@ -291,8 +291,17 @@ def _stages(evidence: Evidence, study: Study, labels: Mapping[Arena, str]) -> li
 
 
 def _taken(spec: Spec) -> str:
-    frozen = f"; frozen: {', '.join(spec.frozen)}" if spec.frozen else ""
-    return (", ".join(spec.inherits) or "all layers") + frozen
+    taken = _listed(spec.inherits) or "all layers"
+    if not spec.frozen:
+        return taken
+    return (
+        f"{taken}; all of them frozen" if spec.frozen == spec.inherits else f"{taken}; frozen: {_listed(spec.frozen)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names of layers, the inner ones of many left out."""
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:2])} to {names[-1]}, {len(names)} layers"
 
 
 def _donor(parent: Parent) -> str:
