@@ -187,7 +187,7 @@ def test_who_the_donor_was_stands_on_the_page() -> None:
     cells = [cell.strip().replace("\\", "") for cell in row.strip("|").split("|")]
     assert cells[:7] == [
         "digits-stage",
-        "dense_1; frozen: dense_1",
+        "dense_1; all of them frozen",
         "digits-mlp",
         "torch (compile)",
         "yes",

@@ -294,9 +294,8 @@ def _taken(spec: Spec) -> str:
     taken = _listed(spec.inherits) or "all layers"
     if not spec.frozen:
         return taken
-    return (
-        f"{taken}; all of them frozen" if spec.frozen == spec.inherits else f"{taken}; frozen: {_listed(spec.frozen)}"
-    )
+    same = spec.frozen == spec.inherits
+    return f"{taken}; {'all of them frozen' if same else f'frozen: {_listed(spec.frozen)}'}"
 
 
 def _listed(names: Sequence[str]) -> str:
