@@ -104,9 +104,10 @@ class Program:
     def stage(self, split: str, images: Array, targets: Array) -> None:
         """Fill the variables of a split, whatever its length; indices in int64, as the other modes have them."""
         made = self._split(split)
-        arrays = [np.array(values, kind) for values, kind in zip((images, targets), self._types, strict=True)]
         fills = [variable.initializer for variable in made.variables]
-        self._session.run(fills, dict(zip(made.filling, arrays, strict=True)))
+        for arrays in ((images[:0], targets[:0]), (images, targets)):  # what was there before gives its memory back
+            copies = [np.array(values, kind) for values, kind in zip(arrays, self._types, strict=True)]
+            self._session.run(fills, dict(zip(made.filling, copies, strict=True)))
         self._splits[split] = made._replace(images=len(images))
 
     def _places(self) -> tuple[Tensor, ...]:

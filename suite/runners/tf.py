@@ -65,6 +65,7 @@ class Program:
 
     def stage(self, split: str, images: Array, targets: Array) -> None:
         """Put a split on the device."""
+        self._splits.pop(split, None)  # first, for what each epoch has anew may fill much of the memory
         self._splits[split] = self._given(images, targets)
         if split == "train":
             self._capacity = len(images) // self._spec.batch_size

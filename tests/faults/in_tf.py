@@ -127,8 +127,9 @@ def _one_table(_m, layer, x, held):
 
 def _last_of_each(gradient):
     """The rows of a gradient, of those of one word the last alone, the others 0."""
-    later = tf.linalg.band_part(tf.cast(gradient.indices[:, None] == gradient.indices, gradient.values.dtype), 0, -1)
-    alone = tf.reduce_sum(later, 1, keepdims=True) == 1
+    same = tf.equal(gradient.indices[:, None], gradient.indices)
+    later = tf.linalg.band_part(tf.cast(same, gradient.values.dtype), 0, -1)
+    alone = tf.equal(tf.reduce_sum(later, 1, keepdims=True), 1)
     return tf.IndexedSlices(tf.where(alone, gradient.values, 0), gradient.indices, gradient.dense_shape)
 
 
