@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.identity import probe
-from suite.identity.compare import TOLERANCE, Tensors, bound, errors, largest
+from suite.identity.compare import TOLERANCE, VANISHING, Tensors, bound, errors, largest
 from suite.identity.locate import Chain, locate, neutral
 from suite.identity.size import affordable, epoch, smaller
 from suite.initial import stream
+from suite.layers import walk
 from suite.result import Check
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Weights
 from suite.spec import Spec
@@ -49,6 +51,7 @@ class Gate:
         self._images = images_of(spec)
         self._trained = smaller(spec)
         self._epoch = epoch(self._trained)
+        self._terms = terms_of(self._trained)
         self.checks: list[Check] = []
 
     @property
@@ -87,6 +90,8 @@ class Gate:
         for program in (candidate, reference):
             program.load(self._start)
             program.stage("train", images, targets)
+        start = State(self._start.weights, self._slots_of_noise(reference, images[orders[0]], targets[orders[0]]))
+        reference.load(start)
         before = reference.state()
         for number, (order, count) in enumerate(zip(orders, counts, strict=True), start=1):
             if before.step != count:
@@ -102,12 +107,24 @@ class Gate:
             counted = abs(float(got.step - wanted.step))
             self.checks.append(Check(section=f"float64 step {number}, count", tensor="step", error=counted, bound=0))
             before = wanted
-        candidate.load(self._start)
+        candidate.load(start)
         for done, (order, count) in enumerate(zip(orders, counts, strict=True)):
             if done and count != counts[done - 1] + 1:
                 candidate.load(replace(candidate.state(), step=count))
             candidate.train(order)
         return largest(errors(candidate.state().weights, before.weights))
+
+    def _slots_of_noise(self, reference: Program, images: Array, targets: Array) -> dict[str, Weights]:
+        """Slots, as in the midst of training, of the tensors whose gradient is rounding noise; others start from zero.
+
+        A bias under batch normalisation is such a tensor: from zero slots Adam's first step would divide noise by its
+        own size, and two programs that agree would not.
+        """
+        gradients = reference.probe(images, targets).gradients
+        floor = VANISHING * max(float(np.abs(g).max()) for g in gradients.values())
+        noise = {name for name, g in gradients.items() if float(np.abs(g).max()) <= floor}
+        slots = probe.midway(self._spec.optimizer, gradients, MIDWAY_STEP)
+        return {slot: {name: held[name] for name in noise} for slot, held in slots.items()}
 
     def _changed(self, state: State) -> dict[str, Tensors]:
         """All that a step changes, in the order in which it does, by kind, and then what it must not."""
@@ -155,7 +172,8 @@ class Gate:
                     if draw and at not in failing:
                         continue
                     mine[at] = min(mine.get(at, np.inf), np.inf if error is None else error)
-                    allowed[at] = max(allowed.get(at, 0.0), bound(floor.get(name), precision))
+                    terms = self._terms.get(name, 1)
+                    allowed[at] = max(allowed.get(at, 0.0), bound(floor.get(name), precision, terms))
             failing = {at for at, error in mine.items() if error > allowed[at]}
             if not failing:
                 break
@@ -260,6 +278,11 @@ def _sections(spec: Spec, seen: Probe) -> dict[str, Tensors]:
 def images_of(spec: Spec) -> int:
     """Images per batch in the float64 stages."""
     return min(EXACT_IMAGES, affordable(spec, EXACT_WORK, EXACT_FEWEST), *spec.batches)
+
+
+def terms_of(spec: Spec) -> dict[str, int]:
+    """How many terms the gradient of each tensor sums: one to each position of each image of a batch."""
+    return {t.name: spec.batch_size * math.prod(n.output[:-1]) for n in walk(spec.graph) for t in n.tensors}
 
 
 def counts_of(spec: Spec) -> tuple[int, ...]:
