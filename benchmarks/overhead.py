@@ -1,6 +1,7 @@
 """What the suite itself costs: a training epoch through it against the same native steps in a bare loop.
 
     .envs/core/bin/python -m benchmarks.overhead torch:eager tf:xla
+    .envs/core/bin/python -m benchmarks.overhead torch:eager --spec cifar-resnet50/cifar10 --images 256 --epochs 3
 
 Each block runs three fresh processes in random order: through the suite, bare, and bare once more.  The last two are
 the A/A control: how far apart the same thing comes out.  Ratios are of a block's medians; intervals are t-intervals
@@ -28,10 +29,14 @@ def main() -> int:
     parser.add_argument(
         "--epochs", type=int, default=6, help="epochs in each process, of which the first is not counted"
     )
+    parser.add_argument(
+        "--spec", default=SPEC, help="a benchmark that the bare loops know: mnist-mlp-128, cifar-resnet50"
+    )
+    parser.add_argument("--images", type=int, help="images of an epoch, where a whole one takes too long")
     given = parser.parse_args()
     missed = False
     for cell in given.cells:
-        suite, bare = (partial(fresh, side, cell, SPEC, given.epochs) for side in ("suite", "bare"))
+        suite, bare = (partial(fresh, side, cell, given.spec, given.epochs, given.images) for side in ("suite", "bare"))
         taken = list(blocks(cell, given.blocks, {"suite": suite, "bare": bare, "bare again": bare}))
         for label, side in (("suite over bare", "suite"), ("bare over bare, the control", "bare again")):
             ratio = speed_ratio([block["bare"] for block in taken], [block[side] for block in taken])

@@ -1,6 +1,8 @@
-"""One training epoch of mnist-mlp-128, timed in a fresh process: through the suite, in a bare loop, as notebooks do it.
+"""One training epoch, timed in a fresh process: through the suite, in a bare loop, as notebooks do it.
 
-python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch but the first, as JSON
+python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch, as JSON
+
+The bare loops know mnist-mlp-128 and ResNet-50; ``--images`` shortens the epochs of the latter.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ Side = Literal["suite", "bare", "notebook"]
 THREADS = os.cpu_count() or 1
 
 
-def epochs(side: Side, token: str, mode: str, spec_id: str, count: int) -> list[int]:
-    """Nanoseconds of ``count`` epochs, the first of which is the warm-up."""
+def epochs(side: Side, token: str, mode: str, spec_id: str, count: int, images: int | None = None) -> list[int]:
+    """Nanoseconds of ``count`` epochs of at most ``images`` images, the first of which is the warm-up."""
     spec = plan.choose((spec_id,), run.BENCHMARKS / "specs", data.describe)[0]
     if side == "notebook":
         arrays = data.load(spec.dataset)
@@ -36,7 +38,7 @@ def epochs(side: Side, token: str, mode: str, spec_id: str, count: int) -> list[
         labels = arrays.train_labels.astype(np.int64)
         return [round(notebook.epoch(arrays.train_images, labels, spec.batch_size) * 1e9) for _ in range(count)]
     train = measure.splits(spec.model_dump_json())["train"]
-    orders = [initial.order(0, number, spec.train_images) for number in range(count)]
+    orders = [initial.order(0, number, spec.train_images)[:images] for number in range(count)]
     if side == "bare":
         bare = importlib.import_module(f"benchmarks.bare_{token}")
         return list(bare.epochs(mode, train.images, train.targets, orders, spec.batch_size, THREADS))
@@ -50,11 +52,12 @@ def epochs(side: Side, token: str, mode: str, spec_id: str, count: int) -> list[
     return taken
 
 
-def fresh(side: Side, cell: str, spec_id: str, count: int) -> float:
+def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = None) -> float:
     """Median seconds of an epoch after the warm one, in a process of its own."""
+    short = [] if images is None else ["--images", str(images)]
     python = run.pythons((cell.partition(":")[0],)).popitem()[1]
     done = subprocess.run(
-        [str(python), "-m", "benchmarks.sides", side, cell, "--spec", spec_id, "--epochs", str(count)],
+        [str(python), "-m", "benchmarks.sides", side, cell, "--spec", spec_id, "--epochs", str(count), *short],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )  # fmt: skip
@@ -80,9 +83,10 @@ def main() -> None:
     parser.add_argument("cell", help="runner:mode")
     parser.add_argument("--spec", required=True)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--images", type=int)
     given = parser.parse_args()
     token, _, mode = given.cell.partition(":")
-    print(json.dumps(epochs(given.side, token, mode, given.spec, given.epochs)))
+    print(json.dumps(epochs(given.side, token, mode, given.spec, given.epochs, given.images)))
 
 
 if __name__ == "__main__":
