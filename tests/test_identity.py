@@ -127,6 +127,14 @@ class TestErrors:
         assert compare.bound(1e-3, "float32") == 4e-3
         assert compare.bound(None, "float32") == compare.bound(1e-9, "float32") == 16 * ulp
 
+    def test_a_gradient_that_sums_many_terms_may_be_off_by_the_root_of_their_number(self):
+        ulp = float(np.finfo(np.float32).eps)
+        assert compare.bound(None, "float32", 64 * 1024) == 64 * ulp
+        assert compare.bound(None, "float32", 24) == 16 * ulp
+        assert compare.bound(None, "float64", 64 * 1024) == 1e-9
+        terms = stages.terms_of(SPECS["cnn"])
+        assert (terms["conv2d_1/kernel"], terms["batch_norm_2/beta"], terms["dense_1/bias"]) == (8 * 16, 8 * 16, 8)
+
 
 class TestProbe:
     @pytest.mark.parametrize("name", SPECS)

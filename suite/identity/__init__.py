@@ -10,8 +10,8 @@ follows would differ because of it:
    How far ten free-running steps drift apart is told, not judged;
 3. in the timed precision, through the calls that are timed: a probe, queries, a prediction over a split, an epoch with
    a ragged last batch and a change of the learning rate.  Per tensor, the error against the float64 reference is at
-   most four times that of the reference computed in that precision.  Large models are trained by fewer images than the
-   spec's (``size``), and queried by its own;
+   most four times that of the reference computed in that precision, or what a sum of so many terms may lose.  Large
+   models are trained by fewer images than the spec's (``size``), and queried by its own;
 4. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
 
 Equal in stages 1 and 2 means max|a - b| <= 1e-9 of the larger of max|b| and a thousandth of the largest magnitude among

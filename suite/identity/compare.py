@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +19,9 @@ MARGIN = 4.0
 """Errors of the reference in the timed precision that a runner may make."""
 FLOOR_ULPS = 16.0
 """Units in the last place that it may be off in any case, for the reference may be lucky."""
+SUM_ULPS = 0.25
+"""Units in the last place, times the root of how many terms it sums, that a gradient may be off: rounding errors of a
+sum in another order add up like steps of a random walk (Higham 2002, section 4.2), and NumPy's BLAS sums in blocks."""
 
 Tensors = Mapping[str, Array]
 
@@ -45,9 +49,12 @@ def errors(got: Tensors, wanted: Tensors, *, noise_counts: bool = True) -> dict[
     return found | dict.fromkeys(got.keys() - wanted.keys())
 
 
-def bound(reference: float | None, precision: Precision) -> float:
-    """The error allowed in ``precision``, given the reference's own."""
-    return TOLERANCE if precision == "float64" else max(MARGIN * (reference or 0.0), FLOOR_ULPS * ulp(precision))
+def bound(reference: float | None, precision: Precision, terms: int = 1) -> float:
+    """The error allowed in ``precision``, given the reference's own, to what is a sum of so many ``terms``."""
+    if precision == "float64":
+        return TOLERANCE
+    floor = max(FLOOR_ULPS, SUM_ULPS * math.sqrt(terms))
+    return max(MARGIN * (reference or 0.0), floor * ulp(precision))
 
 
 def ulp(precision: str) -> float:
