@@ -145,6 +145,8 @@ class Examples:
                 places = self._places("test" if name == "test" else "train", canvas)[rows]
                 boxes = bounds(mine, places, canvas)
                 inputs = initial.images(self._spec, placed(mine, places, canvas))
+            case _ if self._spec.input_dtype == "tokens":
+                inputs = mine.astype(np.int32)
             case _:
                 if self._spec.augmentation and epoch is not None:
                     random = initial.stream(self._seed, "augment", epoch)

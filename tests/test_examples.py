@@ -137,6 +137,14 @@ def test_the_inner_words_are_the_context(cbow: MakeSpec, window: int) -> None:
     assert split.targets.tolist() == made.test_labels.tolist()
 
 
+def test_words_to_be_classified_stay_words(make_spec: MakeSpec) -> None:
+    layers = model(WORDS, {"layer": "embedding", "vocabulary": WORDS, "units": 4})
+    spec, made = make_spec(data=TEXT, model=layers), arrays(TEXT)
+    inputs = Examples(spec, 0, made).split("test").images
+    assert inputs.dtype == np.int32
+    assert np.array_equal(inputs, made.test_images)
+
+
 def test_the_true_word_stands_first_among_those_drawn(cbow: MakeSpec) -> None:
     spec = cbow(2, 5)
     made = arrays(TEXT)
