@@ -48,7 +48,7 @@ def watched() -> Iterator[dict[str, set[str]]]:
 
 
 STATED = {
-    "build": {"spec.py", "layers.py", "kinds.py", "shapes.py", "errors.py"},
+    "build": {"spec.py", "facts.py", "layers.py", "kinds.py", "shapes.py", "errors.py"},
     "train": {"spec.py"},
 }
 """What a runner may ask of a spec: all while it builds, which is no sample; before its steps, their learning rates."""
