@@ -14,7 +14,7 @@ from suite.spec import Claim, Spec, load
 from suite.task import WordEmbedding
 
 FILES = sorted((run.BENCHMARKS / "specs").glob("*.yaml"))
-OWN = {"digits-mlp", "digits-cnn", "mnist-cnn"}
+OWN = {"digits-mlp", "digits-cnn", "digits-resnet", "mnist-cnn"}
 """Benchmarks that nobody published."""
 
 BLOG = "Deep Learning - TensorFlow and PyTorch Implementation (blog post, 2018)"
