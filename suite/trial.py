@@ -21,6 +21,7 @@ import numpy as np
 from suite import environment, examples, heritage, identity, initial, measure, plan, result, weights
 from suite.errors import ResultError, RunError, SuiteError, Unsupported
 from suite.heritage import Heritage, Orphaned
+from suite.identity.answers import Memory
 from suite.meters.clock import timed
 from suite.meters.gpu import OFF, Meter, metering
 from suite.meters.memory import Phases
@@ -66,6 +67,7 @@ class Trial:
         self._import_ns, self._runner = timed(self._start)
         self._import_bytes = phases.end()
         meter.aim(self._runner.gpu())
+        self._memory = Memory(self._reference)
 
     def _start(self) -> Runner:
         seed = self._entry.cells[0].seed  # a round has one
@@ -104,14 +106,14 @@ class Trial:
         spec = self._plan.spec(cell.spec)
         return {"environment": self._environment(), "digests": measure.digests(spec, cell.seed, taken.weights)}
 
-    def _prove(self, cell: Cell) -> Identity:
-        def reference(variants: frozenset[Variant]) -> Reference:
-            return Reference("cpu", self._plan.threads, cell.seed, variants=variants)
+    def _reference(self, variants: frozenset[Variant]) -> Reference:
+        return Reference("cpu", self._plan.threads, self._entry.cells[0].seed, variants=variants)
 
+    def _prove(self, cell: Cell) -> Identity:
         spec = self._plan.spec(cell.spec)
         decisive = cell.runner, cell.mode, cell.precision, cell.device, self._here.lock
         key = identity.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
-        return identity.examine(spec, self._runner, reference, cell.mode, "float32", key=key)
+        return identity.examine(spec, self._runner, self._memory, cell.mode, "float32", key=key)
 
     def _measure(self, cell: Cell, common: dict[str, Any]) -> Measured:
         spec = self._plan.spec(cell.spec)

@@ -7,7 +7,7 @@ import pytest
 
 from suite import identity
 from suite.forms import Resnet
-from suite.identity import compare, locate, probe, size, stages
+from suite.identity import answers, compare, locate, probe, size
 from suite.layers import Role
 from suite.result import Verdict
 from suite.runners.base import SLOTS, State, Threads
@@ -132,7 +132,7 @@ class TestErrors:
         assert compare.bound(None, "float32", 64 * 1024) == 64 * ulp
         assert compare.bound(None, "float32", 24) == 16 * ulp
         assert compare.bound(None, "float64", 64 * 1024) == 1e-9
-        terms = stages.terms_of(SPECS["cnn"])
+        terms = answers.terms_of(SPECS["cnn"])
         assert (terms["conv2d_1/kernel"], terms["batch_norm_2/beta"], terms["dense_1/bias"]) == (8 * 16, 8 * 16, 8)
 
 
@@ -257,17 +257,17 @@ def test_the_epoch_of_the_gate_ends_in_the_ragged_batch_of_the_spec(runner):
 
 class TestSteps:
     def test_without_a_schedule_they_count_from_zero(self):
-        assert stages.counts_of(SPECS["mlp"]) == tuple(range(10))
+        assert answers.counts_of(SPECS["mlp"]) == tuple(range(10))
 
     def test_with_one_they_lie_on_both_sides_of_each_change_as_far_as_there_is_room(self):
         assert probe.boundaries(SPECS["scheduled"]) == (10, 15, 25)
-        assert stages.counts_of(SPECS["scheduled"]) == (0, 1, 2, 3, 9, 10, 14, 15, 24, 25)
+        assert answers.counts_of(SPECS["scheduled"]) == (0, 1, 2, 3, 9, 10, 14, 15, 24, 25)
 
     @pytest.mark.parametrize(("at", "wanted"), [([1], (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)), ([1, 2, 3, 4, 5], None)])
     def test_there_are_always_ten(self, at, wanted):
         schedule = SPECS["scheduled"].schedule.model_copy(update={"at": tuple(at)})
-        counts = stages.counts_of(SPECS["scheduled"].replace(schedule=schedule))
-        assert len(set(counts)) == len(counts) == stages.STEPS
+        counts = answers.counts_of(SPECS["scheduled"].replace(schedule=schedule))
+        assert len(set(counts)) == len(counts) == answers.STEPS
         assert counts == (wanted or (0, 1, 2, 3, 4, 5, 9, 10, 14, 15))
 
     def test_each_is_taken_from_its_count_and_the_timed_epoch_crosses_the_first_change(self, runner):
@@ -282,7 +282,7 @@ class TestSteps:
 
         examine(SPECS["scheduled"], Planted(runner, program=Watch), "numpy")
         exact = [before for precision, before, _ in seen if precision == "float64"]
-        assert exact == [*stages.counts_of(SPECS["scheduled"])] * 2
+        assert exact == [*answers.counts_of(SPECS["scheduled"])] * 2
         assert ("float32", 9, 12) in seen
 
 
@@ -303,7 +303,7 @@ class TestSize:
         assert ragged == round(full * 80 / 128)
         assert size.epoch(shrunk) == (full, full, ragged)
         assert shrunk.tensors == spec.tensors
-        assert stages.images_of(spec) == stages.EXACT_FEWEST
+        assert answers.images_of(spec) == answers.EXACT_FEWEST
 
     @pytest.mark.parametrize("name", ["mlp", "words", "boxes", "frozen", "scheduled"])
     def test_the_record_says_by_how_many_images_it_was_trained_and_queries_are_the_specs_own(

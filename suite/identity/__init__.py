@@ -11,7 +11,7 @@ follows would differ because of it:
 3. in the timed precision, through the calls that are timed: a probe, queries, a prediction over a split, an epoch with
    a ragged last batch and a change of the learning rate.  Per tensor, the error against the float64 reference is at
    most four times that of the reference computed in that precision, or what a sum of so many terms may lose.  Large
-   models are trained by fewer images than the spec's (``size``), and queried by its own;
+   models are trained by fewer images than the spec's (``size``), and queried by as many as it has, of which few differ;
 4. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
 
 Equal in stages 1 and 2 means max|a - b| <= 1e-9 of the larger of max|b| and a thousandth of the largest magnitude among
@@ -21,15 +21,15 @@ tensors of its kind; a kind is one section here.  What is not finite, missing or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from suite.identity import probe
+from suite.identity.answers import STEPS, Memory, images_of, shuffled
 from suite.identity.compare import errors, largest
 from suite.identity.dropout import dropout_checks
-from suite.identity.stages import STEPS, Gate, images_of, shuffled
+from suite.identity.stages import Gate
 from suite.layers import BatchNorm, walk
 from suite.result import Check, Identity, Verdict
 from suite.runners.base import Precision, Runner, State, Variant
@@ -42,7 +42,7 @@ SHARED = ("initial", "shapes", "kinds", "layers", "spec")
 def examine(
     spec: Spec,
     runner: Runner,
-    reference: Callable[[frozenset[Variant]], Runner],
+    memory: Memory,
     mode: str,
     precision: Precision,
     *,
@@ -50,11 +50,12 @@ def examine(
 ) -> Identity:
     """Compare ``runner`` in ``mode`` with the reference under ``spec``; ``precision`` is the timed one.
 
-    ``reference`` makes the reference with given variants.  Of the runner's variants those count that ``spec`` brings
-    into play.  Whatever the runner raises goes through, Unsupported among it.
+    ``memory`` holds the reference and what it has answered already: modes of one spec, asked about in turn, share it.
+    Of the runner's variants those count that ``spec`` brings into play.  Whatever the runner raises goes through,
+    Unsupported among it.
     """
     variants = relevant(spec, runner.variants)
-    gate = Gate(spec.without_dropout(), runner, reference(variants), mode)
+    gate = Gate(memory.about(spec, variants), runner, mode)
     drift: float | None = None
     gate.exact()
     if not gate.diverged:
@@ -68,7 +69,7 @@ def examine(
     return Identity(
         verdict=verdict,
         variants=tuple(sorted(variants)),
-        variant_shift=_shift(spec, reference(variants), reference(frozenset())) if variants else None,
+        variant_shift=_shift(spec, memory.reference(variants), memory.reference(frozenset())) if variants else None,
         compared=len(gate.checks),
         checks=_telling(gate.checks),
         divergence=next((check for check in gate.checks if not check.equal), None),

@@ -2,8 +2,8 @@
 
 Models of the size of a perceptron or a small convolutional network are trained in the spec's own batches.  Of ResNet-50
 the reference would keep more than 10 GB for a batch of 128 images of 32 pixels; there the gate trains batches of fewer
-images, full ones and a ragged one all the same.  What then goes unproven is that a framework trains a batch of another
-size alike.
+images, full ones and a ragged one all the same, and queries in the spec's own batches, filled with those few images in
+random order.  What then goes unproven is that a framework trains a batch of another size alike.
 """
 
 from __future__ import annotations

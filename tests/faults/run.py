@@ -14,6 +14,7 @@ from rich.table import Table
 
 from suite import identity
 from suite.identity import probe
+from suite.identity.answers import Memory
 from suite.result import Identity, Verdict
 from suite.runners.base import Runner, Threads, find
 from suite.runners.reference import Runner as Reference
@@ -25,16 +26,14 @@ from tests.faults.specs import SPECS
 THREADS = Threads(intra=1, inter=1)
 
 
-def examine(spec: Spec, runner: Runner, mode: str) -> Identity:
-    """What the gate says, with float32 as the timed precision."""
-    return identity.examine(
-        spec,
-        runner,
-        lambda variants: Reference("cpu", THREADS, 0, variants=variants),
-        mode,
-        "float32",
-        key=digest(spec.id),
-    )
+def memory() -> Memory:
+    """The reference, which keeps what it has answered about every spec."""
+    return Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants), len(SPECS))
+
+
+def examine(spec: Spec, runner: Runner, mode: str, asked: Memory | None = None) -> Identity:
+    """What the gate says, with float32 as the timed precision; ``asked`` is the reference and what it has answered."""
+    return identity.examine(spec, runner, asked or memory(), mode, "float32", key=digest(spec.id))
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,13 @@ class Outcome:
         return self.smallest is not None and not self.missed and not self.misnamed
 
 
-def try_fault(fault: Fault, runner: Runner, mode: str) -> Outcome:
+def try_fault(fault: Fault, runner: Runner, mode: str, asked: Memory | None = None) -> Outcome:
     """Down the ladder until the gate sees nothing any more; the name counts as far down as the fault must be caught."""
+    asked = asked or memory()
     smallest, named = None, ""
     misnamed: list[str] = []
     for magnitude in fault.ladder:
-        found = examine(SPECS[fault.spec], fault.plant(runner, magnitude), mode)
+        found = examine(SPECS[fault.spec], fault.plant(runner, magnitude), mode, asked)
         if found.verdict is not Verdict.UNPROVEN or found.divergence is None:
             break
         smallest = magnitude
@@ -75,11 +75,12 @@ def try_fault(fault: Fault, runner: Runner, mode: str) -> Outcome:
 
 def false_alarms(mutants: Sequence[Mutant], runner: Runner, mode: str, seeds: int) -> Iterator[tuple[str, str]]:
     """For each mutant, benchmark and probe: its name, and what the gate found wrong, or nothing."""
-    for mutant in mutants:
-        for spec in SPECS.values():
-            for seed in range(seeds):
+    for seed in range(seeds):
+        asked = memory()
+        for mutant in mutants:
+            for spec in SPECS.values():
                 with patch.object(probe, "SEED", seed):
-                    found = examine(spec, mutant.plant(runner), mode).divergence
+                    found = examine(spec, mutant.plant(runner), mode, asked).divergence
                 yield mutant.name, f"{spec.name}, probe {seed}, {found.section}: {found.tensor}" if found else ""
 
 
@@ -105,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants = tuple(mutant for mutant in (*ANYWHERE, *mutants) if options.only in mutant.name)
 
     quiet = not console.is_terminal
-    outcomes = [try_fault(f, runner, mode) for f in track(faults, "faults", console=console, disable=quiet)]
+    asked = memory()
+    outcomes = [try_fault(f, runner, mode, asked) for f in track(faults, "faults", console=console, disable=quiet)]
     table = Table("fault", "in", "caught", "smallest caught", "named", title=f"Faults in {options.runner} {mode}")
     for outcome in outcomes:
         graded = len(outcome.fault.ladder) > 1 and outcome.smallest is not None
