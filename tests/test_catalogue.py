@@ -112,8 +112,23 @@ def test_every_benchmark_but_our_own_has_one_of_the_five_sources() -> None:
 
 
 def test_the_grid_has_the_28_cases_of_its_source() -> None:
-    assert list(grid()) == list(GRID)
+    assert [case for case in grid() if not case.endswith("-best")] == list(GRID)
     assert len(GRID) == 28
+
+
+def test_each_case_that_stops_early_has_the_other_reading_of_it_beside() -> None:
+    stopping = [case for case in GRID if grid()[case].early_stopping]
+    assert [case for case in grid() if case not in GRID] == [f"{case}-best" for case in stopping]
+    prose = ("case", "title", "claims", "assumptions")
+    for case in stopping:
+        last, best = grid()[case], grid()[f"{case}-best"]
+        assert last.early_stopping and best.early_stopping and best.claims == ()
+        assert (last.early_stopping.restore_best, best.early_stopping.restore_best) == (False, True)
+        same = {name: getattr(best, name) for name in prose}
+        assert last.replace(**same, early_stopping=best.early_stopping) == best
+        assert [[a.alternative for a in spec.assumptions if a.alternative] for spec in (last, best)] == [
+            [best.case], [last.case],
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", GRID)
@@ -276,8 +291,8 @@ def test_the_studies_are_run_to_their_end_from_five_seeds() -> None:
     studies, specs = profile("studies")
     assert (studies.rounds, len(set(studies.seeds)), studies.epochs) == (5, 5, None)
     cases = [grid()[spec.partition("/")[2]] for spec in specs if spec.startswith("mnist-mlp-grid/")]
-    assert len(cases) == 4
-    assert any(spec.early_stopping for spec in cases)
+    assert len(set(cases) & {grid()[case] for case in GRID}) == 4
+    assert {spec.early_stopping.restore_best for spec in cases if spec.early_stopping} == {False, True}
     assert any("batch_norm" in {layer.layer for layer in spec.model} for spec in cases)
     names = {spec.partition("/")[0] for spec in specs}
     assert {"mnist-mlp-128", "anomaly-autoencoder", "cbow", "transfer-classification", "transfer-finetuned"} <= names
