@@ -29,7 +29,7 @@ def main() -> int:
         spec_id = next(spec for known, spec in PAIRS.items() if known.split(":")[0] == cell.split(":")[0])
         sides = {side: partial(fresh, side, cell, spec_id, count) for side, count in (("suite", 4), ("notebook", 2))}
         taken = list(blocks(cell, given.blocks, sides))
-        notebook, suite = ([block[side] for block in taken] for side in ("notebook", "suite"))
+        notebook, suite = ([block[side].seconds for block in taken] for side in ("notebook", "suite"))
         ratio = speed_ratio(suite, notebook)
         medians = f"notebook {statistics.median(notebook):.2f} s, suite {statistics.median(suite):.2f} s an epoch"
         if isinstance(ratio, TooFew):

@@ -1,6 +1,7 @@
 """One training epoch, timed in a fresh process: through the suite, in a bare loop, as notebooks do it.
 
-python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch, as JSON
+    python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch and the peak memory
+
 
 The bare loops know mnist-mlp-128 and ResNet-50; ``--images`` shortens the epochs of the latter.
 """
@@ -16,13 +17,14 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from suite import data, initial, measure, plan, run
 from suite.environment import ROOT
 from suite.meters.clock import quiet, timed
+from suite.meters.memory import peak_bytes
 from suite.runners import base
 
 Side = Literal["suite", "bare", "notebook"]
@@ -52,8 +54,15 @@ def epochs(side: Side, token: str, mode: str, spec_id: str, count: int, images: 
     return taken
 
 
-def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = None) -> float:
-    """Median seconds of an epoch after the warm one, in a process of its own."""
+class Taken(NamedTuple):
+    """Median seconds of an epoch after the warm one, and the peak resident memory of its process in bytes."""
+
+    seconds: float
+    peak_bytes: int | None
+
+
+def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = None) -> Taken:
+    """What one side takes in a process of its own."""
     short = [] if images is None else ["--images", str(images)]
     python = run.pythons((cell.partition(":")[0],)).popitem()[1]
     done = subprocess.run(
@@ -63,15 +72,16 @@ def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = 
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{side} of {cell} failed:\n{done.stderr[-2000:]}")
-    return statistics.median(json.loads(done.stdout.splitlines()[-1])[1:]) / 1e9
+    told = json.loads(done.stdout.splitlines()[-1])
+    return Taken(statistics.median(told["epochs_ns"][1:]) / 1e9, told["peak_bytes"])
 
 
-def blocks(label: str, number: int, sides: dict[str, Callable[[], float]]) -> Iterator[dict[str, float]]:
-    """Seconds of every side, block by block, in random order within each."""
+def blocks(label: str, number: int, sides: dict[str, Callable[[], Taken]]) -> Iterator[dict[str, Taken]]:
+    """What every side takes, block by block, in random order within each."""
     shuffle = random.Random(0)
     for block in range(1, number + 1):
         taken = {side: sides[side]() for side in shuffle.sample(sorted(sides), len(sides))}
-        shown = ", ".join(f"{side} {taken[side]:.3f} s" for side in sides)
+        shown = ", ".join(f"{side} {taken[side].seconds:.3f} s" for side in sides)
         print(f"  {label}, block {block} of {number}: {shown}", flush=True)
         yield taken
 
@@ -86,7 +96,8 @@ def main() -> None:
     parser.add_argument("--images", type=int)
     given = parser.parse_args()
     token, _, mode = given.cell.partition(":")
-    print(json.dumps(epochs(given.side, token, mode, given.spec, given.epochs, given.images)))
+    taken = epochs(given.side, token, mode, given.spec, given.epochs, given.images)
+    print(json.dumps({"epochs_ns": taken, "peak_bytes": peak_bytes()}))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from suite.identity.answers import STEPS, images_of
+from suite.identity.size import epoch, smaller
 from suite.plan import Entry, Plan
 from suite.spec import Spec
 
@@ -14,8 +16,8 @@ COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0, "session": 1.0}
 """Tracing and compiling one cell with a warm cache."""
 PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5, "session": 2.0}
 """Proving one cell with a cold cache."""
-PROOF_IMAGES = 1000
-"""Images that the reference computes on, forwards and backwards, until a proof is done."""
+PROOF_PASSES = 3
+"""Over the images of the gate's epoch, until a proof is done: to train on and to query, in two precisions."""
 REFERENCE_FLOPS_PER_SECOND = 2e10
 """NumPy's, most of it in float64."""
 STEP_SECONDS = 5e-4
@@ -32,15 +34,21 @@ TUNING_SPANS = 4
 
 def seconds(made: Plan, entry: Entry) -> float:
     """Predicted seconds of one trial."""
-    return START_SECONDS.get(entry.runner, 1.0) + sum(
-        _cell(made, made.spec(cell.spec), cell.mode, entry) for cell in entry.cells
-    )
+    parts = sum(_cell(made, made.spec(cell.spec), cell.mode, entry) for cell in entry.cells)
+    if entry.kind == "prove":  # the reference answers each mode of a spec alike
+        parts += sum(_reference(made.spec(spec)) for spec in {cell.spec for cell in entry.cells})
+    return START_SECONDS.get(entry.runner, 1.0) + parts
+
+
+def _reference(spec: Spec) -> float:
+    images = images_of(spec) * (STEPS + 2) + PROOF_PASSES * sum(epoch(smaller(spec)))
+    return images * 3 * spec.flops / REFERENCE_FLOPS_PER_SECOND
 
 
 def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     profile = made.profile
     if entry.kind == "prove":
-        return PROOF_SECONDS.get(mode, 5.0) + PROOF_IMAGES * 3 * spec.flops / REFERENCE_FLOPS_PER_SECOND
+        return PROOF_SECONDS.get(mode, 5.0)
     inference = spec.flops / FLOPS_PER_SECOND[profile.device]
     if entry.kind == "tune":
         return (1 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
