@@ -250,8 +250,8 @@ class Identity(Frozen):
 
     ``checks`` holds the worst check of each section, and every one that failed, in the order of computation; the
     first failed one is ``divergence``.  ``compared`` counts all comparisons.  ``drift`` is the largest relative
-    difference of weights after ten free-running steps: reported, never judged.  ``key`` is the digest of all that the
-    proof depends on.
+    difference of weights after ten free-running steps: reported, never judged; null where steps were too dear.  ``key``
+    is the digest of all that the proof depends on.
     """
 
     verdict: Verdict

@@ -122,7 +122,9 @@ def test_each_case_that_stops_early_has_the_other_reading_of_it_beside() -> None
     prose = ("case", "title", "claims", "assumptions")
     for case in stopping:
         last, best = grid()[case], grid()[f"{case}-best"]
-        assert last.early_stopping and best.early_stopping and best.claims == ()
+        assert last.early_stopping
+        assert best.early_stopping
+        assert best.claims == ()
         assert (last.early_stopping.restore_best, best.early_stopping.restore_best) == (False, True)
         same = {name: getattr(best, name) for name in prose}
         assert last.replace(**same, early_stopping=best.early_stopping) == best

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from suite.identity import examine, size
-from suite.identity.answers import Answers, Memory
+from suite.identity import answers, examine, size
+from suite.identity.answers import Memory
 from suite.result import Verdict
 from suite.runners.base import Threads
 from suite.runners.reference import Runner as Reference
@@ -80,6 +80,16 @@ def test_who_writes_into_what_it_is_given_spoils_no_answer(name, runner):
     assert examine(SPECS[name], runner, memory, "numpy", "float32", key=KEY).verdict is Verdict.IDENTICAL
 
 
+def test_a_model_whose_steps_are_dear_has_fewer_images_to_a_step_and_no_drift(runner, monkeypatch):
+    memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+    assert examine(SPECS["mlp"], runner, memory, "numpy", "float32", key=KEY).drift == 0.0
+    monkeypatch.setattr(answers, "EXACT_WORK", 0)
+    dear = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+    found = examine(SPECS["mlp"], runner, dear, "numpy", "float32", key=KEY)
+    assert (found.verdict, found.drift) == (Verdict.IDENTICAL, None)
+    assert len(dear.about(SPECS["mlp"], NONE).exact_batch[0]) == answers.EXACT_FEWEST
+
+
 class TestRecurring:
     """Models that are too large to be predicted by the reference for a whole split."""
 
@@ -88,9 +98,9 @@ class TestRecurring:
         monkeypatch.setattr(size, "TRAINED_WORK", 0)
 
     def test_the_split_is_the_specs_own_and_the_reference_predicts_each_image_once(self, runner):
-        answers = Answers(SPECS["mlp"].without_dropout(), runner)
-        given = answers.timed("float64", "queries", 0)
-        few, all_ = sum(answers.epoch), sum(size.epoch(SPECS["mlp"]))
+        asked = answers.Answers(SPECS["mlp"].without_dropout(), runner)
+        given = asked.timed("float64", "queries", 0)
+        few, all_ = sum(asked.epoch), sum(size.epoch(SPECS["mlp"]))
         outputs = given["prediction"]["outputs"]
         assert few < all_ == len(outputs)
         assert len(np.unique(outputs, axis=0)) <= few

@@ -7,7 +7,7 @@ follows would differ because of it:
    gradient from the last layer back to the first, the running statistics;
 2. in float64: ten single steps of the optimizer, each from the reference's weights and slots, so that nothing builds
    up, on both sides of each change of the learning rate.  The loss, then slots, weights, statistics and what is frozen.
-   How far ten free-running steps drift apart is told, not judged;
+   How far ten free-running steps drift apart is told, not judged, and not taken where a step is dear;
 3. in the timed precision, through the calls that are timed: a probe, queries, a prediction over a split, an epoch with
    a ragged last batch and a change of the learning rate.  Per tensor, the error against the float64 reference is at
    most four times that of the reference computed in that precision, or what a sum of so many terms may lose.  Large

@@ -47,7 +47,7 @@ class Gate:
         self._name_layer("float64", images, "float64")
 
     def steps(self) -> float | None:
-        """Stage 2; returns the drift after as many free-running steps."""
+        """Stage 2; returns the drift after as many free-running steps, or None where steps are too dear for it."""
         images, targets, orders = self._answers.steps_batches
         steps = self._answers.steps
         candidate = self._runner.build(self._spec, self._mode, "float64")
@@ -63,6 +63,8 @@ class Gate:
                 self._equal(f"float64 step {number}, {section}", seen.get(section, {}), tensors)
             counted = abs(float(got.step - step.after.step))
             self.checks.append(Check(section=f"float64 step {number}, count", tensor="step", error=counted, bound=0))
+        if not self._answers.cheap:
+            return None
         candidate.load(copy.deepcopy(steps[0].before))
         for done, (order, step) in enumerate(zip(orders, steps, strict=True)):
             if done and step.before.step != steps[done - 1].after.step:
