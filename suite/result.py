@@ -9,6 +9,7 @@ model is worth beyond its loss, the stage that it starts from, and tuned inferen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -235,6 +236,13 @@ class Check(Frozen):
     def equal(self) -> bool:
         """Whether the error is within its bound."""
         return self.error is not None and self.error <= self.bound
+
+    @property
+    def share(self) -> float:
+        """How much of its bound the error takes; infinite where it is no finite number, or beyond a bound of 0."""
+        if not self.error:
+            return math.inf if self.error is None else 0.0
+        return self.error / self.bound if self.bound else math.inf
 
 
 class Verdict(StrEnum):

@@ -285,7 +285,8 @@ class Spec(Recipe):
         shapes = {"batches": self.batches, "input": self.input_shape, "classes": self.data.classes}
         rest = {"frozen": sorted(self.frozen_names), "box_weight": self.box_weight}
         steps = self.steps_per_epoch if self.schedule else None
-        return digest(parts | shapes | rest | {"steps_per_epoch": steps})
+        words = self.data.max_value if self.input_dtype == "tokens" else None
+        return digest(parts | shapes | rest | {"steps_per_epoch": steps, "words": words})
 
     def without_dropout(self) -> Spec:
         """The same benchmark at dropout rate 0, as the gate probes it."""

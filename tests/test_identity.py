@@ -48,7 +48,7 @@ def test_harmless_mutants_are_let_pass(runner, monkeypatch):
 
 
 def test_there_are_enough_kinds_of_fault_and_of_harmless_mutants():
-    assert len(ALL) == len(FAULTS) + len(REFERENCE_FAULTS) >= 25
+    assert len(ALL) == len(FAULTS) + len(REFERENCE_FAULTS) >= 30
     assert len({mutant.name for mutant in (*ANYWHERE, *MUTANTS)}) >= 12
     assert sum(len(fault.ladder) > 1 for fault in ALL.values()) >= 10
 
@@ -137,6 +137,16 @@ class TestErrors:
 
 
 class TestProbe:
+    def test_few_images_are_of_any_classes(self):
+        facts = SPECS["cnn"].data.model_copy(update={"classes": 100, "train_counts": None})
+        many = SPECS["cnn"].replace(
+            model=(*SPECS["cnn"].model[:-1], SPECS["cnn"].model[-1].model_copy(update={"units": 100})), data=facts
+        )
+        labels = [set(probe.batch(many, 8, "timed", draw)[1].tolist()) for draw in range(8)]
+        assert all(len(drawn) == 8 for drawn in labels)
+        assert max(set.union(*labels)) > 90
+        assert len(set.union(*labels)) > 30
+
     @pytest.mark.parametrize("name", SPECS)
     def test_no_weight_is_special_and_all_are_single_precision_numbers(self, name):
         spec = SPECS[name]
@@ -356,6 +366,47 @@ def test_of_what_fails_once_only_the_call_that_told_it_is_repeated(runner):
     assert examine(SPECS["cnn"], Planted(runner, program=Late), "numpy").verdict is Verdict.IDENTICAL
     assert calls.count("predict") == 2
     assert calls.count("float32") == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda v: np.where(v == v.max(), np.nan, v), lambda v: v[..., :-1]])
+def test_what_is_no_number_or_of_another_shape_is_not_asked_about_again(spoil, runner):
+    class Once(Wrapped):
+        looks = 0
+
+        def predict(self, split, batch_size):
+            type(self).looks += 1
+            outputs = self.inner.predict(split, batch_size)
+            return spoil(outputs) if self.looks == 1 else outputs
+
+    found = examine(SPECS["cnn"], Planted(runner, program=Once), "numpy")
+    assert found.verdict is Verdict.UNPROVEN
+    assert (found.divergence.section, found.divergence.error) == ("float32 prediction", None)
+    assert Once.looks == 1
+
+
+def test_a_slot_that_nobody_asked_for_is_no_slot(runner):
+    class Hoards(Wrapped):
+        def state(self):
+            state = self.inner.state()
+            return dataclasses.replace(state, slots={**state.slots, "hoard": dict(state.weights)})
+
+    found = examine(SPECS["mlp"], Planted(runner, program=Hoards), "numpy").divergence
+    assert found.section == "float64 step 1, slot hoard"
+
+
+def test_what_is_frozen_stays_the_same_to_the_bit_in_the_timed_precision_too(runner):
+    class Thaws(Wrapped):
+        def train(self, order):
+            loss = self.inner.train(order)
+            if self.precision == "float32":
+                state = self.inner.state()
+                frozen = next(name for name in state.weights if name in self.spec.frozen_names)
+                moved = {frozen: state.weights[frozen] * np.float32(1 + 2**-23)}
+                self.inner.load(dataclasses.replace(state, weights={**state.weights, **moved}))
+            return loss
+
+    found = examine(SPECS["frozen"], Planted(runner, program=Thaws), "numpy").divergence
+    assert (found.section, found.bound) == ("float32 epoch, frozen", 0)
 
 
 def test_a_runner_that_rounds_now_and_then_to_the_other_side_is_let_pass(runner):

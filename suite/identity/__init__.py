@@ -61,7 +61,7 @@ def examine(
     if not gate.diverged:
         drift = gate.steps()
     if not gate.diverged:
-        gate.timed(precision, runner.build(spec, mode, precision) if probe.dropout_rates(spec) else None)
+        gate.timed(precision, spec if probe.dropout_rates(spec) else None)
     if not gate.diverged:
         for rate in probe.dropout_rates(spec):
             gate.checks += dropout_checks(spec, rate, runner, mode, precision)
@@ -93,10 +93,9 @@ def _telling(checks: list[Check]) -> tuple[Check, ...]:
     """The worst check of each section (of all single steps, for theirs), and every one that failed, in order."""
     worst: dict[str, tuple[float, int]] = {}
     for index, check in enumerate(checks):
-        share = np.inf if check.error is None else check.error / check.bound if check.bound else check.error
         section = check.section.partition(" step ")[0] + check.section.partition(",")[2]
-        if section not in worst or share > worst[section][0]:
-            worst[section] = share, index
+        if section not in worst or check.share > worst[section][0]:
+            worst[section] = check.share, index
     kept = {index for _, index in worst.values()} | {i for i, check in enumerate(checks) if not check.equal}
     return tuple(checks[index] for index in sorted(kept))
 

@@ -52,7 +52,8 @@ def batch(spec: Spec, count: int, *name: str | int) -> tuple[Array, Array]:
     """``count`` images (n, h, w, c) in float64, or words (n, t), and their targets, from the stream of ``name``."""
     random = stream(SEED, "probe", *name)
     images = words(spec, count, random) if spec.input_dtype == "tokens" else _images(spec, count, random)
-    labels = random.permutation(np.arange(count) % spec.data.classes)
+    classes = spec.data.classes
+    labels = random.permutation(max(count, classes))[:count] % classes  # few images are of any classes
     match spec.target:
         case Target.BOXES:
             return images, np.column_stack([labels, representable(random.uniform(0, 1, (count, 4)))])

@@ -399,7 +399,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("RMSprop's epsilon inside the root", "residual", STEP_1 + r"weights: \S+", variant("rmsprop_epsilon_inside_root")),
     Fault("learning rate inside the velocity", "cnn", STEP_1 + "slot velocity: conv2d_1/kernel", patched(optimizers__sgd=_rate_in_velocity)),
     Fault("momentum dampened", "cnn", STEP_1 + "slot velocity: conv2d_1/kernel", patched(optimizers__sgd=_dampened)),
-    Fault("gradients accumulate from step to step", "cnn", "float64 step 2, slot velocity: conv2d_1/kernel", method(Program, "_differentiate", _accumulating)),
+    Fault("gradients accumulate from step to step", "cnn", "float64 step 1, slot velocity: conv2d_1/kernel", method(Program, "_differentiate", _accumulating)),
     Fault("shortcut left out", "residual", TRAINING + "residual_1", method(Training, "_branch", _shortcut_lost)),
     Fault("shortcut's gradient left out", "residual", "float64 gradients: conv2d_1/kernel", method(Training, "_branch", _shortcut_gradient_lost)),
     Fault("dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", patched(layers__dense=_low_dense), (7, 10, 12, 14, 16, 18, 20), 16),

@@ -177,7 +177,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: weight decay without its 2", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(objective, "optimizer", _half_decay)),
     Fault("torch: weight decay decoupled", "mlp", STEP_1 + "slot m: dense_1/kernel", replaced(objective, "optimizer", _decoupled)),
     Fault("torch: Adam's epsilon of Keras", "mlp", STEP_1 + r"weights: \S+", replaced(objective, "optimizer", _default_epsilon)),
-    Fault("torch: gradients accumulate", "mlp", "float64 step 2, slot m: dense_1/kernel", replaced(torch.autograd, "grad", _accumulating)),
+    Fault("torch: gradients accumulate", "mlp", "float64 step 1, slot m: dense_1/kernel", replaced(torch.autograd, "grad", _accumulating)),
     Fault("torch: dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", replaced(functional, "linear", _low_linear), BITS, 16),
     Fault("torch: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(functional, "conv2d", _low_conv), BITS, 16),
     Fault("torch: dropout unscaled", "mlp", "dropout 0.25: scale", replaced(functional, "dropout", _unscaled_dropout)),
