@@ -115,6 +115,10 @@ class Examples:
         """A whole split; of ``train`` as epoch ``epoch`` (from 0) has it, or as it is judged."""
         return self._made(name, slice(None), epoch)
 
+    def some(self, name: str, count: int) -> Split:
+        """The first ``count`` examples of a split, as it is judged."""
+        return self._made(name, slice(count), None)
+
     def parts(self, name: str) -> Iterator[tuple[slice, Array, Array]]:
         """Targets and classes of a split as it is judged, in parts of few enough outputs, each with its place."""
         size = max(1, PART // self._width)

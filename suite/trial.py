@@ -32,7 +32,7 @@ from suite.runners.base import Array, Runner, State, Variant, Weights
 from suite.runners.reference import Runner as Reference
 from suite.scores import guessed
 from suite.spec import Spec, Target
-from suite.tune import tune
+from suite.tune import CALIBRATION, tune
 
 TUNING_SPANS = 4
 """How many of the profile's spans of throughput the samples of one tuning may take."""
@@ -138,8 +138,9 @@ class Trial:
         begin = measure.start(spec, cell.seed, taken.weights)
         held = heritage.trained(self._folder, self._plan, cell) or begin.weights
         inputs, labels = tuning_examples(spec, cell.seed)
+        calibration = examples.of(spec.model_dump_json(), cell.seed).some("train", CALIBRATION).images
         asked = profile.tunings, profile.latency_samples, TUNING_SPANS * profile.throughput_seconds
-        found = tune(self._runner, spec, cell.mode, State(held), inputs, labels, *asked)
+        found = tune(self._runner, spec, cell.mode, State(held), inputs, labels, calibration, *asked)
         print_ = initial.fingerprint(held)
         return Tunings(**common, **self._known(cell, taken), weights=print_, tunings=found)
 
@@ -166,12 +167,11 @@ class Trial:
 
 def tuning_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
     """The first images of the test split, over which answers are compared, and their classes if answers are classes."""
-    split = examples.of(spec.model_dump_json(), seed).split("test")
     affordable = int(TUNING_FLOPS / max(1, spec.flops)), int(TUNING_OUTPUTS / max(1, math.prod(spec.graph[-1].output)))
     count = max(TUNING_LEAST, min(affordable))
-    images, labels = split.images[:count], split.labels[:count]
+    split = examples.of(spec.model_dump_json(), seed).some("test", count)
     classes = guessed(spec, np.zeros((1, *spec.graph[-1].output)))
-    return images, labels if classes is not None and spec.target is not Target.BOXES else None
+    return split.images, split.labels if classes is not None and spec.target is not Target.BOXES else None
 
 
 def cause(error: Exception) -> Cause:

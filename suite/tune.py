@@ -23,7 +23,7 @@ NONE = "none"
 CHUNK = 100
 """Images of one call while the answers are judged."""
 CALIBRATION = 256
-"""Images from which static quantisation learns its ranges."""
+"""Training images from which static quantisation learns its ranges."""
 WARMUP = 10
 """Queries before the first that counts, times the runner's own warm-up calls."""
 FEWEST = 5
@@ -59,14 +59,16 @@ def tune(
     state: State,
     inputs: Array,
     labels: Array | None,
+    calibration: Array,
     tunings: tuple[str, ...],
     samples: int,
     seconds: float,
 ) -> tuple[Tuned, ...]:
     """Measure ``mode`` as it is and under each of ``tunings``, over ``inputs`` (n, ...) and their classes ``labels``.
 
-    Of each way there are at most ``samples``, and no more once they have taken ``seconds``.  A mode that the runner
-    does not know is left out.  What a framework refuses or fails at is told as a reason.
+    Static quantisation learns its ranges from ``calibration`` (m, ...), which holds none of ``inputs``.  Of each way
+    there are at most ``samples``, and no more once they have taken ``seconds``.  A mode that the runner does not know
+    is left out.  What a framework refuses or fails at is told as a reason.
     """
     built: dict[str, Program] = {}
 
@@ -79,7 +81,7 @@ def tune(
 
     def query(tuning: str, named: str) -> Query:
         if tuning in SWITCHES:
-            return program(named).tuned(cast(Tuning, tuning), inputs[:CALIBRATION])
+            return program(named).tuned(cast(Tuning, tuning), calibration)
         if reason := runner.missing(named):
             raise Unsupported(reason)
         return program(named).infer

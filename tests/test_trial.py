@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import data, environment, result, trial
+from suite import data, environment, examples, result, trial, tune
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, Unsupported
 from suite.meters import gpu
 from suite.plan import STOPPED, Entry, Plan
-from suite.result import Cause, Failed, Gpu, Measured, Proof, Tunings, Verdict
+from suite.result import Cause, Failed, Gpu, Measured, Proof, Tuned, Tunings, Verdict
 from suite.runners import base, null, reference
 from suite.spec import Spec, load
 from suite.trace import Metered, Unmetered
@@ -362,6 +362,22 @@ def test_tuned_inference_runs_over_the_weights_that_the_donor_trained(tmp_path: 
     assert ways["none"].accuracy == (taken.training.test.accuracy if taken.training else None)
     assert ways["none"].images == 360
     assert ways["int8_dynamic"].reason
+
+
+def test_static_quantisation_learns_from_training_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+
+    def watched(*given: Any) -> tuple[Tuned, ...]:
+        seen.extend((given[4], given[6]))
+        return tune.tune(*given)
+
+    monkeypatch.setattr(trial, "tune", watched)
+    made = runs.make(tmp_path, rounds=1, tunings=TUNED)
+    trial.main(tmp_path, next(entry for entry in made.entries if entry.kind == "tune").id)
+    asked, learnt = seen
+    train, test = (examples.of(made.specs[0].model_dump_json(), 0).split(name).images for name in ("train", "test"))
+    assert np.array_equal(asked, test)
+    assert np.array_equal(learnt, train[: tune.CALIBRATION])
 
 
 def test_without_a_donors_weights_tuned_inference_takes_the_initial_ones(tmp_path: Path) -> None:
