@@ -359,6 +359,15 @@ def test_a_claim_that_another_choice_flips_depends_on_an_assumption() -> None:
         assert "**batch size**: 32; the other choice is the case other" in text
 
 
+def test_a_verdict_says_where_the_other_choice_was_not_tried() -> None:
+    open_question = (Assumption(about="batch size", chosen="32", alternative="other"),)
+    one = make.claiming(0.975, case="this", assumptions=open_question)
+    for there in ([], of(make.claiming(0.975, case="other", batch_size=64), 0.9, rounds=4)):
+        text = claim_table([*of(one, 0.975), *there])
+        assert "**reproduced**" in text
+        assert "the other choice was not run far enough: other" in text
+
+
 def test_published_times_are_never_judged() -> None:
     spec = make.spec(claims=(make.Claim(metric="seconds_per_epoch", value=7.0),))
     assert "shown, never judged" in claim_table(of(spec, 0.97))

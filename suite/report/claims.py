@@ -50,10 +50,11 @@ def short_start(result: Measured) -> bool:
     return result.parent is not None and result.parent.complete is False
 
 
-def value(result: Measured, metric: str) -> float | None:
+def value(result: Measured, metric: str, *, penalised: bool = True) -> float | None:
     """What a cell gave for a metric as a claim names it; None where it has none.
 
-    Sources report a loss with its L2 penalty, as Keras does, so the penalty is added where the spec has one.
+    Sources report a loss with its L2 penalty, as Keras does, so the penalty is added where the spec has one, unless it
+    is wanted without.
     """
     run = result.training
     if run is None:
@@ -69,7 +70,7 @@ def value(result: Measured, metric: str) -> float | None:
     scores = getattr(run, split, None)
     if not isinstance(scores, Scores):
         return None
-    if quantity == "loss" and result.spec.l2:
+    if quantity == "loss" and result.spec.l2 and penalised:
         return None if scores.loss is None or scores.penalty is None else scores.loss + scores.penalty
     found: float | None = getattr(scores, quantity, None)
     return found
@@ -83,17 +84,17 @@ def kept(results: Sequence[Measured]) -> list[Measured]:
     return complete or [r for r in trained if r.training and len(r.training.epochs) == longest]
 
 
-def per_seed(results: Sequence[Measured], metric: str) -> Seeds | None:
+def per_seed(results: Sequence[Measured], metric: str, *, penalised: bool = True) -> Seeds | None:
     """A metric such as ``test_accuracy`` by seed, from complete cells, or else from those trained longest.
 
     Rounds that repeat a seed are averaged.  None where no cell has the metric.
     """
-    chosen = kept([r for r in results if value(r, metric) is not None])
+    chosen = kept([r for r in results if value(r, metric, penalised=penalised) is not None])
     if not chosen:
         return None
     seeds: dict[int, list[float]] = {}
     for result in chosen:
-        found = value(result, metric)
+        found = value(result, metric, penalised=penalised)
         assert found is not None
         seeds.setdefault(result.cell.seed, []).append(found)
     means = {seed: fmean(found) for seed, found in sorted(seeds.items())}
@@ -211,17 +212,34 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
     if not seeds.complete:
         return row(ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
     values = list(seeds.values.values())
-    others: dict[str, list[float]] = {}
-    for assumption in results[0].spec.assumptions:
-        other = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
-        if other:
-            others[f"{assumption.about}: {assumption.chosen}"] = other
+    others, untried = _others(evidence, rows, arena, claim, contender)
     verdict = judge(claim.value, values, others.values(), claim.to)
     if verdict is ClaimVerdict.ASSUMPTION:
         own = judge(claim.value, values, to=claim.to)
         flips = [about for about, other in others.items() if judge(claim.value, other, to=claim.to) is not own]
         return row(verdict, f"{own} under {'; '.join(flips)}; not so under the alternative")
-    return row(verdict, str(ours) if isinstance(ours, TooFew) else "")
+    if isinstance(ours, TooFew):
+        return row(verdict, str(ours))
+    return row(verdict, f"the other choice was not run far enough: {', '.join(untried)}" if untried else "")
+
+
+def _others(
+    evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender
+) -> tuple[dict[str, list[float]], list[str]]:
+    """Values under the other choices that a source leaves open, by what was chosen; and those that nobody tried."""
+    results = evidence.arenas[arena][contender]
+    others: dict[str, list[float]] = {}
+    untried: list[str] = []
+    for assumption in results[0].spec.assumptions:
+        other = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
+        if other and not isinstance(prediction(other), TooFew):
+            others[f"{assumption.about}: {assumption.chosen}"] = other
+        elif assumption.alternative:
+            untried.append(assumption.alternative)
+    if claim.metric.endswith("loss") and results[0].spec.l2:
+        bare = per_seed(results, claim.metric, penalised=False)
+        others["losses: with the L2 penalty, as Keras reports them"] = list(bare.values.values()) if bare else []
+    return others, untried
 
 
 def _lacks(claim: Claim, results: Sequence[Measured]) -> str:

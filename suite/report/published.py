@@ -23,7 +23,8 @@ RULE = Markdown(
 )
 PENALTY = Markdown(
     "Keras reports a loss with its L2 penalty; so do these sources as far as one can tell, and where a benchmark has "
-    "L2 the loss that is judged here, and shown as ours, is the data's loss plus the penalty."
+    "L2 the loss that is judged here, and shown as ours, is the data's loss plus the penalty. Where the data's loss "
+    "alone would have another verdict, the verdict depends on that assumption."
 )
 
 Labels = Mapping[Arena, str]
