@@ -89,6 +89,11 @@ class Examples:
         return self._spec.augmentation is not None or self._weights is not None
 
     @property
+    def drawn(self) -> bool:
+        """Whether random streams make the training examples of the data set's: augmentation, drawn words, canvases."""
+        return self.renewed or isinstance(self._spec.task, Detection)
+
+    @property
     def learnt(self) -> str:
         """The split that tells how well the training examples were learnt."""
         return SAMPLE if SAMPLE in self._rows else "train"

@@ -89,6 +89,7 @@ def measure(
     ``keep`` is given the final weights.  Raises Unsupported, or whatever the framework raises.
     """
     held = examples.of(spec.model_dump_json(), seed)
+    given = given_first(held)
     calls = runner.warmup[mode]
     meter.begin()
     runner.allocator_peak()  # forgets that of the cell before
@@ -129,6 +130,7 @@ def measure(
             test=final["test"],
             weights=initial.fingerprint(weights),
             assessment=assessment,
+            examples=given,
         )
         images = held.split("test").images
         latency = tuple(
@@ -150,6 +152,14 @@ def measure(
         allocator_bytes=runner.allocator_peak(),
     )
     return Measurement(latency, throughput, training, memory, trace)
+
+
+def given_first(held: Examples) -> str | None:
+    """Fingerprint of the first epoch's examples, where they are drawn: that every framework saw the same pixels."""
+    if not held.drawn:
+        return None
+    split = held.split("train", 0)
+    return initial.fingerprint({"images": split.images, "targets": split.targets})
 
 
 def stage(program: Program, held: Examples, name: str, epoch: int | None) -> None:

@@ -4,7 +4,8 @@ A Result holds raw values; statistics are derived.  What is unknown is null.  Re
 reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absurd values are refused by file and place.
 
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
-model is worth beyond its loss, the stage that it starts from, and tuned inference.  All are read.
+model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference.  All are
+read.
 """
 
 from __future__ import annotations
@@ -159,6 +160,9 @@ class Training(Frozen):
     test: Scores
     weights: Digest = Field(description="over the final weights, running statistics included")
     assessment: Assessment | None = Field(None, description="of the final weights over the test split")
+    examples: Digest | None = Field(
+        None, description="over inputs and targets of the first epoch, where random streams make them; else null"
+    )
 
 
 class Memory(Frozen):

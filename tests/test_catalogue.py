@@ -80,6 +80,7 @@ ELSEWHERE = {
     "mnist-encoder-classifier": [("test_accuracy", 0.9796, None, "")],
     "mnist-encoder-finetuned": [("test_accuracy", 0.9901, None, "")],
     "cifar-resnet50/cifar10": [("latency_per_image_reduction", 0.082, None, "")],
+    "cifar-resnet-small": [("latency_per_image_reduction", 0.082, None, "")],
 }
 """Every other claim: metric, value, upper end of a range, framework."""
 
@@ -180,7 +181,7 @@ def test_every_other_claim_is_as_its_source_states_it_and_there_is_none_besides(
 
 def test_a_reduction_by_a_tuning_that_is_not_named_cannot_be_tested() -> None:
     untestable = {spec.id for spec in catalogue().values() for claim in spec.claims if claim.untestable}
-    assert untestable == {"cifar-resnet50/cifar10"}
+    assert untestable == {"cifar-resnet50/cifar10", "cifar-resnet-small"}
 
 
 def test_every_choice_that_a_source_leaves_open_is_marked() -> None:

@@ -65,6 +65,7 @@ def test_every_image_is_in_one_split(make_spec: MakeSpec) -> None:
     made = arrays(spec.data)
     held = Examples(spec, 0, made)
     assert (held.names, held.learnt, held.renewed) == (("train", "validation", "test"), "train", False)
+    assert not held.drawn
     assert [held.count(name) for name in held.names] == [240, 60, 80]
     train, test = held.split("train"), held.split("test")
     both = np.concatenate([train.images, held.split("validation").images])
@@ -135,6 +136,14 @@ def test_the_inner_words_are_the_context(cbow: MakeSpec, window: int) -> None:
     assert split.images.dtype == np.int32
     assert split.images.tolist() == made.test_images[:, 4 - window : 4 + window].tolist()
     assert split.targets.tolist() == made.test_labels.tolist()
+
+
+def test_the_first_examples_of_a_split_are_those_of_the_whole_as_it_is_judged(make_spec: MakeSpec) -> None:
+    held = Examples(make_spec(data=facts(), augmentation={"flip": True}), 0, arrays(facts()))
+    some, whole = held.some("train", 3), held.split("train")
+    assert len(some.images) == 3
+    assert (some.images == whole.images[:3]).all()
+    assert (some.labels == whole.labels[:3]).all()
 
 
 def test_words_to_be_classified_stay_words(make_spec: MakeSpec) -> None:
@@ -281,6 +290,7 @@ def test_augmentation_is_of_the_training_images_alone_and_another_in_each_epoch(
     plain = make_spec(data=facts(), validation_fraction=0.2)
     held, other, bare = (Examples(*each, arrays(facts())) for each in ((spec, 0), (spec, 1), (plain, 0)))
     assert held.renewed
+    assert held.drawn
     for name in held.names:
         assert (held.split(name).images == bare.split(name).images).all()
     made = {h.split("train", epoch).images.tobytes() for h in (held, other) for epoch in (0, 1)}

@@ -366,3 +366,12 @@ def test_a_stage_begins_with_what_it_inherits_and_the_rest_afresh(read: Callable
     assert (kept[0]["dense_1/kernel"] == 0.25).all()
     assert not (kept[0]["batch_norm_1/gamma"] == 0.25).all()
     assert taken.training.weights == initial.fingerprint(kept[0])
+
+
+def test_drawn_examples_have_a_fingerprint_and_the_data_sets_own_need_none(read: Callable[[str], Spec]) -> None:
+    drawn = read(AUGMENTED)
+    first, again, other = (by_reference(drawn, seed, epochs=1).training.examples for seed in (0, 0, 1))
+    assert first == again != other
+    split = examples.of(drawn.model_dump_json(), 0).split("train", 0)
+    assert first == initial.fingerprint({"images": split.images, "targets": split.targets})
+    assert by_reference(read(runs.SPEC), epochs=1).training.examples is None

@@ -130,6 +130,13 @@ def test_a_cell_measured_on_other_data_than_its_spec_names_is_not_proven() -> No
     assert_not_ranked(build(but(digests=digests), {}), "another data set than its spec names")
 
 
+def test_frameworks_that_drew_other_examples_are_not_compared() -> None:
+    mine = make.measured().training
+    assert mine is not None
+    document = build(but(training=mine.model_copy(update={"examples": digest("other pixels")})), {})
+    assert row(document)[4] == "not ranked: in round 1 under seed 1 not the same drawn examples"
+
+
 @pytest.mark.parametrize(
     ("field", "words"), [("weights", "initial weights"), ("order", "batch order"), ("spec", "spec")]
 )

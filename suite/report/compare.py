@@ -260,7 +260,7 @@ def _pair(
     return [first.fitted[r] for r in rounds], [second.fitted[r] for r in rounds]
 
 
-_SHARED = ("spec", "data set", "initial weights", "batch order", "parent")
+_SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "drawn examples")
 
 
 def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
@@ -270,7 +270,8 @@ def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
     for contender, results in cells.items():
         for r in results if contender.runner in (one, other) else ():
             d = r.digests
-            found = (d.spec, d.dataset, d.weights, d.order, r.parent)
+            drawn = r.training.examples if r.training else None
+            found = (d.spec, d.dataset, d.weights, d.order, r.parent, drawn)
             shared.setdefault((r.cell.round, r.cell.seed), set()).add(found)
     for (number, seed), values in sorted(shared.items()):
         if len(values) > 1:
