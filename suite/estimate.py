@@ -70,8 +70,15 @@ def total(made: Plan, entries: Sequence[Entry]) -> float:
     return sum(seconds(made, entry) for entry in entries)
 
 
-def remaining(made: Plan, todo: Sequence[Entry], left: Sequence[Entry], elapsed: float) -> float:
-    """Seconds still to go: the prediction for what is left, scaled by how right it was for what is done."""
-    predicted = total(made, todo) - total(made, left)
-    scale = elapsed / predicted if predicted > 0 and len(left) < len(todo) else 1.0
-    return total(made, left) * scale
+class Forecast:
+    """Seconds still to go of a run, asked for every second: so each trial is predicted once, while nothing is timed."""
+
+    def __init__(self, made: Plan, todo: Sequence[Entry]) -> None:
+        self._seconds = {entry.id: seconds(made, entry) for entry in todo}
+
+    def remaining(self, left: Sequence[Entry], elapsed: float) -> float:
+        """The prediction for those ``left`` after ``elapsed`` seconds, scaled by how right it was for what is done."""
+        ahead = sum(self._seconds[entry.id] for entry in left)
+        predicted = sum(self._seconds.values()) - ahead
+        scale = elapsed / predicted if predicted > 0 and len(left) < len(self._seconds) else 1.0
+        return ahead * scale

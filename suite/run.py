@@ -161,8 +161,9 @@ def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Gen
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     workers: dict[str, subprocess.Popen[bytes]] = {}
-    began = time.monotonic()
     todo = unfinished(folder, made)
+    forecast = estimate.Forecast(made, todo)
+    began = time.monotonic()
     try:
         for token in dict.fromkeys(entry.runner for entry in todo):
             with (logs / f"worker-{token}.log").open("wb") as log:
@@ -174,8 +175,8 @@ def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Gen
                 )  # fmt: skip
         while any(worker.poll() is None for worker in workers.values()):
             left = unfinished(folder, made)
-            seconds = estimate.remaining(made, todo, left, time.monotonic() - began)
-            yield Progress(left[0] if left else None, len(made.entries) - len(left), len(made.entries), seconds)
+            ahead = forecast.remaining(left, time.monotonic() - began)
+            yield Progress(left[0] if left else None, len(made.entries) - len(left), len(made.entries), ahead)
             _refuse_stopped(workers, logs)
             time.sleep(POLL_SECONDS)
         _refuse_stopped(workers, logs)

@@ -15,7 +15,7 @@ from rich.table import Table
 from suite import estimate
 from suite.layers import walk
 from suite.plan import Entry, Plan
-from suite.result import Check, Failed, Identity, Proof, Record
+from suite.result import Failed, Identity, Proof, Record
 from suite.run import Progress
 from suite.spec import Spec
 
@@ -173,20 +173,13 @@ def coverage(made: Plan, found: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _identity(found: Identity) -> tuple[str, str, str, str]:
-    worst = max(found.checks, key=_share, default=None)
+    worst = max(found.checks, key=lambda check: check.share, default=None)
     near = ""
     if worst is not None and worst.error is not None:
         near = f"{worst.section} {worst.tensor}: {worst.error:.1e} of {worst.bound:.1e}"
     first = found.divergence
     diverged = f"{first.section}: {first.tensor}" if first else "none"
     return found.verdict, f"{found.compared:,}", escape(near), escape(diverged)
-
-
-def _share(check: Check) -> float:
-    """How much of its bound an error takes; a bound of 0 allows none."""
-    if check.error is None:
-        return math.inf
-    return check.error / check.bound if check.bound else check.error
 
 
 def answer(rows: tuple[tuple[str, ...], ...]) -> Table:

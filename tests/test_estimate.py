@@ -61,9 +61,16 @@ def test_the_instrument_takes_its_spans_and_trains_nothing(tmp_path: Path) -> No
 def test_the_rest_is_predicted_by_how_long_the_first_part_took(made: Plan) -> None:
     entries = made.entries
     first, rest = entries[:2], entries[2:]
-    expected = estimate.total(made, rest)
-    assert estimate.remaining(made, entries, entries, 5.0) == estimate.total(made, entries)
+    forecast = estimate.Forecast(made, entries)
+    assert forecast.remaining(entries, 5.0) == estimate.total(made, entries)
     half = estimate.total(made, first) / 2
-    assert estimate.remaining(made, entries, rest, half) == pytest.approx(expected / 2)
-    assert estimate.remaining(made, entries, (), 5.0) == 0
-    assert estimate.remaining(made, (), (), 5.0) == 0
+    assert forecast.remaining(rest, half) == pytest.approx(estimate.total(made, rest) / 2)
+    assert forecast.remaining((), 5.0) == 0
+    assert estimate.Forecast(made, ()).remaining((), 5.0) == 0
+
+
+def test_what_is_left_is_told_without_predicting_anew(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for every second of a run, while a trial is timed on the same cores."""
+    forecast = estimate.Forecast(made, made.entries)
+    monkeypatch.setattr(estimate, "seconds", lambda *_: pytest.fail("predicted anew"))
+    assert forecast.remaining(made.entries, 5.0) > 0
