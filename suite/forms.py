@@ -29,6 +29,13 @@ EXPANSION = 4
 """Channels that a bottleneck leaves, by those of its 3x3 convolution."""
 
 
+class Norm(Frozen):
+    """Batch normalisation in a short form; ``{}`` is the layer with its defaults."""
+
+    momentum: Fraction = 0.9
+    epsilon: PositiveFloat = 1e-5
+
+
 class Mlp(Frozen):
     """Short form of a perceptron: per hidden layer dense, batch norm, activation, dropout; then a dense head."""
 
@@ -36,14 +43,15 @@ class Mlp(Frozen):
     classes: PositiveInt = 10
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     dropout: Fraction = 0.0
-    batch_norm: bool = False
+    batch_norm: Norm | None = None
 
     def layers(self) -> tuple[Layer, ...]:
         """The layers it stands for."""
         model: list[Layer] = [Flatten(layer="flatten")]
         for units in self.hidden:
             model.append(Dense(layer="dense", units=units))
-            model += [BatchNorm(layer="batch_norm")] if self.batch_norm else []
+            if norm := self.batch_norm:
+                model.append(BatchNorm(layer="batch_norm", momentum=norm.momentum, epsilon=norm.epsilon))
             model.append(Activation(layer=self.activation))
             model += [Dropout(layer="dropout", rate=self.dropout)] if self.dropout else []
         return (*model, Dense(layer="dense", units=self.classes))

@@ -8,7 +8,7 @@ import pytest
 
 from suite import data, lineage, run
 from suite.errors import DataError
-from suite.layers import walk
+from suite.layers import BatchNorm, walk
 from suite.plan import Profile
 from suite.spec import Claim, Spec, load
 from suite.task import WordEmbedding
@@ -113,25 +113,44 @@ def test_every_benchmark_but_our_own_has_one_of_the_five_sources() -> None:
 
 
 def test_the_grid_has_the_28_cases_of_its_source() -> None:
-    assert [case for case in grid() if not case.endswith("-best")] == list(GRID)
+    assert [case for case in grid() if not case.endswith(("-best", "-keras"))] == list(GRID)
     assert len(GRID) == 28
 
 
-def test_each_case_that_stops_early_has_the_other_reading_of_it_beside() -> None:
+def beside(case: str, ending: str) -> tuple[Spec, Spec]:
+    """A case of the grid and the one with the other choice, which claims nothing; each names the other."""
+    one, other = grid()[case], grid()[f"{case}-{ending}"]
+    assert other.claims == ()
+    assert [[a.alternative for a in spec.assumptions if a.alternative] for spec in (one, other)] == [
+        [other.case], [one.case],
+    ]  # fmt: skip
+    prose = {name: getattr(other, name) for name in ("case", "title", "claims", "assumptions")}
+    return one.replace(**prose), other
+
+
+def test_each_choice_that_the_source_leaves_open_and_that_may_decide_has_the_other_beside() -> None:
     stopping = [case for case in GRID if grid()[case].early_stopping]
-    assert [case for case in grid() if case not in GRID] == [f"{case}-best" for case in stopping]
-    prose = ("case", "title", "claims", "assumptions")
+    normed = [case for case in GRID if "norm" in GRID[case][3]]
+    assert len(normed) == 4
+    others = [case for case in grid() if case not in GRID]
+    assert sorted(others) == sorted([*(f"{c}-best" for c in stopping), *(f"{c}-keras" for c in normed)])
     for case in stopping:
-        last, best = grid()[case], grid()[f"{case}-best"]
+        last, best = beside(case, "best")
         assert last.early_stopping
         assert best.early_stopping
-        assert best.claims == ()
         assert (last.early_stopping.restore_best, best.early_stopping.restore_best) == (False, True)
-        same = {name: getattr(best, name) for name in prose}
-        assert last.replace(**same, early_stopping=best.early_stopping) == best
-        assert [[a.alternative for a in spec.assumptions if a.alternative] for spec in (last, best)] == [
-            [best.case], [last.case],
-        ]  # fmt: skip
+        assert last.replace(early_stopping=best.early_stopping) == best
+    for case in normed:
+        one, other = beside(case, "keras")
+        assert settings(one) == {(0.9, 1e-5)}
+        assert settings(other) == {(0.99, 1e-3)}
+        assert one.replace(model=other.model) == other
+        assert [layer.layer for layer in one.model] == [layer.layer for layer in other.model]
+
+
+def settings(spec: Spec) -> set[tuple[float, float]]:
+    """Momentum and epsilon of every batch normalization."""
+    return {(layer.momentum, layer.epsilon) for layer in spec.model if isinstance(layer, BatchNorm)}
 
 
 @pytest.mark.parametrize("case", GRID)

@@ -111,8 +111,11 @@ def test_a_residual_networks_constants_reach_every_layer(resnet):
 def test_the_short_form_of_a_perceptron_is_its_layers():
     plain = [layer.layer for layer in Mlp(hidden=(5, 4)).layers()]
     assert plain == ["flatten", "dense", "relu", "dense", "relu", "dense"]
-    full = Mlp(hidden=(5,), classes=3, activation="tanh", dropout=0.2, batch_norm=True).layers()
+    full = Mlp(hidden=(5,), classes=3, activation="tanh", dropout=0.2, batch_norm={}).layers()
     assert [layer.layer for layer in full] == ["flatten", "dense", "batch_norm", "tanh", "dropout", "dense"]
+    assert full[2] == BatchNorm(layer="batch_norm")
+    own = form(mlp={"hidden": [5], "batch_norm": {"momentum": 0.99, "epsilon": 0.001}}).layers()
+    assert own[2] == BatchNorm(layer="batch_norm", momentum=0.99, epsilon=0.001)
     assert full[-1].units == 3
 
 

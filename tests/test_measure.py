@@ -22,7 +22,7 @@ THREADS = Threads(intra=1, inter=1)
 STATEFUL = """
 name: stateful
 dataset: digits
-model: {mlp: {hidden: [8], dropout: 0.3, batch_norm: true}}
+model: {mlp: {hidden: [8], dropout: 0.3, batch_norm: {}}}
 optimizer: {name: adam}
 batch_size: 64
 epochs: 3
