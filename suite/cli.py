@@ -27,6 +27,7 @@ from suite import (
     files,
     launch,
     plan,
+    proofs,
     report,
     result,
     run,
@@ -290,7 +291,7 @@ def identity(
     """Prove that every framework and mode computes what the reference defines, and print the verdicts.
 
     Nothing is timed, and no data are needed.  Benchmarks that compute the same share one proof, and a proof that is
-    there already is not made again.
+    there already, from this run or another, is not made again while nothing that it depends on has changed.
     """
     if bool(benchmark) is all_:
         raise SpecError("identity takes benchmarks or --all", way_out="`suite list` names them.")
@@ -304,6 +305,8 @@ def identity(
     )  # fmt: skip
     folder, made = run.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))
     _tell(made.notes)
+    if taken := proofs.take_over(folder, made):
+        say(f"{taken} proofs are there already, and nothing that they depend on has changed.")
     _measure(folder, made)
     refused: list[ResultError] = []
     found = result.read_all(folder / "results", refused.append)

@@ -40,6 +40,11 @@ def lock_digest(token: str) -> str | None:
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else None
 
 
+def installed_lock(token: str) -> str | None:
+    """Digest of the lock that a runner's environment was made from: its own, or the core's."""
+    return lock_digest(token) or lock_digest("core")
+
+
 @functools.cache
 def source_digest() -> str:
     """Digest over the suite's own Python files, by path, as far as they decide a number: not how it is told."""
@@ -155,7 +160,7 @@ def describe(token: str, *, device: str = "cpu", metered: bool = False) -> Envir
         suite=__version__,
         source=source_digest(),
         commit=commit(),
-        lock=lock_digest(token) or lock_digest("core"),
+        lock=installed_lock(token),
         place="container" if in_container() else "native",
         image=os.environ.get("PARITY_IMAGE") or None,
         build=build(),

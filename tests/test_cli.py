@@ -328,6 +328,18 @@ def test_the_reference_proves_itself(suite: Suite, tmp_path: Path) -> None:
     assert len(list(path.parent.parent.glob("superseded/*"))) == 1
 
 
+def test_a_proof_is_not_made_again_for_another_run(suite: Suite, tmp_path: Path) -> None:
+    specs = [tmp_path / f"{name}.yaml" for name in ("tiny", "other")]
+    for path, units in zip(specs, (8, 9), strict=True):
+        path.write_text(runs.SPEC.replace("name: tiny", f"name: {path.stem}").replace("[8]", f"[{units}]"))
+    words = "--runner", "reference", "--reports", tmp_path
+    assert "there already" not in suite("identity", specs[0], *words).all
+    said = suite("identity", *specs, *words)
+    assert said.status == 0, said.all
+    assert "1 proofs are there already" in said.all
+    assert "2 proofs of 2 computations" in said.all
+
+
 def test_every_framework_is_proven_unless_one_is_named(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "runners.*": RUNNER,
     "identity": (*CORE, "result", "identity.*"),
     "identity.*": (*CORE, "result", "identity", "identity.*"),
+    "proofs": (*CORE, "environment", "identity", "plan", "result"),
     "report": (*SPEC, "stats", "trace", "assessment", "files", "result", "pytest_json", "report.*"),
     "report.*": (*SPEC, "stats", "trace", "assessment", "files", "result", "pytest_json", "report", "report.*"),
 }

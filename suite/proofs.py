@@ -1,0 +1,44 @@
+"""Proofs that are there already: what nothing has changed for is not proven again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from suite import environment, identity, result
+from suite.errors import ResultError
+from suite.plan import Entry, Plan
+from suite.result import Cell, Proof, Verdict
+
+
+def take_over(folder: Path, made: Plan) -> int:
+    """Write into ``folder`` those proofs of ``made`` that other runs beside it have left; returns how many they are.
+
+    A proof is taken if it came out well, was made on this machine with as many threads, of the very same cell and spec,
+    and nothing that it depends on has changed since: its key says so.
+    """
+    taken = 0
+    for entry in made.entries:
+        for cell in entry.cells if entry.kind == "prove" else ():
+            path = folder / "results" / entry.file(cell)
+            if not path.exists() and (proof := _find(folder, made, entry, cell)):
+                result.write(path, proof)
+                taken += 1
+    return taken
+
+
+def _find(folder: Path, made: Plan, entry: Entry, cell: Cell) -> Proof | None:
+    spec = made.spec(cell.spec)
+    decisive = cell.runner, cell.mode, cell.precision, cell.device, environment.installed_lock(cell.runner)
+    key = identity.proof_key(spec, *decisive, deterministic=made.profile.deterministic)
+    for path in sorted(folder.parent.glob(f"*/results/*--{cell.slug}.json")):
+        try:
+            found = result.read(path)
+        except ResultError:
+            continue
+        if not isinstance(found, Proof) or found.identity.verdict is Verdict.UNPROVEN:
+            continue
+        here = found.environment
+        alike = (found.cell, found.spec, found.identity.key, here.machine, here.threads_intra, here.threads_inter)
+        if alike == (cell, spec, key, made.machine, made.threads.intra, made.threads.inter):
+            return found.model_copy(update={"run": made.id, "entry": entry.id})
+    return None
