@@ -11,12 +11,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 import tests.results as make
-from suite import report, result
+from suite import data, plan, report, result
 from suite.assessment import Classified
 from suite.report import Document, build
 from suite.report.merge import merge
 from suite.report.studies import FEW, group
 from suite.result import Scores, Verdict
+from suite.run import BENCHMARKS
 from suite.spec import Assumption, EarlyStopping, Source
 
 ALONE = {"torch": ("compile",), "tf": ("xla",)}
@@ -422,3 +423,11 @@ def test_writing_leaves_every_page_and_takes_stale_pages_away(tmp_path: Path) ->
     for item in (tmp_path / "studies").iterdir():
         for link in re.findall(r"\]\(([^)]*)\)", item.read_text()):
             assert (item.parent / link).is_file()
+
+
+def test_what_is_no_image_is_not_counted_as_one() -> None:
+    (words,) = plan.choose(("cbow/tales",), BENCHMARKS / "specs", data.describe)
+    for of, counted, other in ((words, "examples", "images"), (make.spec(), "images", "examples")):
+        text = build(run(of), {}).markdown
+        assert re.search(rf"\| training +\| [\d,]+ {counted}/s", text)
+        assert f"{other}/s" not in text

@@ -14,7 +14,7 @@ from suite.stats import Ratio, TooFew
 
 def cost(question: Question, value: float) -> str:
     """A cost in the unit in which its question is asked."""
-    return duration(value) if question.kind is Kind.LATENCY else rate(value)
+    return duration(value) if question.kind is Kind.LATENCY else rate(value, question.counted)
 
 
 def asked(question: Question) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
 from statistics import median
@@ -24,10 +24,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Question:
-    """A kind of work, at a batch size where that is the meter's to choose."""
+    """A kind of work, at a batch size where that is the meter's to choose.
+
+    ``counted`` names what a rate counts; it tells no questions apart.
+    """
 
     kind: Kind
     batch_size: int = 0
+    counted: str = field(default="images", compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind}, batch {self.batch_size:,}" if self.batch_size else str(self.kind)
@@ -56,9 +60,10 @@ class Question:
 
 def questions(results: Sequence[Measured]) -> list[Question]:
     """What was asked of these cells."""
-    asked = {Question(Kind.TRAINING) for r in results if r.training}
-    asked |= {Question(Kind.LATENCY, m.batch_size) for r in results for m in r.latency}
-    asked |= {Question(Kind.THROUGHPUT, m.batch_size) for r in results for m in r.throughput}
+    counted = "examples" if any(r.spec.input_dtype == "tokens" for r in results) else "images"
+    asked = {Question(Kind.TRAINING, 0, counted) for r in results if r.training}
+    asked |= {Question(Kind.LATENCY, m.batch_size, counted) for r in results for m in r.latency}
+    asked |= {Question(Kind.THROUGHPUT, m.batch_size, counted) for r in results for m in r.throughput}
     return sorted(q for q in asked if any(q.costs(r) for r in results))
 
 

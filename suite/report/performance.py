@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from suite.report.answers import asked
@@ -34,10 +34,15 @@ def _shown(evidence: Evidence, labels: Labels, kind: Kind) -> Iterator[tuple[str
                 yield label, contender, question, [r for r in results if question.costs(r)]
 
 
-def _spread(values: Sequence[float], show: Callable[[float], str]) -> str:
-    """From low to high as shown: a rate falls as its cost rises."""
-    ends = (max(values), min(values)) if show is rate else (min(values), max(values))
-    return f"{show(ends[0])} to {show(ends[1])}" if len(values) > 1 else "one round"
+def _spread(times: Sequence[float]) -> str:
+    """The times of rounds from the shortest to the longest."""
+    return f"{duration(min(times))} to {duration(max(times))}" if len(times) > 1 else "one round"
+
+
+def _rates(costs: Sequence[float], results: Sequence[Measured], question: Question, notes: Notes) -> tuple[str, str]:
+    """The median rate of rounds, and the range of their rates, which fall as costs rise."""
+    low, middle, high = (rate(cost, question.counted) for cost in (max(costs), median(costs), min(costs)))
+    return _marked(middle, results, question, notes), f"{low} to {high}" if len(costs) > 1 else "one round"
 
 
 def _marked(value: str, results: Sequence[Measured], question: Question, notes: Notes) -> str:
@@ -63,7 +68,7 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
         samples = [s for r in results for s in question.costs(r)]
         line = [label, contender.runner, contender.mode, f"{question.batch_size:,}"]
         line += [_marked(duration(median(samples)), results, question, notes)]
-        line += [_spread(list(by_round(results, question).values()), duration)]
+        line += [_spread(list(by_round(results, question).values()))]
         for share in (0.9, 0.99, 0.999):
             outcome = percentile(samples, share)
             if isinstance(outcome, TooFew):
@@ -109,7 +114,7 @@ def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
         rows.append(
             [
                 label, contender.runner, contender.mode, f"{question.batch_size:,}",
-                _marked(rate(median(medians)), results, question, notes), _spread(medians, rate), f"{count:,}",
+                *_rates(medians, results, question, notes), f"{count:,}",
                 Markdown(_settled(results, question)),
             ]
         )  # fmt: skip
@@ -133,8 +138,8 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
         lengths = {len(r.training.epochs) for r in results if r.training}
         rows.append(
             [
-                label, contender.runner, contender.mode, _marked(rate(median(medians)), results, question, notes),
-                _spread(medians, rate), duration(median(epochs)),
+                label, contender.runner, contender.mode, *_rates(medians, results, question, notes),
+                duration(median(epochs)),
                 *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
                 _time_to_target(results, notes),
                 f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",

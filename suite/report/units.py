@@ -25,9 +25,9 @@ def duration(nanoseconds: float) -> str:
     return f"{digits(nanoseconds / 60e9)} min"
 
 
-def rate(nanoseconds_per_image: float) -> str:
-    """Images per second."""
-    return f"{digits(1e9 / nanoseconds_per_image)} images/s" if nanoseconds_per_image else "∞ images/s"
+def rate(nanoseconds: float, counted: str = "images") -> str:
+    """Images per second, or of whatever else one takes so long."""
+    return f"{digits(1e9 / nanoseconds)} {counted}/s" if nanoseconds else f"∞ {counted}/s"
 
 
 def mebibytes(count: float) -> str:
