@@ -55,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
     "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
-    "frameworks in about twelve minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
+    "frameworks in about fourteen minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
 )
 app.add_typer(shelf.data_app, name="data")
 app.add_typer(shelf.weights_app, name="weights")
