@@ -2,7 +2,6 @@
 
     python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch and the peak memory
 
-
 The bare loops know mnist-mlp-128 and ResNet-50; ``--images`` shortens the epochs of the latter.
 """
 
