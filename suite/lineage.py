@@ -119,13 +119,13 @@ def without_missing(
             fetch(dataset)
         except DataError as error:
             lost = [spec for spec in left if spec.dataset == dataset]
-            leave_out(lost, f"The data set {dataset} could not be had, so ", f". {error.what}")
+            leave_out(lost, f"The data set {dataset} could not be had, so ", f": {error.what}.")
     for name in dict.fromkeys(filter(None, map(imported, specs))):
         try:
             weights(name)
         except DataError as error:
             lost = [spec for spec in left if imported(spec) == name]
-            leave_out(lost, f"The weights {name} could not be had, so ", f". {error.what}. {error.way_out}")
+            leave_out(lost, f"The weights {name} could not be had, so ", f": {error.what}. {error.way_out}")
     while lost := [spec for spec in left if parent(spec) not in (None, *(other.id for other in left))]:
         leave_out(lost, "", " as well, for want of what it starts from.")
     return tuple(left), tuple(notes)

@@ -107,8 +107,8 @@ def test_what_lacks_its_data_or_its_weights_is_left_out_and_its_children_too(spe
     left, notes = lineage.without_missing(specs, fetch, weights)
     assert [each.id for each in left] == ["kept", "trained"]
     assert notes == (
-        "The data set mnist could not be had, so lost was left out. no mirror answers {here}",
-        "The weights gone could not be had, so pretrained was left out. there is no such file. Import them.",
+        "The data set mnist could not be had, so lost was left out: no mirror answers {here}.",
+        "The weights gone could not be had, so pretrained was left out: there is no such file. Import them.",
         "child was left out as well, for want of what it starts from.",
         "grandchild was left out as well, for want of what it starts from.",
     )
