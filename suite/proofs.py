@@ -13,8 +13,9 @@ from suite.result import Cell, Proof, Verdict
 def take_over(folder: Path, made: Plan) -> int:
     """Write into ``folder`` those proofs of ``made`` that other runs beside it have left; returns how many they are.
 
-    A proof is taken if it came out well, was made of the same cell on this machine with as many threads, and nothing
-    that it depends on has changed since: its key says so.  It still tells the spec and the time of its own.
+    A proof is taken if it came out well, was made of the same cell on this machine with as many threads, in a container
+    if this is one and natively if not, and nothing that it depends on has changed since: its key says so.  It still
+    tells the spec and the time of its own.
     """
     taken = 0
     for entry in made.entries:
@@ -29,6 +30,7 @@ def take_over(folder: Path, made: Plan) -> int:
 def _find(folder: Path, made: Plan, entry: Entry, cell: Cell) -> Proof | None:
     decisive = cell.runner, cell.mode, cell.precision, cell.device, environment.installed_lock(cell.runner)
     key = identity.proof_key(made.spec(cell.spec), *decisive, deterministic=made.profile.deterministic)
+    place = "container" if environment.in_container() else "native"
     for path in sorted(folder.parent.glob(f"*/results/*--{cell.slug}.json")):
         try:
             found = result.read(path)
@@ -37,7 +39,7 @@ def _find(folder: Path, made: Plan, entry: Entry, cell: Cell) -> Proof | None:
         if not isinstance(found, Proof) or found.identity.verdict is Verdict.UNPROVEN:
             continue
         here = found.environment
-        alike = (found.cell, found.identity.key, here.machine, here.threads_intra, here.threads_inter)
-        if alike == (cell, key, made.machine, made.threads.intra, made.threads.inter):
+        alike = (found.cell, found.identity.key, here.machine, here.place, here.threads_intra, here.threads_inter)
+        if alike == (cell, key, made.machine, place, made.threads.intra, made.threads.inter):
             return found.model_copy(update={"run": made.id, "entry": entry.id})
     return None

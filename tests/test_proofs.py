@@ -70,14 +70,16 @@ def test_of_an_entry_what_is_proven_already_is_left_as_it_is(tmp_path: Path, pro
         (("identity", "key"), "sha256:" + 64 * "0"),
         (("identity", "verdict"), "unproven"),
         (("environment", "machine"), "sha256:" + 64 * "0"),
+        (("environment", "place"), "container"),
         (("environment", "threads_intra"), 64),
         (("cell", "seed"), 7),
     ],
     ids=lambda part: part[-1] if isinstance(part, tuple) else "",
 )
 def test_a_proof_of_anything_else_is_made_anew(
-    tmp_path: Path, proven: Path, place: tuple[str, str], value: object
+    tmp_path: Path, proven: Path, place: tuple[str, str], value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("suite.environment.in_container", lambda: False)
     held = json.loads(proven.read_text())
     held[place[0]][place[1]] = value
     proven.write_text(json.dumps(held))
