@@ -89,6 +89,17 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+@functools.cache
+def cpu_features() -> tuple[str, ...]:
+    """The instruction sets and the like that the processor offers, sorted; empty where the system does not tell.
+
+    Libraries choose their kernels by them, and a virtual machine's processors may share a name that hides them.
+    """
+    lines = (_text(Path("/proc/cpuinfo")) or "").splitlines()
+    told = next((line for line in lines if line.split(":")[0].strip() in {"flags", "Features"}), ":")
+    return tuple(sorted(told.split(":", 1)[1].split()))
+
+
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -96,8 +107,8 @@ def cores() -> int:
 
 def machine(gpus: tuple[Gpu, ...] = ()) -> str:
     """Fingerprint of what decides speed: results whose fingerprint differs are never ranked."""
-    total = psutil.virtual_memory().total
-    return digest([cpu_model(), cores(), round(total / 2**30), platform.machine(), [gpu.uuid for gpu in gpus]])
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return digest([cpu_model(), cpu_features(), cores(), memory, platform.machine(), [gpu.uuid for gpu in gpus]])
 
 
 def processor() -> Processor:

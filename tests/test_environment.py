@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import os
+import platform
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,8 +87,17 @@ def test_the_machine_is_another_when_what_decides_speed_is(monkeypatch: pytest.M
     here = environment.machine()
     assert environment.machine() == here
     assert environment.machine((Gpu(name="a", uuid="1"),)) != here
-    monkeypatch.setattr(environment, "cores", lambda: 1_000)
-    assert environment.machine() != here
+    for name, other in (("cores", 1_000), ("cpu_features", ("avx512_vnni",))):
+        with monkeypatch.context() as patch:
+            patch.setattr(environment, name, lambda other=other: other)
+            assert environment.machine() != here
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="needs Linux")
+def test_the_processor_tells_what_it_offers() -> None:
+    found = environment.cpu_features()
+    assert list(found) == sorted(found)
+    assert {"x86_64": "sse2", "aarch64": "asimd"}[platform.machine()] in found
 
 
 def test_the_commit_is_marked_when_the_checkout_holds_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

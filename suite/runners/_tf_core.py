@@ -17,13 +17,16 @@ _keras = sys.modules.setdefault("keras", cast(ModuleType, None))  # TensorFlow i
 try:
     import tensorflow as tf
     from tensorflow.python.framework.config import is_op_determinism_enabled  # which has no public name
+    from tensorflow.python.util._pywrap_util_port import IsMklEnabled  # nor has this
 finally:
     if _keras is None:
         del sys.modules["keras"]
 
-__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "tf", "types"]
+__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "onednn", "tf", "types"]
 
 Tensor = Any
+onednn: Callable[[], bool] = IsMklEnabled
+"""Whether TensorFlow takes oneDNN's kernels on this processor."""
 Function = Callable[..., Any]
 
 

@@ -5,6 +5,7 @@ In int8 it is TensorFlow Lite that computes, on the processor, whatever the mode
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from suite.runners.base import Array, Tuning, Weights
 from suite.spec import Spec
 
 QUANTISED = frozenset({"int8_dynamic", "int8_static"})
+NO_REASON = r"\s|Graph execution error:|Detected at node |Node: |Stack trace|\d+ root error|Original stack trace"
+"""How those lines begin that name places and not causes."""
 CHUNK = 32
 """Inputs at once while ranges are learnt."""
 
@@ -90,7 +93,13 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        raise Unsupported(f"TensorFlow says: {error.message.splitlines()[0]}") from None
+        raise Unsupported(f"TensorFlow says: {_reason(error.message)}") from None
+
+
+def _reason(message: str) -> str:
+    """What TensorFlow says without the places in its graph and in our code."""
+    told = (line for line in message.splitlines() if line.strip() and not re.match(NO_REASON, line))
+    return re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", next(told, "nothing"))
 
 
 def lite(spec: Spec, weights: Weights, tuning: Tuning, calibration: Array, cuda: bool) -> Callable[[Array], Array]:

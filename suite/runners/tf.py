@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
 from suite.layers import AveragePool, Conv2D, MaxPool, walk
-from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, tf, types
+from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, onednn, tf, types
 from suite.runners._tf_session import Program as SessionProgram
 from suite.runners._tf_trainer import Learner
 from suite.runners._tf_tuning import QUANTISED, lite, refusals, switched
@@ -235,11 +235,14 @@ class Runner:
         return None if mode in self.modes else f"TensorFlow has no mode {mode!r}"
 
     def versions(self) -> dict[str, str]:
-        """TensorFlow, what it was built against, and which CPU kernels it takes."""
+        """TensorFlow, what it was built against, and whether it takes oneDNN's kernels on this processor.
+
+        Unless TF_ENABLE_ONEDNN_OPTS tells it, it does where the processor has instructions for neural networks
+        (tensorflow/core/util/util.cc).
+        """
         built = tf.sysconfig.get_build_info()
-        onednn = "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "on"
         cuda = {name: str(built[f"{name}_version"]) for name in ("cuda", "cudnn") if f"{name}_version" in built}
-        return {"tensorflow": tf.__version__, "numpy": np.__version__, "onednn": onednn, **cuda}
+        return {"tensorflow": tf.__version__, "numpy": np.__version__, "onednn": "on" if onednn() else "off", **cuda}
 
     def devices(self) -> dict[str, str]:
         """What TensorFlow sees."""
