@@ -51,7 +51,7 @@ def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
         return PROOF_SECONDS.get(mode, 5.0)
     inference = spec.flops / FLOPS_PER_SECOND[profile.device]
     if entry.kind == "tune":
-        return (1 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
+        return (2 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
     spans = len(profile.throughput_batches)
     if entry.runner == "null":
         return spans * profile.throughput_seconds + 0.5

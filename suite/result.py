@@ -286,7 +286,8 @@ class Proof(_Record):
 
 
 class Tuned(Frozen):
-    """Single queries of ``batch_size`` images under one change, called ``tuning``; "none" is the cell's own way.
+    """Single queries of ``batch_size`` images under one change, called ``tuning``; "none" is the cell's own way,
+    "again" the same built a second time.
 
     ``change`` is the largest difference of outputs from the untuned ones in float32, relative to their largest value;
     ``accuracy`` is over the first ``images`` of the test split.  With a ``reason`` there are no samples.

@@ -1,7 +1,8 @@
 """Inference under one switch after another: what each changes in time, and in the answers.
 
-All ways are built first, in one process and over the same weights; then single queries are taken in turn, one of each
-way, over and over, so that whatever the machine does meets all of them alike.
+All ways are built first, in one process and over the same weights; then single queries are taken in turns, one of each
+way in an order drawn anew, so that whatever the machine does, and whatever a query leaves behind in the caches, meets
+all of them alike.  The untouched way is built twice: how far the second is from the first, no switch has done.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from suite.result import Tuned
 from suite.runners.base import Array, Program, Runner, State, Tuning
 from suite.spec import Spec
 
-NONE = "none"
+NONE, AGAIN = "none", "again"
 CHUNK = 100
 """Images of one call while the answers are judged."""
 CALIBRATION = 256
@@ -66,17 +67,20 @@ def tune(
 ) -> tuple[Tuned, ...]:
     """Measure ``mode`` as it is and under each of ``tunings``, over ``inputs`` (n, ...) and their classes ``labels``.
 
-    Static quantisation learns its ranges from ``calibration`` (m, ...), which holds none of ``inputs``.  Of each way
-    there are at most ``samples``, and no more once they have taken ``seconds``.  A mode that the runner does not know
-    is left out.  What a framework refuses or fails at is told as a reason.
+    As it is, it is built and measured twice.  Static quantisation learns its ranges from ``calibration`` (m, ...), which
+    holds none of ``inputs``.  Of each way there are at most ``samples``, and no more once they have taken ``seconds``.
+    A mode that the runner does not know is left out.  What a framework refuses or fails at is told as a reason.
     """
     built: dict[str, Program] = {}
 
+    def new(named: str) -> Program:
+        made = runner.build(spec, named, "float32")
+        made.load(state)
+        return made
+
     def program(named: str) -> Program:
         if named not in built:
-            made = runner.build(spec, named, "float32")
-            made.load(state)
-            built[named] = made
+            built[named] = new(named)
         return built[named]
 
     def query(tuning: str, named: str) -> Query:
@@ -84,7 +88,7 @@ def tune(
             return program(named).tuned(cast(Tuning, tuning), calibration)
         if reason := runner.missing(named):
             raise Unsupported(reason)
-        return program(named).infer
+        return (new if tuning == AGAIN else program)(named).infer
 
     ways = [Way(NONE, mode, 1, program(mode).infer)]
     for way in _ways(tunings, mode, runner.modes):
@@ -104,6 +108,7 @@ def tune(
 
 
 def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[Way]:
+    yield Way(AGAIN, mode, 1)
     for tuning in tunings:
         kind, _, value = tuning.partition(":")
         if kind == "batch":
@@ -129,8 +134,10 @@ def _warm_up(way: Way, inputs: Array, calls: int) -> None:
 def _take_turns(ways: list[Way], inputs: Array, samples: int, most_ns: float) -> None:
     batches = [_batches(inputs, way.batch_size) for way in ways]
     turns = list(zip(ways, batches, strict=True))
+    random = np.random.default_rng(0)
     while turns:
-        for way, batch in turns:
+        for i in random.permutation(len(turns)):
+            way, batch = turns[i]
             assert way.query
             way.samples.append(timed(way.query, next(batch))[0])
         turns = [

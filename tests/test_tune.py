@@ -60,9 +60,34 @@ def run(make_spec):
 
 def test_every_way_is_sampled_as_often_as_asked_beside_the_untuned_one(run):
     found = run("mode:other", "batch:32", "bfloat16")
-    assert list(found) == ["none", "mode:other", "batch:32", "bfloat16"]
+    assert list(found) == ["none", "again", "mode:other", "batch:32", "bfloat16"]
     assert {len(way.samples_ns) for way in found.values()} == {7}
     assert (found["mode:other"].mode, found["batch:32"].batch_size) == ("other", 32)
+
+
+def test_the_untouched_way_stands_beside_itself_built_a_second_time(run, monkeypatch):
+    built = []
+    monkeypatch.setattr(Offering, "build", lambda self, *asked: built.append(Tunable(asked[0], asked[2])) or built[-1])
+    found = run("bfloat16")
+    assert len(built) == 3  # the fixture's own among them
+    assert (found["again"].mode, found["again"].batch_size, found["again"].change) == ("numpy", 1, 0)
+
+
+def test_ways_take_turns_in_an_order_drawn_anew(run, monkeypatch):
+    """So that none always runs behind the same other, whose traces in the caches it would bear."""
+    asked = []
+
+    def timed(query, images):
+        asked.append(query)
+        return 1, query(images)
+
+    monkeypatch.setattr(tune, "timed", timed)
+    run("mode:other", "bfloat16", samples=40)
+    turns = [tuple(map(id, asked[i : i + 4])) for i in range(0, len(asked), 4)]
+    assert len(turns) == 40
+    assert {frozenset(turn) for turn in turns} == {frozenset(turns[0])}
+    assert len(set(turns[0])) == 4
+    assert len(set(turns)) > 15
 
 
 def test_what_a_switch_does_to_the_answers_is_told(run):
@@ -80,12 +105,12 @@ def test_what_a_framework_refuses_or_fails_at_is_a_reason(run):
     assert found["int8_dynamic"].reason == "MemoryError: no room"
     assert found["int8_static"].reason == "ValueError: one at a time"
     assert found["mode:gone"].reason == "it is gone"
-    assert all(not way.samples_ns for name, way in found.items() if name != "none")
+    assert all(not way.samples_ns for name, way in found.items() if name not in {"none", "again"})
     assert len(found["none"].samples_ns) == 7
 
 
 def test_modes_of_other_frameworks_the_own_one_and_batches_beyond_the_data_are_left_out(run):
-    assert list(run("mode:xla", "mode:numpy", "batch:301")) == ["none"]
+    assert list(run("mode:xla", "mode:numpy", "batch:301")) == ["none", "again"]
 
 
 def test_sampling_ends_when_its_time_is_over_but_not_before_a_few(run):

@@ -15,8 +15,9 @@ from suite.stats import LEAST_ROUNDS, Centre, TooFew, median_interval, rounds_in
 NONE = "none"
 REDUCTION = "latency_per_image_reduction"
 RULE = Markdown(
-    "Single queries over the same weights, one of each way in turn, so that whatever the machine did met all "
-    "alike. Latency is per image: a query's time over its batch. From five rounds on it is the geometric mean "
+    "Single queries over the same weights, one of each way in each turn, in an order drawn anew, so that whatever the "
+    "machine did met all alike. *Again* is the untouched way built a second time: its change is what comes of no "
+    "switch at all. Latency is per image: a query's time over its batch. From five rounds on it is the geometric mean "
     "of the rounds' medians with Student's interval; with fewer, the median of all samples between order "
     "statistics, which knows nothing of what differs from one process to the next. Every interval is at 95 % "
     "by itself. *Outputs* is the largest change of an output, relative to the largest output. Each framework "
