@@ -67,8 +67,8 @@ def tune(
 ) -> tuple[Tuned, ...]:
     """Measure ``mode`` as it is and under each of ``tunings``, over ``inputs`` (n, ...) and their classes ``labels``.
 
-    As it is, it is built and measured twice.  Static quantisation learns its ranges from ``calibration`` (m, ...), which
-    holds none of ``inputs``.  Of each way there are at most ``samples``, and no more once they have taken ``seconds``.
+    As it is, it is measured twice.  Static quantisation learns its ranges from ``calibration`` (m, ...), which holds
+    none of ``inputs``.  Of each way there are at most ``samples``, and no more once they have taken ``seconds``.
     A mode that the runner does not know is left out.  What a framework refuses or fails at is told as a reason.
     """
     built: dict[str, Program] = {}
