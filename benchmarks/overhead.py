@@ -3,10 +3,10 @@
     .envs/core/bin/python -m benchmarks.overhead torch:eager tf:xla
     .envs/core/bin/python -m benchmarks.overhead torch:eager --spec cifar-resnet50/cifar10 --images 256 --epochs 3
 
-Each block runs three fresh processes in random order: through the suite, bare, and bare once more.  The last two are
-the A/A control: how far apart the same thing comes out.  Ratios are of a block's medians; intervals are t-intervals
-over blocks.  The goal is a ratio of at most 1.03; it is missed only where the lower bound is above.  Peak memory is
-that of the whole process, the data among it.
+Each block runs three fresh processes: through the suite, bare, and bare once more; six blocks take them in each of
+their orders, for which is first may matter.  The last two are the A/A control: how far apart the same thing comes out.
+Ratios are of a block's medians; intervals are t-intervals over blocks.  The goal is a ratio of at most 1.03; it is
+missed only where the lower bound is above.  Peak memory is that of the whole process, the data among it.
 """
 
 from __future__ import annotations

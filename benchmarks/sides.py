@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,10 +77,12 @@ def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = 
 
 
 def blocks(label: str, number: int, sides: dict[str, Callable[[], Taken]]) -> Iterator[dict[str, Taken]]:
-    """What every side takes, block by block, in random order within each."""
-    shuffle = random.Random(0)
+    """What every side takes, block by block; all orders come before one comes again, for being first may matter."""
+    shuffle, orders = random.Random(0), list(permutations(sorted(sides)))
+    left: list[tuple[str, ...]] = []
     for block in range(1, number + 1):
-        taken = {side: sides[side]() for side in shuffle.sample(sorted(sides), len(sides))}
+        left = left or shuffle.sample(orders, len(orders))
+        taken = {side: sides[side]() for side in left.pop()}
         shown = ", ".join(f"{side} {taken[side].seconds:.3f} s" for side in sides)
         print(f"  {label}, block {block} of {number}: {shown}", flush=True)
         yield taken
