@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 import tests.results as make
 from suite import report, result
 from suite.errors import RunError
-from suite.report import Document, build
+from suite.report import Document, build, drawing
 from suite.report.charts import COLOURS
 from suite.result import Cause, Verdict
 from suite.spec import Assumption, digest
@@ -87,6 +87,15 @@ def test_charts_are_svg_without_date_in_the_colours_of_the_frameworks() -> None:
         assert f"charts/{name}" in WHOLE.markdown
         assert COLOURS["torch"].lower() in text.lower()
     assert COLOURS["tf"].lower() in WHOLE.charts["latency-01-digits-mlp.svg"].decode().lower()
+
+
+def test_the_title_of_a_chart_stays_within_it(drawn: None) -> None:
+    made = drawing.figure(3, "W" * 48 + "/case: styles of execution, dynamic first; shorter is faster")
+    axes = made.add_subplot()
+    drawing.svg(made)
+    title = next(text for text in made.texts if text.get_text() == made.get_suptitle()).get_window_extent()
+    assert title.x1 <= made.bbox.x1
+    assert axes.get_window_extent().y1 < title.y0
 
 
 def test_four_rounds_are_not_ranked_and_are_no_failure() -> None:

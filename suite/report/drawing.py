@@ -26,7 +26,7 @@ DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 WIDTH = 7.3
 """Inches; 700 pixels at 96 to the inch."""
-TITLE: dict[str, Any] = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold"}
+TITLE: dict[str, Any] = {"x": 0.01, "ha": "left", "fontsize": 11, "fontweight": "bold", "wrap": True}
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
