@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -81,12 +82,15 @@ def in_container() -> bool:
     return os.environ.get("PARITY_PLACE") == "container"
 
 
+def place() -> Literal["native", "container"]:
+    """Where this process runs, as a result tells it."""
+    return "container" if in_container() else "native"
+
+
 @functools.cache
 def cpu_model() -> str:
     """The processor's name as the system tells it."""
-    info = _text(Path("/proc/cpuinfo"))
-    names = [line.split(":", 1)[1].strip() for line in (info or "").splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 @functools.cache
@@ -95,9 +99,13 @@ def cpu_features() -> tuple[str, ...]:
 
     Libraries choose their kernels by them, and a virtual machine's processors may share a name that hides them.
     """
-    lines = (_text(Path("/proc/cpuinfo")) or "").splitlines()
-    told = next((line for line in lines if line.split(":")[0].strip() in {"flags", "Features"}), ":")
-    return tuple(sorted(told.split(":", 1)[1].split()))
+    return tuple(sorted(_cpuinfo("flags", "Features").split()))
+
+
+def _cpuinfo(*fields: str) -> str:
+    """What Linux tells first under one of these names; empty if nothing."""
+    lines = (line.partition(":") for line in (_text(Path("/proc/cpuinfo")) or "").splitlines())
+    return next((value.strip() for name, _, value in lines if name.strip() in fields), "")
 
 
 def cores() -> int:
@@ -172,7 +180,7 @@ def describe(token: str, *, device: str = "cpu", metered: bool = False) -> Envir
         source=source_digest(),
         commit=commit(),
         lock=installed_lock(token),
-        place="container" if in_container() else "native",
+        place=place(),
         image=os.environ.get("PARITY_IMAGE") or None,
         build=build(),
         packages=packages(),

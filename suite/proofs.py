@@ -30,7 +30,6 @@ def take_over(folder: Path, made: Plan) -> int:
 def _find(folder: Path, made: Plan, entry: Entry, cell: Cell) -> Proof | None:
     decisive = cell.runner, cell.mode, cell.precision, cell.device, environment.installed_lock(cell.runner)
     key = identity.proof_key(made.spec(cell.spec), *decisive, deterministic=made.profile.deterministic)
-    place = "container" if environment.in_container() else "native"
     for path in sorted(folder.parent.glob(f"*/results/*--{cell.slug}.json")):
         try:
             found = result.read(path)
@@ -40,6 +39,6 @@ def _find(folder: Path, made: Plan, entry: Entry, cell: Cell) -> Proof | None:
             continue
         here = found.environment
         alike = (found.cell, found.identity.key, here.machine, here.place, here.threads_intra, here.threads_inter)
-        if alike == (cell, key, made.machine, place, made.threads.intra, made.threads.inter):
+        if alike == (cell, key, made.machine, environment.place(), made.threads.intra, made.threads.inter):
             return found.model_copy(update={"run": made.id, "entry": entry.id})
     return None
