@@ -25,9 +25,9 @@ finally:
 __all__ = ["Function", "Tensor", "is_op_determinism_enabled", "onednn", "tf", "types"]
 
 Tensor = Any
+Function = Callable[..., Any]
 onednn: Callable[[], bool] = IsMklEnabled
 """Whether TensorFlow takes oneDNN's kernels on this processor."""
-Function = Callable[..., Any]
 
 
 def types(spec: Spec, real: type[np.floating[Any]]) -> tuple[type[np.generic], type[np.generic]]:

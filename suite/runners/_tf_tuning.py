@@ -21,7 +21,7 @@ from suite.runners.base import Array, Tuning, Weights
 from suite.spec import Spec
 
 QUANTISED = frozenset({"int8_dynamic", "int8_static"})
-NO_REASON = r"\s|Graph execution error:|Detected at node |Node: |Stack trace|\d+ root error|Original stack trace"
+NO_REASON = r"\s|Graph execution error:|Detected at node |Node: "
 """How those lines begin that name places and not causes."""
 CHUNK = 32
 """Inputs at once while ranges are learnt."""
@@ -99,7 +99,7 @@ def refusals() -> Iterator[None]:
 def _reason(message: str) -> str:
     """What TensorFlow says without the places in its graph and in our code."""
     told = (line for line in message.splitlines() if line.strip() and not re.match(NO_REASON, line))
-    return re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", next(told, "nothing"))
+    return re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", next(told, message))
 
 
 def lite(spec: Spec, weights: Weights, tuning: Tuning, calibration: Array, cuda: bool) -> Callable[[Array], Array]:

@@ -50,21 +50,16 @@ def tuned(model: nn.Sequential, spec: Spec, tuning: Tuning, calibration: torch.T
     made = native.model(spec, {}).to(calibration.device, torch.float32, memory_format=torch.channels_last)
     made.load_state_dict(model.state_dict())
     made.eval().requires_grad_(False)
-    dtype = torch.float32
     match tuning:
         case "channels_last" | "channels_first":
-            made = _laid_out(made, spec, tuning)
+            return _laid_out(made, spec, tuning)
         case "bfloat16":
-            dtype = torch.bfloat16
-            made = made.to(dtype)
+            first = [Cast(torch.bfloat16)] if spec.input_dtype == "float" else []
+            return nn.Sequential(*first, made.to(torch.bfloat16), Cast(torch.float32))
         case "int8_dynamic" | "int8_static":
             _quantisable(spec, tuning, calibration.device, compiled)
             with warnings.catch_warnings(action="ignore"):  # it is deprecated in favour of torchao
-                made = _dynamic(made) if tuning == "int8_dynamic" else _static(made, calibration)
-    if dtype is torch.float32:
-        return made  # a module more, though it did nothing, would be part of what the switch seems to cost
-    first = [Cast(dtype)] if spec.input_dtype == "float" else []
-    return nn.Sequential(*first, made, Cast(torch.float32))
+                return _dynamic(made) if tuning == "int8_dynamic" else _static(made, calibration)
 
 
 def _laid_out(model: nn.Sequential, spec: Spec, tuning: Tuning) -> nn.Sequential:

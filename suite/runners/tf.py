@@ -238,7 +238,7 @@ class Runner:
         """TensorFlow, what it was built against, and whether it takes oneDNN's kernels on this processor.
 
         Unless TF_ENABLE_ONEDNN_OPTS tells it, it does where the processor has instructions for neural networks
-        (tensorflow/core/util/util.cc).
+        (tensorflow/core/util/port.cc).
         """
         built = tf.sysconfig.get_build_info()
         cuda = {name: str(built[f"{name}_version"]) for name in ("cuda", "cudnn") if f"{name}_version" in built}
