@@ -287,7 +287,7 @@ class Proof(_Record):
 
 class Tuned(Frozen):
     """Single queries of ``batch_size`` images under one change, called ``tuning``; "none" is the cell's own way,
-    "again" the same built a second time.
+    "again" the same built a second time, after all others.
 
     ``change`` is the largest difference of outputs from the untuned ones in float32, relative to their largest value;
     ``accuracy`` is over the first ``images`` of the test split.  With a ``reason`` there are no samples.

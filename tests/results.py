@@ -254,7 +254,7 @@ def tuned(
         "environment": environment(runner), "digests": digests(of, seed), "weights": digest(["tuned", seed]),
         "tunings": (
             way("none", 1.0), way("batch:8", 0.4, 8), way("bfloat16", faster, accuracy=0.962, change=0.03),
-            way("int8_static", 1.0, **lacks),
+            way("int8_static", 1.0, **lacks), way("again", 1.0),
         ),
     }  # fmt: skip
     record = _record(at, of) | {"entry": f"{number}-tune-{runner}"}

@@ -30,7 +30,7 @@ def rounds(count: int, runner: str = "torch", mode: str = "compile", **fields: A
 
 def test_from_five_rounds_on_a_change_is_that_of_the_rounds_medians() -> None:
     found = {line.way[0]: line for line in lines(rounds(5))}
-    assert list(found) == ["none", "batch:8", "bfloat16"]
+    assert list(found) == ["none", "again", "batch:8", "bfloat16"]
     assert isinstance(found["none"].interval, Centre)
     assert (found["none"].interval.what, found["none"].interval.count) == ("rounds", 5)
     assert found["none"].ratio is None

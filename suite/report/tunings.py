@@ -13,13 +13,14 @@ from suite.result import Tuned, Tunings
 from suite.stats import LEAST_ROUNDS, Centre, TooFew, median_interval, rounds_interval
 
 NONE = "none"
+CONTROL = "again"
 REDUCTION = "latency_per_image_reduction"
 RULE = Markdown(
     "Single queries over the same weights, one of each way in each turn, in an order drawn anew, so that whatever the "
-    "machine did met all alike. *Again* is the untouched way built a second time: its change is what comes of no "
-    "switch at all. Latency is per image: a query's time over its batch. From five rounds on it is the geometric mean "
-    "of the rounds' medians with Student's interval; with fewer, the median of all samples between order "
-    "statistics, which knows nothing of what differs from one process to the next. Every interval is at 95 % "
+    "machine did met all alike. *Again* is the untouched way built a second time, after all others: its change is what "
+    "comes of no switch at all. Latency is per image: a query's time over its batch. From five rounds on it is the "
+    "geometric mean of the rounds' medians with Student's interval; with fewer, the median of all samples between "
+    "order statistics, which knows nothing of what differs from one process to the next. Every interval is at 95 % "
     "by itself. *Outputs* is the largest change of an output, relative to the largest output. Each framework "
     "is compared with itself alone: these lines rank no framework."
 )
@@ -50,9 +51,9 @@ def of(evidence: Evidence, here: Arena) -> dict[Contender, list[Tunings]]:
 
 
 def lines(records: Sequence[Tunings]) -> list[Line]:
-    """Every way that was measured, in the order of measuring; untuned first."""
+    """Every way that was measured: the untuned one, its control, and the others in the order of building."""
     ways = list(dict.fromkeys(way(t) for record in records for t in record.tunings if _images(t)))
-    ways.sort(key=lambda w: w[0] != NONE)
+    ways.sort(key=lambda w: (w[0] != NONE, w[0] != CONTROL))
     return [_line(w, records) for w in ways]
 
 
