@@ -99,10 +99,10 @@ def embedded(spec: Spec, weights: Weights, words: Sequence[str]) -> Embedded:
     assert isinstance(task, WordEmbedding)
     (name,) = (n for n, tensor in spec.tensors.items() if tensor.role is Role.EMBEDDING)
     rows = weights[name].astype(np.float64)[: len(words)]
+    if not np.isfinite(rows).all():  # asked first: the length of such a row is not above 0 either
+        return Embedded(neighbours=(), analogies=())
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     units = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    if not np.isfinite(units).all():
-        return Embedded(neighbours=(), analogies=())
     place = {word: i for i, word in enumerate(words) if i}
     return Embedded(
         neighbours=tuple(_neighbours(word, place, units, words) for word in task.neighbours),

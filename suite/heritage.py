@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite import initial, lineage, result, weights
+from suite.divergence import Divergence
 from suite.errors import ResultError, SuiteError
 from suite.layers import Shape
 from suite.plan import INSTRUMENT, Entry, Plan
@@ -54,10 +55,15 @@ def of(folder: Path, made: Plan, cell: Cell) -> Heritage:
 
 
 def trained(folder: Path, made: Plan, cell: Cell) -> Weights | None:
-    """The final weights of a cell's own benchmark, in its round; None where its donor left none."""
+    """The final weights of a cell's own benchmark, in its round; None where its donor left none.
+
+    Raises Orphaned where they are not finite: neither speed nor answers of such a network say anything.
+    """
     try:
         return _trained(folder, made, cell.spec, cell.round).weights
-    except Orphaned:
+    except Orphaned as error:
+        if error.cause is Cause.DIVERGED:
+            raise
         return None
 
 
@@ -68,18 +74,24 @@ def _trained(folder: Path, made: Plan, giver: str, round_: int) -> Heritage:
         raise Orphaned(f"{giver}, which this starts from, is not measured in this run", Cause.CRASHED)
     entry, cell = donor
     who = f"{giver} by {cell.runner} {cell.mode}, which this starts from,"
+    diverged: Divergence | None = None
     try:
         found = result.read(folder / "results" / entry.file(cell))
         if isinstance(found, Failed):
             raise Orphaned(f"{who} failed: {found.cause}: {found.reason[:1000]}", found.cause)
         if not isinstance(found, Measured) or found.training is None:
             raise Orphaned(f"{who} was not trained", Cause.CRASHED)
+        diverged = found.training.divergence
         held = weights.read(file(folder, entry, cell), _shapes(made.spec(giver)), found.training.weights)
     except ResultError as error:
+        if diverged:
+            raise Orphaned(f"{who} {diverged}. Nothing starts from that: {error.what}", Cause.DIVERGED) from None
         raise Orphaned(f"{who} left no weights: {error}", Cause.CRASHED) from None
     digest = found.training.weights
-    complete = found.complete and (found.parent is None or found.parent.complete is not False)
-    parent = Parent(spec=giver, runner=cell.runner, mode=cell.mode, weights=digest, complete=complete)
+    complete = found.complete and diverged is None and (found.parent is None or found.parent.complete is not False)
+    parent = Parent(
+        spec=giver, runner=cell.runner, mode=cell.mode, weights=digest, complete=complete, diverged=diverged
+    )
     return Heritage(held, parent)
 
 

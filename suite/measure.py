@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from suite import examples, initial
+from suite import divergence, examples, initial
+from suite.divergence import Divergence
 from suite.evaluation import BATCH, evaluate, judged
 from suite.examples import Examples, Split
 from suite.meters.clock import quiet, settled, timed
@@ -110,8 +111,8 @@ def measure(
     program.load(begin)
     with settled():
         with meter.span("training", spec.batch_size) as span:
-            epochs, stopped, best = train(program, spec, seed, held, profile.epochs)
-            span.images = sum(epoch.images for epoch in epochs)
+            course = train(program, spec, seed, held, profile.epochs)
+            span.images = sum(epoch.images for epoch in course.epochs)
         weights = program.state().weights
         if keep:
             keep(weights)
@@ -122,16 +123,18 @@ def measure(
             first_step_ns=build_ns + first_ns,
             compile_cache=cache,
             warmup_ns=warmup,
-            epochs=tuple(epochs),
-            stopped_early=stopped,
-            best_epoch=best,
+            epochs=course.epochs,
+            stopped_early=course.stopped_early,
+            best_epoch=course.best_epoch,
             train=final["train"],
             validation=final.get("validation"),
             test=final["test"],
             weights=initial.fingerprint(weights),
             assessment=assessment,
             examples=given,
+            diverged=course.diverged,
         )
+        training = training.model_copy(update={"diverged": training.divergence})  # the final losses count as well
         images = held.split("test").images
         latency = tuple(
             latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls, meter)
@@ -175,25 +178,35 @@ def warmup_order(spec: Spec, seed: int) -> NDArray[np.int32]:
     return np.ascontiguousarray(order[: min(len(order) - ragged, WARMUP_STEPS * spec.batch_size) + ragged])
 
 
-def train(
-    program: Program, spec: Spec, seed: int, held: Examples, cap: int | None
-) -> tuple[list[Epoch], bool, int | None]:
+@dataclass(frozen=True)
+class Course:
+    """How training went; ``best_epoch`` (from 1) is null unless early stopping watches one."""
+
+    epochs: tuple[Epoch, ...]
+    stopped_early: bool
+    best_epoch: int | None
+    diverged: Divergence | None
+
+
+def train(program: Program, spec: Spec, seed: int, held: Examples, cap: int | None) -> Course:
     """Train from the loaded state to the end of the schedule, its cap or early stopping, and time every epoch.
 
     The first epoch's examples are staged; where each epoch has its own they are made, and staged, between the epochs.
-    Returns the epochs, whether training stopped early, and the best epoch (from 1) if early stopping watches one.
+    Whether losses and weights are finite is looked at between the epochs, too.  No step mends weights that are not, so
+    training ends with the epoch that left such ones, unless the spec has a rule of its own for stopping early: then
+    that rule ends it.  After a loss alone it goes on.
     """
     watch = Watch(spec.early_stopping) if spec.early_stopping else None
     epochs: list[Epoch] = []
     kept: State | None = None
+    found: Divergence | None = None
     for number in range(min(spec.epochs, cap or spec.epochs)):
         if number and held.renewed:
             stage(program, held, "train", number)
         order = initial.order(seed, number, spec.train_images)
         with quiet():
             seconds, loss = timed(program.train, order)
-        weights = program.state().weights if spec.l2 else {}
-        scores = {name: evaluate(program, spec, held, name, weights) for name in watched(held)}
+        scores, sound = _looked_at(program, spec, held)
         epochs.append(
             Epoch(
                 seconds_ns=seconds,
@@ -203,13 +216,28 @@ def train(
                 test=scores["test"],
             )
         )
+        if found is None and (what := divergence.in_epoch(epochs[-1], sound=sound)):
+            found = Divergence(epoch=len(epochs), what=what)
         if watch and watch.improved(scores["validation"]) and watch.rule.restore_best:
             kept = program.state()
         if watch and watch.over:
             break
+        if found and not sound and not watch:
+            found = found.model_copy(update={"ended": "weights"})
+            break
     if kept:
         program.load(kept)
-    return epochs, bool(watch and watch.over), watch.best_epoch if watch else None
+    if found and watch and watch.over and watch.blind:
+        found = found.model_copy(update={"ended": "early stopping"})
+    over, best = (watch.over, watch.best_epoch) if watch else (False, None)
+    return Course(tuple(epochs), over, best, found)
+
+
+def _looked_at(program: Program, spec: Spec, held: Examples) -> tuple[dict[str, Scores], bool]:
+    """Scores of the watched splits, and whether the weights are finite; the copy of them is gone when this returns."""
+    weights = program.state().weights
+    scores = {name: evaluate(program, spec, held, name, weights) for name in watched(held)}
+    return scores, divergence.finite(weights)
 
 
 def watched(held: Examples) -> list[str]:
@@ -223,6 +251,8 @@ class Watch:
     def __init__(self, rule: EarlyStopping) -> None:
         self.rule = rule
         self.best_epoch: int | None = None
+        self.blind = False
+        """Whether a value since the best epoch was no number."""
         self._best = -math.inf
         self._epoch = 0
 
@@ -233,7 +263,8 @@ class Watch:
         value = loss if self.rule.monitor == "validation_loss" else scores.accuracy
         better = value is not None and value > self._best + self.rule.min_delta
         if better and value is not None:
-            self._best, self.best_epoch = value, self._epoch
+            self._best, self.best_epoch, self.blind = value, self._epoch, False
+        self.blind = self.blind or value is None
         return better
 
     @property

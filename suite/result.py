@@ -4,8 +4,8 @@ A Result holds raw values; statistics are derived.  What is unknown is null.  Re
 reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absurd values are refused by file and place.
 
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
-model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference.  All are
-read.
+model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
+the divergence of a training.  All are read.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
+from suite import divergence
 from suite.assessment import Assessment
+from suite.divergence import Divergence
 from suite.errors import ResultError
 from suite.files import read_json, validate, write_bytes
 from suite.layers import Frozen
 from suite.spec import Spec
 from suite.trace import Trace
 
-SCHEMA = 3
-READABLE = (1, 2, 3)
+SCHEMA = 4
+READABLE = (1, 2, 3, 4)
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
@@ -163,6 +165,14 @@ class Training(Frozen):
     examples: Digest | None = Field(
         None, description="over inputs and targets of the first epoch, where random streams make them; else null"
     )
+    diverged: Divergence | None = Field(None, description="the first loss or weight that was not finite; null: none")
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """As recorded; else as the losses tell, for a loss of null was not finite in records of any version."""
+        final = (self.train, self.validation, self.test)
+        early, best = self.stopped_early, self.best_epoch
+        return self.diverged or divergence.told(self.epochs, final, stopped_early=early, best_epoch=best)
 
 
 class Memory(Frozen):
@@ -176,7 +186,7 @@ class Memory(Frozen):
 
 
 class _Record(Frozen):
-    schema_version: Literal[1, 2, 3] = 3
+    schema_version: Literal[1, 2, 3, 4] = 4
     run: Word
     entry: Word
     cell: Cell
@@ -202,6 +212,7 @@ class Parent(Frozen):
     mode: Word | None
     weights: Digest
     complete: bool | None = Field(description="whether it was trained to the end of its schedule; null if imported")
+    diverged: Divergence | None = Field(None, description="that of the training which gave the weights")
 
 
 class Measured(_Record):
@@ -220,9 +231,12 @@ class Measured(_Record):
 
     @property
     def complete(self) -> bool:
-        """Whether training ran the spec's full schedule."""
+        """Whether training ran the spec's full schedule, or diverged so that no further step would change anything."""
         run = self.training
-        return run is not None and (run.stopped_early or len(run.epochs) >= self.spec.epochs)
+        if run is None:
+            return False
+        ended = run.divergence is not None and run.divergence.ended is not None
+        return run.stopped_early or ended or len(run.epochs) >= self.spec.epochs
 
 
 class Check(Frozen):
@@ -321,10 +335,14 @@ class Cause(StrEnum):
     TIMED_OUT = "timed out"
     OUT_OF_MEMORY = "out of memory"
     WORKER_DIED = "worker died"
+    DIVERGED = "diverged"
 
 
 class Failed(_Record):
-    """A cell without numbers, and the reason.  Unsupported is no failure of the run."""
+    """A cell without numbers, and the reason.
+
+    *Unsupported* is no failure of the run, and neither is *diverged*: what the cell would have run on is not finite.
+    """
 
     outcome: Literal["failed"] = "failed"
     cause: Cause

@@ -129,12 +129,17 @@ class Trial:
         numbers = measure.measure(
             self._runner, spec, cell.mode, cell.seed, profile, self._import_bytes, self._meter, taken.weights, keep
         )
+        if diverged := numbers.training.diverged:
+            print(f"{cell.spec} {cell.mode}, seed {cell.seed}: {diverged}")  # noqa: T201 - into the trial's log
         told = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
         known = self._known(cell, taken)
         return Measured(**common, **known, import_ns=self._import_ns, parent=taken.parent, **told)
 
     def _tune(self, cell: Cell, common: dict[str, Any]) -> Tunings:
-        """Over trained weights where there are any: an untrained network's answers are no answers."""
+        """Over trained weights where there are any: an untrained network's answers are no answers.
+
+        Raises Orphaned where training diverged.
+        """
         spec, profile = self._plan.spec(cell.spec), self._plan.profile
         taken = heritage.of(self._folder, self._plan, cell)
         begin = measure.start(spec, cell.seed, taken.weights)

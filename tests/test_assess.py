@@ -109,6 +109,14 @@ def test_an_analogy_is_solved_by_the_vectors_difference(make_spec):
     assert [(a.rank, a.first) for a in found.analogies] == [(1, "queen"), (2, "queen"), (None, None)]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_have_no_neighbours(make_spec, value):
+    spec = embedding(make_spec, {"neighbours": ["king"], "analogies": [["man", "king", "woman", "queen"]]})
+    for rows in (np.full_like(VECTORS, value), np.where(np.arange(len(VECTORS))[:, None] == 2, value, VECTORS)):
+        found = assess.embedded(spec, {"embedding_1/embedding": rows}, WORDS)
+        assert (found.neighbours, found.analogies) == ((), ())
+
+
 def test_boxes_overlap_as_worked_by_hand():
     one = np.array([[0, 0, 2, 2], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, -1, 1], [0, 0, 0, 0]], float)
     other = np.array([[1, 1, 2, 2], [0, 0, 1, 1], [2, 2, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]], float)

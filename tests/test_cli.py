@@ -212,7 +212,7 @@ HOSTILE: dict[str, Callable[[str], str]] = {
     "nan": lambda text: text.replace('"seconds":', '"seconds": NaN, "ignored":', 1),
     "doubled": lambda text: text.replace('"entry":', '"entry": "r09", "entry":', 1),
     "deep": lambda text: "[" * 100_000,
-    "schema": lambda text: text.replace('"schema_version": 3', '"schema_version": 99', 1),
+    "schema": lambda text: text.replace('"schema_version": 4', '"schema_version": 99', 1),
     "empty": lambda text: "",
 }
 

@@ -8,6 +8,7 @@ import pytest
 
 from suite import data, heritage, initial, plan, result, trial, weights
 from suite.data import store
+from suite.divergence import Divergence, What
 from suite.plan import Plan
 from suite.result import Cause, Failed, Measured, Parent
 from tests import runs
@@ -138,11 +139,33 @@ def test_a_stage_is_complete_only_if_what_came_before_its_parent_was(tmp_path: P
 def test_a_parent_that_diverged_gives_nothing(tmp_path: Path) -> None:
     wild = STAGES.replace("parent: {}", "parent: {optimizer: {name: sgd, learning_rate: 1.0e+30}}")
     made = runs.make(tmp_path, spec=wild, rounds=1)
-    found = play(tmp_path, made, "parent", "child")
-    child = found["child", "reference", 1]
+    found = play(tmp_path, made)
+    child, grandchild = (found[case, "reference", 1] for case in ("child", "grandchild"))
     assert isinstance(found["parent", "reference", 1], Measured)
     assert isinstance(child, Failed)
+    assert isinstance(grandchild, Failed)
+    assert child.cause is grandchild.cause is Cause.DIVERGED
+    assert "tiny/parent by reference numpy, which this starts from, diverged in epoch 1: training loss" in child.reason
     assert "is not finite" in child.reason
+    assert child.reason in grandchild.reason
+
+
+def test_finite_weights_of_a_training_that_diverged_are_given_with_the_word(tmp_path: Path) -> None:
+    """As where the best epoch's came back; what starts from them did not start from a finished training."""
+    made = runs.make(tmp_path, spec=STAGES, rounds=1)
+    play(tmp_path, made, "parent")
+    entry, cell = made.donor("tiny/parent", 1) or pytest.fail("no donor")
+    path = tmp_path / "results" / entry.file(cell)
+    parent = result.read(path)
+    assert isinstance(parent, Measured)
+    assert parent.training
+    diverged = Divergence(epoch=1, what=What.TEST_LOSS)
+    taught = parent.training.model_copy(update={"diverged": diverged})
+    result.write(path, parent.model_copy(update={"training": taught}))
+    child = play(tmp_path, made, "child")["child", "reference", 1]
+    assert isinstance(child, Measured)
+    assert child.parent
+    assert (child.parent.diverged, child.parent.complete) == (diverged, False)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "j
 LAYERS = ("errors", "shapes", "kinds", "layers")
 SPEC = (*LAYERS, "facts", "forms", "task", "problems", "reading", "recipe", "spec")
 CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
+REPORT = (*SPEC, "stats", "trace", "assessment", "divergence", "files", "result", "pytest_json")
 RUNNER = (*LAYERS, "task", "recipe", "spec", "initial", "reference", "reference.*", "runners.base", "runners._*")
 
 # The first pattern that fits a module is its law; a module without one may import whatever is no framework.
@@ -32,8 +33,9 @@ LAWS: dict[str, tuple[str, ...]] = {
     "spec": (*LAYERS, "facts", "forms", "task", "problems", "reading", "recipe"),
     "trace": ("errors", "layers"),
     "assessment": LAYERS,
+    "divergence": LAYERS,
     "files": ("errors",),
-    "result": (*SPEC, "stats", "trace", "assessment", "files"),
+    "result": (*SPEC, "stats", "trace", "assessment", "divergence", "files"),
     "pytest_json": (*SPEC, "stats", "trace", "files", "result"),
     "initial": SPEC,
     "lineage": SPEC,
@@ -41,7 +43,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "examples": (*SPEC, "data", "data.*", "initial", "runners.base"),
     "assess": (*SPEC, "assessment", "runners.base"),
     "scores": (*SPEC, "reference.losses", "result", "runners.base"),
-    "heritage": (*SPEC, "files", "initial", "lineage", "plan", "result", "runners.base", "weights"),
+    "heritage": (*SPEC, "divergence", "files", "initial", "lineage", "plan", "result", "runners.base", "weights"),
     "evaluation": (*SPEC, "assess", "assessment", "examples", "result", "runners.base", "scores"),
     "weights": (*SPEC, "data", "data.*", "files", "initial", "runners.base"),
     "checkout": ("errors",),
@@ -58,8 +60,8 @@ LAWS: dict[str, tuple[str, ...]] = {
     "identity": (*CORE, "result", "identity.*"),
     "identity.*": (*CORE, "result", "identity", "identity.*"),
     "proofs": (*CORE, "environment", "identity", "plan", "result"),
-    "report": (*SPEC, "stats", "trace", "assessment", "files", "result", "pytest_json", "report.*"),
-    "report.*": (*SPEC, "stats", "trace", "assessment", "files", "result", "pytest_json", "report", "report.*"),
+    "report": (*REPORT, "report.*"),
+    "report.*": (*REPORT, "report", "report.*"),
 }
 RUNNERS = {"trial": "the only one to find a runner"}
 """Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""

@@ -1,5 +1,6 @@
 """How a cell is measured: where training starts, what is counted, what is kept.  No time is ever asserted."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from suite import data, examples, initial, measure
+from suite.divergence import What
 from suite.measure import Measurement, Watch, train
 from suite.meters import gpu
 from suite.recipe import EarlyStopping
-from suite.result import Scores
+from suite.result import Scores, Training
 from suite.runners import null, reference
 from suite.runners.base import State, Threads
 from suite.spec import Spec, load
@@ -287,26 +289,127 @@ def test_the_best_epochs_weights_come_back_if_the_spec_says_so(
     answers = {"validation": lambda: scores(next(losses)), "test": lambda: scores(0.0)}
     monkeypatch.setattr(measure, "evaluate", lambda program, spec, held, name, weights: answers[name]())
     program = Counting(spec)
-    epochs, stopped, best = train(program, spec, 0, examples.of(spec.model_dump_json(), 0), None)
-    assert (len(epochs), stopped, best) == (4, True, 2)
+    course = train(program, spec, 0, examples.of(spec.model_dump_json(), 0), None)
+    assert (len(course.epochs), course.stopped_early, course.best_epoch) == (4, True, 2)
+    assert course.diverged is None
     assert program.state().step == steps
 
 
-def test_a_training_that_diverges_has_null_for_a_loss(read: Callable[[str], Spec]) -> None:
-    class Diverging(Recorder):
-        def train(self, order: Any) -> float:
-            return float("nan")
+class Diverging(Recorder):
+    """A program that counts its epochs, and from some of them on gives what is not finite."""
 
-        def predict(self, split: str, batch_size: int) -> Any:
-            return np.full_like(super().predict(split, batch_size), np.nan)
+    loss_from, outputs_from, weights_from = math.inf, math.inf, math.inf
+
+    def train(self, order: Any) -> float:
+        if len(order) > 1000:  # an epoch, not warm-up
+            self.load(State(self.state().weights, {}, self.state().step + 1))
+        return math.nan if self.state().step >= self.loss_from else 0.5
+
+    def predict(self, split: str, batch_size: int) -> Any:
+        outputs = super().predict(split, batch_size)
+        return np.full_like(outputs, np.nan) if self.state().step >= self.outputs_from else outputs
+
+    def state(self) -> State:
+        held = super().state()
+        lost = {name: np.full_like(value, np.inf) for name, value in held.weights.items()}
+        return State(lost, {}, held.step) if held.step >= self.weights_from else held
+
+
+def diverging(spec: Spec, **since: float) -> Training:
+    """A training of ``spec`` whose loss, outputs or weights are not finite from an epoch on."""
 
     class Runner(null.Runner):
         def build(self, spec: Spec, mode: str, precision: Any) -> Recorder:
-            return Diverging(spec)
+            program = Diverging(spec)
+            for name, epoch in since.items():
+                setattr(program, f"{name}_from", epoch)
+            return program
 
-    taken = measure.measure(Runner("cpu", THREADS, 0), read(runs.SPEC), "null", 0, runs.profile(), None)
-    assert taken.training.epochs[0].train_loss is None
-    assert taken.training.test == Scores(loss=None, penalty=0.0, accuracy=None)
+    return measure.measure(Runner("cpu", THREADS, 0), spec, "null", 0, runs.profile(epochs=None), None).training
+
+
+def test_a_training_that_diverges_has_null_for_a_loss(read: Callable[[str], Spec]) -> None:
+    taken = diverging(read(runs.SPEC), loss=1, outputs=1, weights=1)
+    assert taken.epochs[0].train_loss is None
+    assert taken.test == Scores(loss=None, penalty=0.0, accuracy=None)
+
+
+@pytest.mark.parametrize(
+    ("since", "told", "epochs"),
+    [
+        ({}, None, 4),
+        ({"loss": 1, "outputs": 1, "weights": 1}, (1, What.TRAINING_LOSS, "weights"), 1),
+        ({"loss": 4}, (4, What.TRAINING_LOSS, None), 4),
+        ({"loss": 2}, (2, What.TRAINING_LOSS, None), 4),
+        ({"weights": 3}, (3, What.WEIGHTS, "weights"), 3),
+        ({"loss": 2, "weights": 3}, (2, What.TRAINING_LOSS, "weights"), 3),
+        ({"outputs": 2}, (2, What.VALIDATION_LOSS, None), 4),
+    ],
+)
+def test_what_is_not_finite_is_recorded_with_its_epoch_and_only_lost_weights_end_training(
+    read: Callable[[str], Spec], since: dict[str, int], told: tuple[int, What, str] | None, epochs: int
+) -> None:
+    taken = diverging(read(HELD_OUT.replace("epochs: 2", "epochs: 4")), **since)
+    found = taken.diverged
+    assert (found and (found.epoch, found.what, found.ended)) == told
+    assert (len(taken.epochs), taken.stopped_early) == (epochs, False)
+    assert taken.weights.startswith("sha256:")
+
+
+def test_a_test_loss_alone_can_diverge(read: Callable[[str], Spec]) -> None:
+    found = diverging(read(runs.SPEC), outputs=2).diverged
+    assert (found and (found.epoch, found.what)) == (2, What.TEST_LOSS)
+
+
+@pytest.mark.parametrize("since", [{"loss": 1, "outputs": 1, "weights": 1}, {"outputs": 1}])
+def test_early_stopping_that_ends_for_divergence_says_so(read: Callable[[str], Spec], since: dict[str, int]) -> None:
+    """The spec's own rule ends it, patience and all, and there is no best epoch whose weights could come back."""
+    spec = read(HELD_OUT.replace("epochs: 2", "epochs: 9"))
+    spec = spec.replace(early_stopping=EarlyStopping(patience=2, restore_best=True))
+    taken = diverging(spec, **since)
+    assert (len(taken.epochs), taken.stopped_early, taken.best_epoch) == (2, True, None)
+    assert taken.diverged
+    assert (taken.diverged.epoch, taken.diverged.ended) == (1, "early stopping")
+
+
+def test_the_best_epoch_before_divergence_comes_back_and_training_has_diverged(read: Callable[[str], Spec]) -> None:
+    spec = read(HELD_OUT.replace("epochs: 2", "epochs: 9"))
+    taken = diverging(
+        spec.replace(early_stopping=EarlyStopping(patience=2, restore_best=True)), loss=2, outputs=2, weights=2
+    )
+    assert (len(taken.epochs), taken.best_epoch) == (3, 1)
+    assert taken.test.loss is not None
+    assert taken.diverged
+    assert (taken.diverged.epoch, taken.diverged.ended) == (2, "early stopping")
+
+
+def test_early_stopping_on_numbers_says_nothing_of_divergence(read: Callable[[str], Spec]) -> None:
+    spec = read(HELD_OUT.replace("epochs: 2", "epochs: 9")).replace(early_stopping=EarlyStopping(patience=2))
+    taken = diverging(spec)
+    assert (taken.stopped_early, taken.best_epoch, taken.diverged) == (True, 1, None)
+    lost = diverging(spec, loss=2)
+    assert lost.diverged
+    assert (lost.stopped_early, lost.diverged.ended) == (True, None), "what it watches was finite"
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_running_statistics_count_among_the_weights(
+    read: Callable[[str], Spec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = read(STATEFUL)
+    assert by_reference(spec).training.diverged is None
+    state = reference.Program.state
+
+    def spoilt(self: reference.Program) -> State:
+        held = state(self)
+        held.weights["batch_norm_1/moving_variance"] = np.full(8, np.inf)
+        return held
+
+    assert "batch_norm_1/moving_variance" in spec.tensors
+    monkeypatch.setattr(reference.Program, "state", spoilt)
+    found = by_reference(spec, epochs=None).training
+    assert found.diverged
+    assert (found.diverged.epoch, found.diverged.what, len(found.epochs)) == (1, What.WEIGHTS, 1)
 
 
 def test_the_compilers_cache_is_none_then_cold_then_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

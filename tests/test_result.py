@@ -57,7 +57,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "integer of 400 digits": (changed(import_ns=10**400), "import_ns"),
     "integer beyond 64 bits": (changed(import_ns=2**63), "import_ns"),
     "negative time": (changed(import_ns=-1), "import_ns"),
-    "later schema": (changed(schema_version=4), "schema version '4'"),
+    "later schema": (changed(schema_version=5), "schema version '5'"),
     "no schema": (b"{}", "schema version 'None'"),
     "unknown field": (changed(surprise=1), "surprise"),
     "unknown outcome": (changed(outcome="won"), "outcome"),

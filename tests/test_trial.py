@@ -389,6 +389,30 @@ def test_without_a_donors_weights_tuned_inference_takes_the_initial_ones(tmp_pat
     assert found.weights == found.digests.weights
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_inference_over_weights_that_diverged_is_not_tuned(tmp_path: Path) -> None:
+    """Neither is it measured over untrained ones in their stead."""
+    made = runs.make(tmp_path, spec=runs.SPEC.replace("0.1}", "1.0e+30}"), rounds=1, tunings=TUNED)
+    trial.main(tmp_path, entry_of(made, "reference", 1).id)
+    tuning = next(entry for entry in made.entries if entry.kind == "tune")
+    trial.main(tmp_path, tuning.id)
+    found = result.read(tmp_path / "results" / tuning.file(tuning.cells[0]))
+    assert isinstance(found, Failed)
+    assert found.cause is Cause.DIVERGED
+    assert "diverged in epoch 1" in found.reason
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_a_training_that_diverges_says_so_in_the_trials_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = runs.make(tmp_path, spec=runs.SPEC.replace("0.1}", "1.0e+30}"), rounds=1)
+    (found,) = outcomes(tmp_path, made, entry_of(made, "reference", 1)).values()
+    assert isinstance(found, Measured), "it is an outcome, no failure"
+    assert found.complete
+    assert (
+        "tiny numpy, seed 0: diverged in epoch 1: training loss not finite; training ended" in capsys.readouterr().out
+    )
+
+
 def test_answers_are_compared_over_as_many_images_as_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = runs.make(tmp_path).specs[0]
     images, labels = trial.tuning_examples(spec, 0)

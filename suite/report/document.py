@@ -119,7 +119,7 @@ def build(
 
 def _failed(evidence: Evidence, rows: Sequence[Row], beside: Sequence[Markdown]) -> bool:
     """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
-    if any(f.cause is not Cause.UNSUPPORTED for f in evidence.failed) or setting.missing(evidence):
+    if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or setting.missing(evidence):
         return True
     if beside and not evidence.results:
         return False  # nothing was to be compared
