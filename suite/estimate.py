@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from suite.identity.answers import STEPS, images_of
+from suite.identity.answers import images_of
+from suite.identity.probe import STEPS
 from suite.identity.size import epoch, smaller
 from suite.plan import Entry, Plan
 from suite.spec import Spec

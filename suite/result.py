@@ -269,6 +269,7 @@ class Verdict(StrEnum):
     IDENTICAL = "identical"
     VARIANT = "identical up to a variant"
     UNPROVEN = "unproven"
+    NOT_PROVABLE = "not provable from any start"
 
 
 class Identity(Frozen):
@@ -276,8 +277,10 @@ class Identity(Frozen):
 
     ``checks`` holds the worst check of each section, and every one that failed, in the order of computation; the
     first failed one is ``divergence``.  ``compared`` counts all comparisons.  ``drift`` is the largest relative
-    difference of weights after ten free-running steps: reported, never judged; null where steps were too dear.  ``key``
-    is the digest of all that the proof depends on.
+    difference of weights after ten free-running steps: reported, never judged; null where steps were too dear.
+    ``gentleness`` counts how often the weights of the start were divided until the reference itself stayed finite; null
+    where it never did, which is not provable, and in records before schema 4.  ``key`` is the digest of all that the
+    proof depends on.
     """
 
     verdict: Verdict
@@ -287,6 +290,7 @@ class Identity(Frozen):
     checks: Annotated[tuple[Check, ...], Field(max_length=100_000)]
     divergence: Check | None
     drift: float | None
+    gentleness: Count | None = None
     key: Digest
 
 

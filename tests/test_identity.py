@@ -267,17 +267,17 @@ def test_the_epoch_of_the_gate_ends_in_the_ragged_batch_of_the_spec(runner):
 
 class TestSteps:
     def test_without_a_schedule_they_count_from_zero(self):
-        assert answers.counts_of(SPECS["mlp"]) == tuple(range(10))
+        assert probe.counts_of(SPECS["mlp"]) == tuple(range(10))
 
     def test_with_one_they_lie_on_both_sides_of_each_change_as_far_as_there_is_room(self):
         assert probe.boundaries(SPECS["scheduled"]) == (10, 15, 25)
-        assert answers.counts_of(SPECS["scheduled"]) == (0, 1, 2, 3, 9, 10, 14, 15, 24, 25)
+        assert probe.counts_of(SPECS["scheduled"]) == (0, 1, 2, 3, 9, 10, 14, 15, 24, 25)
 
     @pytest.mark.parametrize(("at", "wanted"), [([1], (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)), ([1, 2, 3, 4, 5], None)])
     def test_there_are_always_ten(self, at, wanted):
         schedule = SPECS["scheduled"].schedule.model_copy(update={"at": tuple(at)})
-        counts = answers.counts_of(SPECS["scheduled"].replace(schedule=schedule))
-        assert len(set(counts)) == len(counts) == answers.STEPS
+        counts = probe.counts_of(SPECS["scheduled"].replace(schedule=schedule))
+        assert len(set(counts)) == len(counts) == probe.STEPS
         assert counts == (wanted or (0, 1, 2, 3, 4, 5, 9, 10, 14, 15))
 
     def test_each_is_taken_from_its_count_and_the_timed_epoch_crosses_the_first_change(self, runner):
@@ -292,7 +292,7 @@ class TestSteps:
 
         examine(SPECS["scheduled"], Planted(runner, program=Watch), "numpy")
         exact = [before for precision, before, _ in seen if precision == "float64"]
-        assert exact == [*answers.counts_of(SPECS["scheduled"])] * 2
+        assert exact == [*probe.counts_of(SPECS["scheduled"])] * 2
         assert ("float32", 9, 12) in seen
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from suite.identity import probe
-from suite.identity.answers import STEPS, Memory, images_of, shuffled
+from suite.identity.answers import Memory, UnprovableError, images_of, shuffled
 from suite.identity.compare import errors, largest
 from suite.identity.dropout import dropout_checks
 from suite.identity.stages import Gate
@@ -35,6 +35,8 @@ from suite.result import Check, Identity, Verdict
 from suite.runners.base import Precision, Runner, State, Variant
 from suite.spec import Spec, digest
 
+GENTLEST = 3
+"""How often the weights of the start are divided, at most, where the reference overflows from them."""
 SHARED = ("initial", "shapes", "kinds", "layers", "spec")
 """Modules that tell a runner and the reference alike what to compute."""
 
@@ -55,17 +57,19 @@ def examine(
     Unsupported among it.
     """
     variants = relevant(spec, runner.variants)
-    gate = Gate(memory.about(spec, variants), runner, mode)
-    drift: float | None = None
-    gate.exact()
-    if not gate.diverged:
-        drift = gate.steps()
-    if not gate.diverged:
-        gate.timed(precision, spec if probe.dropout_rates(spec) else None)
-    if not gate.diverged:
-        for rate in probe.dropout_rates(spec):
-            gate.checks += dropout_checks(spec, rate, runner, mode, precision)
-    verdict = Verdict.UNPROVEN if gate.diverged else Verdict.VARIANT if variants else Verdict.IDENTICAL
+    for gentleness in range(GENTLEST + 1):
+        gate = Gate(memory.about(spec, variants, gentleness), runner, mode)
+        try:
+            with np.errstate(all="ignore"):  # what overflows is seen, and its probe given up
+                drift = _through(gate, memory, spec, runner, mode, precision)
+        except UnprovableError:
+            continue
+        break
+    else:
+        gate, drift, gentleness = Gate(memory.about(spec, variants), runner, mode), None, None
+    verdict = Verdict.NOT_PROVABLE
+    if gentleness is not None:
+        verdict = Verdict.UNPROVEN if gate.diverged else Verdict.VARIANT if variants else Verdict.IDENTICAL
     return Identity(
         verdict=verdict,
         variants=tuple(sorted(variants)),
@@ -74,8 +78,25 @@ def examine(
         checks=_telling(gate.checks),
         divergence=next((check for check in gate.checks if not check.equal), None),
         drift=drift,
+        gentleness=gentleness,
         key=key,
     )
+
+
+def _through(gate: Gate, memory: Memory, spec: Spec, runner: Runner, mode: str, precision: Precision) -> float | None:
+    """The stages in turn, until one finds something; returns the drift.  Raises UnprovableError."""
+    drift: float | None = None
+    gate.exact()
+    if not gate.diverged:
+        drift = gate.steps()
+    if not gate.diverged:
+        gate.timed(precision, spec if probe.dropout_rates(spec) else None)
+    if not gate.diverged:
+        gate.checks += memory.optimizer(spec, relevant(spec, runner.variants), runner, mode, precision)
+    if not gate.diverged:
+        for rate in probe.dropout_rates(spec):
+            gate.checks += dropout_checks(spec, rate, runner, mode, precision)
+    return drift
 
 
 def relevant(spec: Spec, variants: frozenset[Variant]) -> frozenset[Variant]:
@@ -103,13 +124,13 @@ def _telling(checks: list[Check]) -> tuple[Check, ...]:
 def _shift(spec: Spec, variant: Runner, canonical: Runner) -> float | None:
     """How far a variant moves the weights over the probe's ten steps, run freely in float64: largest error."""
     still = spec.without_dropout()
-    images, targets = probe.batch(still, STEPS * images_of(spec), "steps")
+    images, targets = probe.batch(still, probe.STEPS * images_of(spec), "steps")
     ends = []
     for runner in (variant, canonical):
         program = runner.build(still, runner.modes[0], "float64")
         program.load(State(probe.start(still)))
         program.stage("train", images, targets)
-        for order in np.split(shuffled(len(images), "steps"), STEPS):
+        for order in np.split(shuffled(len(images), "steps"), probe.STEPS):
             program.train(order)
         ends.append(program.state().weights)
     return largest(errors(*ends))

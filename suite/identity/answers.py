@@ -14,56 +14,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.identity import probe
-from suite.identity.compare import VANISHING, Tensors
+from suite.identity.compare import Tensors
+from suite.identity.given import UNITS, Given, optimizer_checks
+from suite.identity.probe import STEPS, counts_of, optimizer_alone
 from suite.identity.size import affordable, epoch, smaller
 from suite.initial import stream
 from suite.layers import walk
+from suite.result import Check
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Variant, Weights
-from suite.spec import Sgd, Spec
+from suite.spec import Spec
 
-STEPS = 10
 EXACT_IMAGES, EXACT_WORK, EXACT_FEWEST = 16, 1.6e10, 2
 """Images per batch in the float64 stages: at most, what a batch may cost, and how many it holds in any case."""
-FIRST_STEPS = 4
 MIDWAY_STEP = 7
-
+WILD = 100.0
+"""How many times its largest value the largest weight may reach in the single steps, before they begin afresh."""
+QUERIES = ("query of 1", "query of a batch", "prediction")
 TOLD_BY = {
-    "training outputs": "probe",
-    "evaluation outputs": "probe",
-    "loss": "probe",
-    "gradients": "probe",
-    "statistics": "probe",
-    "query of 1": "queries",
-    "query of a batch": "queries",
-    "prediction": "queries",
-    "epoch": "train",
+    **dict.fromkeys(("training outputs", "evaluation outputs", "loss", "gradients", "statistics"), "probe"),
+    **dict.fromkeys(
+        (*QUERIES, *(f"another {query}" for query in QUERIES), *(f"{query} by other weights" for query in QUERIES)),
+        "queries",
+    ),
+    **dict.fromkeys(("epoch", "another epoch", "query of 1 after training", "prediction after training"), "train"),
 }
 """Which of the timed calls tells each kind of thing."""
 CALLS = tuple(dict.fromkeys(TOLD_BY.values()))
 Sections = Mapping[str, Tensors]
 
 
+class UnprovableError(Exception):
+    """The reference itself leaves what is finite on this probe: it shows nothing of anybody."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """One single step of the reference's: where it began, the loss that it saw, where it ended."""
+    """One single step of the reference's: where it began, the loss and gradients that it saw, where it ended.
+
+    Gradients are in float32: they only tell how far a step may be off (``moves``).
+    """
 
     before: State
     loss: float
+    gradients: Weights
     after: State
 
 
 class Answers:
-    """The reference's answers about one spec, whose dropout is at rate 0.
+    """The reference's answers about one spec, whose dropout is at rate 0; each raises UnprovableError if not finite.
 
     Attributes:
+        gentleness: How often the weights of the start were divided by ``probe.GENTLER``.
         trained: The spec itself, or the one of smaller batches that stands for it in training.
         epoch: Batch sizes of the timed stage's epoch.
         terms: How many terms the gradient of each tensor of ``trained`` sums.
     """
 
-    def __init__(self, spec: Spec, reference: Runner) -> None:
-        self.spec, self.reference = spec, reference
-        self.start = State(probe.start(spec))
+    def __init__(
+        self, spec: Spec, reference: Runner, variants: frozenset[Variant] = frozenset(), gentleness: int = 0
+    ) -> None:
+        self.spec, self.reference, self.variants, self.gentleness = spec, reference, variants, gentleness
+        self.start = State(probe.start(spec, gentleness))
         self.trained = smaller(spec)
         self.epoch = epoch(self.trained)
         self.terms = terms_of(self.trained)
@@ -87,7 +98,7 @@ class Answers:
     @cached_property
     def exact(self) -> Sections:
         """What is held and what a probe shows in float64, from the start."""
-        return look(self.build(self.spec, "float64"), self.spec, self.start, *self.exact_batch)
+        return _finite(look(self.build(self.spec, "float64"), self.spec, self.start, *self.exact_batch))
 
     @cached_property
     def steps_batches(self) -> tuple[Array, Array, list[NDArray[np.int32]]]:
@@ -97,34 +108,31 @@ class Answers:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """Ten single steps in float64, each from where the one before ended, at the counts of ``counts_of``."""
+        """Ten single steps in float64, each from where the one before ended, at the counts of ``counts_of``.
+
+        At a rate at which training diverges they leave what can be compared: a step that would begin from weights gone
+        wild, or end in what is not finite, begins afresh, from slots as in the midst of training.
+        """
         images, targets, orders = self.steps_batches
         program = self.build(self.spec, "float64")
-        program.load(self.start)
         program.stage("train", images, targets)
-        if not isinstance(self.spec.optimizer, Sgd):  # which divides by nothing
-            gradients = program.probe(images[orders[0]], targets[orders[0]]).gradients
-            program.load(State(self.start.weights, self._slots_of_noise(gradients)))
-        before, taken = program.state(), []
+        program.load(self.start)
+        state, taken = program.state(), []
         for order, count in zip(orders, counts_of(self.spec), strict=True):
-            if before.step != count:
-                before = replace(before, step=count)
-                program.load(before)
-            loss = program.train(order)
-            taken.append(Step(before, loss, program.state()))
-            before = taken[-1].after
+            batch = images[order], targets[order]
+            step = None if self._wild(state) else _step(program, replace(state, step=count), order, *batch)
+            step = step or _step(program, self._afresh(count), order, *batch)
+            if step is None:
+                raise UnprovableError
+            taken.append(step)
+            state = step.after
         return tuple(taken)
 
-    def _slots_of_noise(self, gradients: Weights) -> dict[str, Weights]:
-        """Slots, as in the midst of training, of the tensors whose gradient is rounding noise; others start from zero.
+    def _wild(self, state: State) -> bool:
+        return _size(state.weights) > WILD * _size(self.start.weights)
 
-        A bias under batch normalisation is such a tensor: from zero slots Adam's first step would divide noise by its
-        own size, and two programs that agree would not.
-        """
-        floor = VANISHING * max(float(np.abs(g).max()) for g in gradients.values())
-        noise = {name for name, g in gradients.items() if float(np.abs(g).max()) <= floor}
-        slots = probe.midway(self.spec.optimizer, gradients, MIDWAY_STEP)
-        return {slot: {name: held[name] for name in noise} for slot, held in slots.items()}
+    def _afresh(self, step: int) -> State:
+        return State(self.start.weights, probe.midway(self.spec.optimizer, dict(self.exact["gradients"]), step), step)
 
     @cached_property
     def midway(self) -> State:
@@ -134,8 +142,13 @@ class Answers:
         """
         changes = probe.boundaries(self.trained)
         step = changes[0] - (len(self.epoch) > 1) if changes else MIDWAY_STEP
-        slots = probe.midway(self.spec.optimizer, dict(self.exact["gradients"]), step)
-        return State(self.start.weights, slots, step)
+        return self._afresh(step)
+
+    @cached_property
+    def other(self) -> State:
+        """Other weights than those of the start; what is not trained is the same."""
+        trained = {name for name, tensor in self.spec.tensors.items() if tensor.role.trainable}
+        return State({name: value / 2 if name in trained else value for name, value in self.start.weights.items()})
 
     def timed(self, precision: Precision, call: str, draw: int) -> Sections:
         """What the call that is timed gives in ``precision`` on probe number ``draw``."""
@@ -143,14 +156,16 @@ class Answers:
         if at not in self._timed:
             if precision not in self._programs:
                 self._programs[precision] = self.build(self.trained, precision)
-            self._timed[at] = self.ask(self._programs[precision], None, precision, call, draw)
+            self._timed[at] = _finite(self.ask(self._programs[precision], None, precision, call, draw))
         return self._timed[at]
 
     def ask(self, program: Program, queried: Program | None, precision: Precision, call: str, draw: int) -> Sections:
         """What ``program``, or ``queried`` in its place for queries, gives to a timed call on probe number ``draw``.
 
-        Without ``queried``, as for the reference, each image is predicted once, in the batches of training, and that
-        stands for its answer to whatever query, wherever the image recurs.
+        Each call is asked again with other values of one shape in the same memory, and after the weights have changed:
+        an answer that is remembered shows.  Without ``queried``, as for the reference, each image is predicted once by
+        the same weights, in the batches of training, and that stands for its answer to whatever query, wherever the
+        image recurs.
         """
         images, targets = probe.batch(self.trained, sum(self.epoch), "timed", draw)
         images, targets = probe.cast(images, precision), probe.cast(targets, precision)
@@ -160,24 +175,66 @@ class Answers:
                 program.load(probe.at(self.start, precision))
                 return sections(self.spec, program.probe(images[:full], targets[:full]))
             case "queries":
-                recurring = self._recurring(draw)
                 if queried is None:
-                    program.load(probe.at(self.start, precision))
-                    program.stage("test", images, targets)
-                    outputs = program.predict("test", self.epoch[0])[recurring]
-                    return self._answered(outputs, outputs[:1], outputs[: self.spec.batches[0]])
-                images, targets = images[recurring], targets[recurring]
-                queried.load(probe.at(self.start, precision))
-                queried.stage("test", images, targets)
-                outputs = queried.predict("test", self.spec.batches[0])
-                return self._answered(outputs, *(queried.infer(images[:size]) for size in (1, self.spec.batches[0])))
+                    return self._looked_up(program, precision, images, targets, draw)
+                there = self._recurring(draw)
+                return self._asked(queried, precision, images[there], targets[there])
             case _:
-                program.stage("train", images, targets)
-                program.load(probe.at(self.midway, precision))
-                loss = program.train(shuffled(len(images), "timed", draw))
-                after = changed(self.spec, program.state())
-                told = {f"epoch, {section}": tensors for section, tensors in after.items()}
-                return {"epoch, loss": {"loss": np.array(loss)}} | told
+                return self._trained(program, precision, images, targets, draw)
+
+    def _looked_up(self, program: Program, precision: Precision, images: Array, targets: Array, draw: int) -> Sections:
+        """What the reference answers to the questions of ``_asked``."""
+        there = self._recurring(draw)
+        program.stage("test", images, targets)
+        answers: dict[str, Tensors] = {}
+        for weights, names in ((self.start, ("{}", "another {}")), (self.other, ("{} by other weights",))):
+            program.load(probe.at(weights, precision))
+            outputs = program.predict("test", self.epoch[0])
+            orders = there, there[::-1]
+            for name, order in zip(names, orders[-len(names) :], strict=True):
+                given = outputs[order]
+                told = zip(QUERIES, (given[:1], given[: self.spec.batches[0]], given), strict=True)
+                answers |= {name.format(query): {"outputs": answer} for query, answer in told}
+        return answers
+
+    def _asked(self, program: Program, precision: Precision, images: Array, targets: Array) -> Sections:
+        """Queries and a prediction; the same of the images in reverse; the same again by other weights."""
+        size = self.spec.batches[0]
+        memory = images.copy(), images[:1].copy(), images[:size].copy()
+        answers: dict[str, Tensors] = {}
+        for weights, reverse, name in (
+            (self.start, False, "{}"),
+            (self.start, True, "another {}"),
+            (self.other, True, "{} by other weights"),
+        ):
+            turned = (images[::-1], targets[::-1]) if reverse else (images, targets)
+            for place in memory:
+                place[...] = turned[0][: len(place)]
+            if name != "another {}":
+                program.load(probe.at(weights, precision))
+            program.stage("test", memory[0], turned[1].copy())
+            given = program.infer(memory[1]), program.infer(memory[2]), program.predict("test", size)
+            answers |= {name.format(query): {"outputs": a} for query, a in zip(QUERIES, given, strict=True)}
+        return answers
+
+    def _trained(self, program: Program, precision: Precision, images: Array, targets: Array, draw: int) -> Sections:
+        """An epoch, queries by the weights that it left, and another epoch, over the images in reverse, from there."""
+        full = self.epoch[0]
+        order = shuffled(len(images), "timed", draw)
+        held = images.copy(), targets.copy()
+        program.load(probe.at(self.midway, precision))
+        told: dict[str, Tensors] = {}
+        for name in ("epoch", "another epoch"):
+            program.stage("train", *held)
+            told[f"{name}, loss"] = {"loss": np.array(program.train(order))}
+            told |= {f"{name}, {kind}": tensors for kind, tensors in changed(self.spec, program.state()).items()}
+            if name == "epoch":
+                program.stage("test", images[:full].copy(), targets[:full].copy())
+                told["query of 1 after training"] = {"outputs": program.infer(images[:1].copy())}
+                told["prediction after training"] = {"outputs": program.predict("test", full)}
+                held[0][...], held[1][...] = images[::-1], targets[::-1]
+                order[...] = shuffled(len(images), "timed", "again", draw)
+        return told
 
     def _recurring(self, draw: int) -> NDArray[np.intp]:
         """Which of the timed probe's images each place of the split holds: every image once, or, of few images, any.
@@ -189,11 +246,6 @@ class Answers:
             return np.arange(wanted)
         return stream(probe.SEED, "probe", "recurring", draw).integers(0, there, wanted)
 
-    @staticmethod
-    def _answered(prediction: Array, one: Array, full: Array) -> Sections:
-        answers = {"query of 1": one, "query of a batch": full, "prediction": prediction}
-        return {section: {"outputs": answer} for section, answer in answers.items()}
-
 
 class Memory:
     """The reference with what it has answered, of the last ``specs`` that it was asked about.
@@ -204,16 +256,53 @@ class Memory:
     def __init__(self, reference: Callable[[frozenset[Variant]], Runner], specs: int = 1) -> None:
         self.reference = reference
         self._most = specs
-        self._held: dict[tuple[str, frozenset[Variant]], Answers] = {}
+        self._held: dict[tuple[str, frozenset[Variant], int], Answers] = {}
+        self._given: dict[tuple[str, frozenset[Variant]], Given] = {}
+        self._optimizers: dict[tuple[object, ...], tuple[Check, ...]] = {}
 
-    def about(self, spec: Spec, variants: frozenset[Variant]) -> Answers:
+    def about(self, spec: Spec, variants: frozenset[Variant], gentleness: int = 0) -> Answers:
         """The answers about ``spec``, given and still to be given."""
-        at = spec.computation, variants
+        at = spec.computation, variants, gentleness
         if at not in self._held:
             while len(self._held) >= self._most:
                 del self._held[next(iter(self._held))]
-            self._held[at] = Answers(spec.without_dropout(), self.reference(variants))
+            self._held[at] = Answers(spec.without_dropout(), self.reference(variants), variants, gentleness)
         return self._held[at]
+
+    def optimizer(
+        self, spec: Spec, variants: frozenset[Variant], runner: Runner, mode: str, precision: Precision
+    ) -> tuple[Check, ...]:
+        """The checks of ``spec``'s optimizer by itself, made once for all specs that share it."""
+        alone = optimizer_alone(spec, UNITS).computation, variants
+        if alone not in self._given:
+            self._given[alone] = Given(spec, self.reference(variants))
+        at = *alone, runner, mode, precision
+        if at not in self._optimizers:
+            self._optimizers[at] = optimizer_checks(self._given[alone], runner, mode, precision)
+        return self._optimizers[at]
+
+
+def _step(program: Program, before: State, order: NDArray[np.int32], images: Array, targets: Array) -> Step | None:
+    """A single step from ``before`` over the staged images that ``order`` points to; None if it is not finite."""
+    program.load(before)
+    gradients = program.probe(images, targets).gradients
+    loss = program.train(order)
+    after = program.state()
+    if not math.isfinite(loss) or not all(np.isfinite(_size(held)) for held in (after.weights, *after.slots.values())):
+        return None
+    return Step(before, loss, {n: g.astype(np.float32) for n, g in gradients.items()}, after)
+
+
+def _size(held: Weights) -> float:
+    """The largest magnitude of all; not finite if any value is."""
+    return float(np.max([np.abs(value).max() for value in held.values()], initial=0.0))
+
+
+def _finite(answers: Sections) -> Sections:
+    """The answers, if all of them are finite; else raises UnprovableError."""
+    if all(np.isfinite(value).all() for tensors in answers.values() for value in tensors.values()):
+        return answers
+    raise UnprovableError
 
 
 def look(program: Program, spec: Spec, start: State, images: Array, targets: Array) -> Sections:
@@ -255,22 +344,6 @@ def images_of(spec: Spec) -> int:
 def terms_of(spec: Spec) -> dict[str, int]:
     """How many terms the gradient of each tensor sums: one to each position of each image of a batch."""
     return {t.name: spec.batch_size * math.prod(n.output[:-1]) for n in walk(spec.graph) for t in n.tensors}
-
-
-def counts_of(spec: Spec) -> tuple[int, ...]:
-    """How many steps lie before each of the single steps: from 0 on, or, where the learning rate changes, around that.
-
-    With a schedule the first few start from 0, and the others are the steps before and behind each of its changes, as
-    many as there is room for, going on behind the last.
-    """
-    counts = set(range(FIRST_STEPS)) if spec.schedule else set(range(STEPS))
-    for change in probe.boundaries(spec):
-        for count in (change - 1, change):
-            if len(counts) < STEPS:
-                counts.add(count)
-    while len(counts) < STEPS:
-        counts.add(max(counts) + 1)
-    return tuple(sorted(counts))
 
 
 def shuffled(count: int, *name: str | int) -> NDArray[np.int32]:

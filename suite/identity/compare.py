@@ -26,27 +26,49 @@ sum in another order add up like steps of a random walk (Higham 2002, section 4.
 Tensors = Mapping[str, Array]
 
 
-def errors(got: Tensors, wanted: Tensors, *, noise_counts: bool = True) -> dict[str, float | None]:
-    """Per tensor of ``wanted``, max|a - b| relative to its scale; None where that is no finite number.
+def scales(wanted: Tensors, *, noise_counts: bool = True) -> dict[str, float]:
+    """By what the tensors of one kind are measured: the larger of max|b| and a thousandth of the largest of all.
 
-    The scale is the larger of max|b| and a thousandth of the largest magnitude in ``wanted``.  Without
-    ``noise_counts`` a tensor below a billionth of the largest, which is noise in float64, is measured by the largest.
-    A tensor that only ``got`` has is an error as well.
+    Without ``noise_counts`` a tensor below a billionth of the largest, which is noise in float64, is measured by the
+    largest.
     """
     sizes = {name: float(np.abs(b).max()) for name, b in wanted.items()}
     largest = max(sizes.values(), default=0.0)
+    return {
+        name: largest if not noise_counts and size <= VANISHING * largest else max(size, SMALL * largest)
+        for name, size in sizes.items()
+    }
+
+
+def errors(
+    got: Tensors, wanted: Tensors, *, noise_counts: bool = True, moves: Tensors | None = None
+) -> dict[str, float | None]:
+    """Per tensor of ``wanted``, max|a - b| relative to its scale; None where that is no finite number.
+
+    ``moves`` tell how far each element may be off, whatever the scale: there it is measured by a scale of which that is
+    ``TOLERANCE``.  A tensor that only ``got`` has is an error as well.
+    """
+    scale = scales(wanted, noise_counts=noise_counts)
     found: dict[str, float | None] = {}
     for name, b in wanted.items():
         a = got.get(name)
         if a is None or a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all():
             found[name] = None
             continue
-        scale = max(sizes[name], SMALL * largest)
-        if not noise_counts and sizes[name] <= VANISHING * largest:
-            scale = largest
-        difference = float(np.abs(a.astype(np.float64) - b).max())
-        found[name] = 0.0 if difference == 0 else difference / scale if scale else None
+        measure: Array | float = scale[name]
+        if moves and name in moves:
+            measure = np.maximum(measure, moves[name] / TOLERANCE)
+        found[name] = share(np.abs(a.astype(np.float64) - b), measure)
     return found | dict.fromkeys(got.keys() - wanted.keys())
+
+
+def share(differences: Array, measure: Array | float) -> float | None:
+    """The largest of ``differences`` relative to what measures them; None where one is off and nothing measures it."""
+    if not differences.any():
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = float(np.nanmax(differences / measure))  # nothing that is off by nothing is no number, and no error
+    return relative if math.isfinite(relative) else None
 
 
 def bound(reference: float | None, precision: Precision, terms: int = 1) -> float:

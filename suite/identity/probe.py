@@ -22,6 +22,8 @@ from suite.spec import Spec
 from suite.task import Classification, Reconstruction
 
 SEED = 0
+STEPS, FIRST_STEPS = 10, 4
+"""Single steps of the optimizer, and how many of them are the first ones where the learning rate changes."""
 SPREAD: Mapping[Role, tuple[float, float]] = {
     Role.BIAS: (-0.2, 0.2),
     Role.GAMMA: (-0.3, 0.5),
@@ -30,6 +32,9 @@ SPREAD: Mapping[Role, tuple[float, float]] = {
     Role.MOVING_VARIANCE: (-0.5, 1.0),
 }
 """Uniform noise added to initial values, by role; of kernels and tables, within a half over the root of the fan-in."""
+GENTLER = 8
+"""What the weights are divided by where, from those of the start, the reference itself overflows.  A power of two keeps
+them representable in float32."""
 
 
 def representable(values: Array) -> Array:
@@ -37,14 +42,18 @@ def representable(values: Array) -> Array:
     return values.astype(np.float32).astype(np.float64)
 
 
-def start(spec: Spec) -> Weights:
-    """The spec's initial weights, moved off every special value."""
+def start(spec: Spec, gentleness: int = 0) -> Weights:
+    """The spec's initial weights, moved off every special value, and divided by ``GENTLER`` that many times.
+
+    Running statistics are never divided.
+    """
     moved = {}
     for name, value in weights(spec, SEED).items():
         tensor = spec.tensors[name]
         half = 0.5 / math.sqrt(tensor.fan_in)
         low, high = SPREAD.get(tensor.role, (-half, half))
-        moved[name] = representable(value + stream(SEED, "probe", "weights", name).uniform(low, high, value.shape))
+        value = representable(value + stream(SEED, "probe", "weights", name).uniform(low, high, value.shape))
+        moved[name] = value / GENTLER**gentleness if tensor.role.trainable else value
     return moved
 
 
@@ -90,9 +99,9 @@ def midway(optimizer: Optimizer, gradients: Weights, step: int) -> dict[str, Wei
 
     From zero slots an adaptive optimizer divides a gradient by itself: where a gradient is only rounding noise, the
     step would be of full size in a random direction.  From these, noise stays noise.  A gradient that vanishes (a bias
-    under batch normalisation) counts as the largest of all.
+    under batch normalisation) counts as the largest of all.  If all of them do, they count as 1.
     """
-    largest = max(float(np.abs(g).max()) for g in gradients.values())
+    largest = max(float(np.abs(g).max()) for g in gradients.values()) or 1.0
     made: dict[str, Weights] = {}
     for slot in () if isinstance(optimizer, Sgd) and not optimizer.momentum else SLOTS[optimizer.name]:
         made[slot] = {}
@@ -111,6 +120,22 @@ def midway(optimizer: Optimizer, gradients: Weights, step: int) -> dict[str, Wei
 def boundaries(spec: Spec) -> tuple[int, ...]:
     """How many steps have been taken when the learning rate changes, for each time that it does."""
     return tuple(epoch * spec.steps_per_epoch for epoch in spec.schedule.at) if spec.schedule else ()
+
+
+def counts_of(spec: Spec) -> tuple[int, ...]:
+    """How many steps lie before each of the single steps: from 0 on, or, where the learning rate changes, around that.
+
+    With a schedule the first few start from 0, and the others are the steps before and behind each of its changes, as
+    many as there is room for, going on behind the last.
+    """
+    counts = set(range(FIRST_STEPS)) if spec.schedule else set(range(STEPS))
+    for change in boundaries(spec):
+        for count in (change - 1, change):
+            if len(counts) < STEPS:
+                counts.add(count)
+    while len(counts) < STEPS:
+        counts.add(max(counts) + 1)
+    return tuple(sorted(counts))
 
 
 def on_its_own(spec: Spec, **fields: object) -> Spec:
@@ -152,6 +177,25 @@ def dropout_alone(spec: Spec, rate: float, images: int, units: int) -> Spec:
         loss=Loss.MEAN_SQUARED_ERROR,
         l2=0.0,
         batch_size=images,
+    )
+
+
+def optimizer_alone(spec: Spec, units: int) -> Spec:
+    """A spec of ``spec``'s optimizer, decay and schedule whose gradients are whatever its targets say, exactly.
+
+    One input, always 1, a dense layer of ``units`` (a power of two), the mean squared error: the gradient of unit j's
+    weight and of its bias is ``2 (y[j] - t[j]) / units``, plus the weight's decay, and has one term alone, so that no
+    order of summing matters.  An epoch has as many steps as ``spec``'s, each of one image.
+    """
+    facts = {"image_shape": (1, 1, 1), "classes": units, "train": spec.steps_per_epoch, "train_counts": None}
+    return on_its_own(
+        spec,
+        model=(Flatten(layer="flatten"), Dense(layer="dense", units=units)),
+        data=spec.data.model_copy(update=facts),
+        target=Target.ONE_HOT,
+        loss=Loss.MEAN_SQUARED_ERROR,
+        schedule=spec.schedule,
+        batch_size=1,
     )
 
 

@@ -13,13 +13,14 @@ from suite.identity import probe
 from suite.identity.answers import CALLS, TOLD_BY, Answers, Sections, changed, look
 from suite.identity.compare import TOLERANCE, Tensors, bound, errors, largest
 from suite.identity.locate import Chain, locate, neutral
+from suite.identity.moves import moves
 from suite.result import Check
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Weights
 from suite.spec import Spec
 
 RETRIES = 4
 """Fresh probes on which a check that failed in the timed precision is repeated."""
-SUMMED = re.compile("gradients|epoch, (slot .*|weights)")
+SUMMED = re.compile("gradients|(another )?epoch, (slot .*|weights)")
 """What sums as many terms as there are, or is made of such a sum."""
 Look = Callable[[Probe], Array]
 
@@ -38,8 +39,8 @@ class Gate:
         """Whether any check failed."""
         return any(not check.equal for check in self.checks)
 
-    def _equal(self, section: str, got: Tensors, wanted: Tensors) -> None:
-        for name, error in errors(got, wanted).items():
+    def _equal(self, section: str, got: Tensors, wanted: Tensors, moves: Tensors | None = None) -> None:
+        for name, error in errors(got, wanted, moves=moves).items():
             self.checks.append(Check(section=section, tensor=name, error=error, bound=TOLERANCE))
 
     def _in_float64(self) -> Program:
@@ -69,15 +70,19 @@ class Gate:
             got = candidate.state()
             self._equal(f"float64 step {number}, loss", {"loss": np.array(loss)}, {"loss": np.array(step.loss)})
             seen, wanted = changed(self._spec, got), changed(self._spec, step.after)
+            allowed = moves(self._spec, step.before, step.gradients, self._answers.variants)
             for section in _all(wanted, seen):
-                self._equal(f"float64 step {number}, {section}", seen.get(section, {}), wanted.get(section, {}))
+                given, due = seen.get(section, {}), wanted.get(section, {})
+                self._equal(f"float64 step {number}, {section}", given, due, allowed.get(section))
             counted = abs(float(got.step - step.after.step))
             self.checks.append(Check(section=f"float64 step {number}, count", tensor="step", error=counted, bound=0))
         if not self._answers.cheap:
             return None
         candidate.load(copy.deepcopy(steps[0].before))
         for done, (order, step) in enumerate(zip(orders, steps, strict=True)):
-            if done and step.before.step != steps[done - 1].after.step:
+            if done and step.before.weights is not steps[done - 1].after.weights:  # they began afresh
+                candidate.load(copy.deepcopy(step.before))
+            elif done and step.before.step != steps[done - 1].after.step:
                 candidate.load(replace(candidate.state(), step=step.before.step))
             candidate.train(order.copy())
         return largest(errors(candidate.state().weights, steps[-1].after.weights))
@@ -126,7 +131,7 @@ class Gate:
             got, floor = (errors(run.get(section, {}), wanted, noise_counts=False) for run in (given, low))
             for name, error in got.items():
                 terms = self._answers.terms.get(name, 1) if SUMMED.fullmatch(section) else 1
-                limit = 0.0 if section == "epoch, frozen" else bound(floor.get(name), precision, terms)
+                limit = 0.0 if section.endswith("epoch, frozen") else bound(floor.get(name), precision, terms)
                 yield (section, name), Check(section=f"{label} {section}", tensor=name, error=error, bound=limit)
 
     def _name_layer(self, precision: Precision, images: Array, label: str) -> None:

@@ -11,7 +11,8 @@ CONTEXT = 8
 """Words around each one that a token data set holds, as `suite.task.WIDEST_WINDOW` has it on either side."""
 
 
-def _spec(name: str, shape: tuple[int, ...], model: list[dict[str, Any]], **fields: Any) -> Spec:
+def spec_of(name: str, shape: tuple[int, ...], model: list[dict[str, Any]], **fields: Any) -> Spec:
+    """A benchmark of a data set that nobody has."""
     words = len(shape) == 1
     facts = DatasetFacts.model_validate(
         {
@@ -30,7 +31,7 @@ def _spec(name: str, shape: tuple[int, ...], model: list[dict[str, Any]], **fiel
 
 
 SPECS = {
-    "mlp": _spec(
+    "mlp": spec_of(
         "mlp",
         (8, 8, 1),
         [
@@ -46,7 +47,7 @@ SPECS = {
         optimizer={"name": "adam"},
         l2=1e-3,
     ),
-    "cnn": _spec(
+    "cnn": spec_of(
         "cnn",
         (8, 8, 3),
         [
@@ -64,7 +65,7 @@ SPECS = {
         optimizer={"name": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": True},
         batch_size=8,
     ),
-    "residual": _spec(
+    "residual": spec_of(
         "residual",
         (6, 6, 3),
         [
@@ -89,7 +90,7 @@ SPECS = {
         target="one_hot",
         input_range=[-1.0, 1.0],
     ),
-    "negative": _spec(
+    "negative": spec_of(
         "negative",
         (5, 5, 2),
         [
@@ -100,7 +101,7 @@ SPECS = {
         optimizer={"name": "sgd", "learning_rate": 0.1},
         input_range=[-2.0, -1.0],
     ),
-    "padded": _spec(
+    "padded": spec_of(
         "padded",
         (9, 8, 2),
         [
@@ -115,7 +116,7 @@ SPECS = {
         optimizer={"name": "sgd", "learning_rate": 0.1},
         input_range=[-1.0, 1.0],
     ),
-    "words": _spec(
+    "words": spec_of(
         "words",
         (CONTEXT,),
         [
@@ -128,7 +129,7 @@ SPECS = {
         task={"kind": "embedding", "window": 2},
         l2=1e-3,
     ),
-    "sampled": _spec(
+    "sampled": spec_of(
         "sampled",
         (CONTEXT,),
         [{"layer": "sampled_scores", "vocabulary": WORDS, "units": 6, "context": 4}],
@@ -137,7 +138,7 @@ SPECS = {
         target="first",
         task={"kind": "embedding", "window": 2, "negatives": 3},
     ),
-    "boxes": _spec(
+    "boxes": spec_of(
         "boxes",
         (4, 4, 1),
         [
@@ -157,7 +158,7 @@ SPECS = {
         target="boxes",
         task={"kind": "detection", "canvas": 7, "box_weight": 2.5},
     ),
-    "frozen": _spec(
+    "frozen": spec_of(
         "frozen",
         (6, 6, 2),
         [
@@ -179,7 +180,7 @@ SPECS = {
         frozen=["conv2d_1", "residual_1", "batch_norm_2"],
         l2=1e-2,
     ),
-    "scheduled": _spec(
+    "scheduled": spec_of(
         "scheduled",
         (5, 4, 1),
         [
