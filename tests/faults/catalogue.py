@@ -26,6 +26,7 @@ from tests.faults.spoilt import (
     FrozenGradients,
     GradientMissing,
     Half,
+    KeepsStaged,
     LabelsOffByOne,
     LastBatchLost,
     LoadTransposed,
@@ -38,10 +39,17 @@ from tests.faults.spoilt import (
     OrderIgnored,
     OrderOfNextBatch,
     OtherRange,
+    PredictionOfLoading,
     PredictionShort,
     PredictionShuffled,
     QueryRounded,
     RaggedDropped,
+    RemembersByAddress,
+    RemembersByContent,
+    RemembersLoss,
+    RemembersPrediction,
+    RemembersQueries,
+    RemembersTraining,
     SlotScaled,
     SlotsForgotten,
     StatisticsStill,
@@ -51,6 +59,7 @@ from tests.faults.spoilt import (
     TrainsOther,
     Transposed,
     TrueWordLast,
+    WeightsOfLoading,
 )
 
 RELATIVE = tuple(10.0**-n for n in range(1, 11))
@@ -187,6 +196,7 @@ def _update(**fields):
 
 
 STEP_1 = r"float64 step 1, "
+ALONE = rf"{STEP_1}weights: \S+|optimizer alone, float64, \w+ slots, weights: dense_1/\w+"
 # fmt: off
 FAULTS = (  # a fault a line, to be read as a table
     Fault("label off by one", "mlp", r"float64 loss: loss", _program(LabelsOffByOne)),
@@ -262,6 +272,27 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("only the first change of the learning rate", "scheduled", r"float64 step 8, weights: dense_1/kernel", _schedule(at=lambda at, _: at[:1])),
     Fault("learning rate by epochs of another length", "scheduled", r"float64 step 5, weights: dense_1/kernel", lambda runner, m: Planted(runner, spec=lambda spec: _shorter_epoch(spec, m))),
     Fault("learning rate unchanged in single precision", "scheduled", r"float32 epoch, .*", lambda runner, m: Planted(runner, program=lambda inner, spec, precision: StepStuck(inner, spec, precision) if precision == "float32" else inner)),
+    Fault("training remembered", "mlp", r"float32 another epoch, .*", _program(RemembersTraining)),
+    Fault("loss remembered", "cnn", STEP_1.replace("1", "2") + r"loss: loss", _program(RemembersLoss)),
+    Fault("images of training kept", "mlp", r"float32 another epoch, .*", _program(KeepsStaged)),
+    Fault("queries remembered", "mlp", r"float32 another query of 1: outputs", _program(RemembersQueries)),
+    Fault("queries remembered by where images lie", "cnn", r"float32 another query of 1: outputs", _program(RemembersByAddress)),
+    Fault("queries remembered by what images hold", "mlp", r"float32 query of 1 by other weights: outputs", _program(RemembersByContent)),
+    Fault("queries remembered until weights are loaded", "words", r"float32 another query of 1: outputs", _program(RemembersQueries, by_weights=True)),
+    Fault("prediction remembered", "mlp", r"float32 another prediction: outputs", _program(RemembersPrediction)),
+    Fault("prediction remembered until weights are loaded", "boxes", r"float32 another prediction: outputs", _program(RemembersPrediction, by_weights=True)),
+    Fault("queries by the weights that were loaded", "cnn", r"float32 query of 1 after training: outputs", _program(WeightsOfLoading)),
+    Fault("prediction by the weights that were loaded", "usual", r"float32 prediction after training: outputs", _program(PredictionOfLoading)),
+    Fault("Adam's epsilon where a relu is always on", "usual", ALONE, _optimizer(epsilon=_relative), (99.0, *RELATIVE), 1e-8),
+    Fault("Adam's beta 1 where a relu is always on", "usual", STEP_1 + r"slot m: conv2d_1/kernel", _optimizer(beta_1=lambda v, m: v * (1 - m)), RELATIVE, 1e-8),
+    Fault("Adam's beta 2 where a relu is always on", "usual", STEP_1 + r"slot v: conv2d_1/kernel", _optimizer(beta_2=lambda v, m: v * (1 - m)), RELATIVE, 1e-8),
+    Fault("learning rate where a relu is always on", "usual", ALONE, _optimizer(learning_rate=_relative), RELATIVE, 1e-8),
+    Fault("RMSprop's epsilon where a relu is always on", "usual rmsprop", ALONE, _optimizer(epsilon=_relative), (99.0, *RELATIVE), 1e-8),
+    Fault("RMSprop's rho where a relu is always on", "usual rmsprop", STEP_1 + r"slot square: conv2d_1/kernel", _optimizer(rho=lambda v, m: v * (1 - m)), RELATIVE, 1e-8),
+    Fault("weight decay left out where a relu is always on", "usual rmsprop", STEP_1 + r"slot square: conv2d_1/kernel", _training_alone(lambda spec, _: spec.replace(l2=0.0))),
+    Fault("weight decay where a relu is always on", "usual rmsprop", r"float64 gradients: \S+/kernel", _l2(_relative), RELATIVE, 1e-5),
+    Fault("one element of a gradient off where a relu is always on", "usual", r"float64 gradients: dense_1/kernel", _program(OneGradientOff, tensor="dense_1/kernel"), RELATIVE, 1e-8),
+    Fault("small slots flushed to zero where a relu is always on", "usual", r"float32 epoch, slot \w+: \S+", _program(FlushedSlots), RELATIVE[:6], 1e-3),
     Fault("rate of dropout as what is kept", "mlp", r"dropout 0.25: keep rate", _first(_drops, _update(rate=_complement))),
     Fault("rate of dropout", "mlp", r"dropout 0.25: (keep rate|scale)", _first(_drops, _update(rate=_relative)), RELATIVE[:4], 1e-3),
 )

@@ -1,4 +1,8 @@
-"""The small benchmarks that faults are planted in; between them they hold every layer and optimizer."""
+"""The small benchmarks that faults are planted in; between them they hold every layer and optimizer.
+
+In the ``usual`` ones, convolution, relu and batch norm in this order, the relu of some filters is always on, so that
+their biases have the gradient 0.
+"""
 
 import json
 from typing import Any
@@ -179,6 +183,32 @@ SPECS = {
         optimizer={"name": "adam"},
         frozen=["conv2d_1", "residual_1", "batch_norm_2"],
         l2=1e-2,
+    ),
+    "usual": spec_of(
+        "usual",
+        (6, 6, 1),
+        [
+            {"layer": "conv2d", "filters": 16, "kernel": 2},
+            {"layer": "relu"},
+            {"layer": "batch_norm"},
+            {"layer": "flatten"},
+            {"layer": "dense", "units": 10},
+        ],
+        optimizer={"name": "adam"},
+    ),
+    "usual rmsprop": spec_of(
+        "usual-rmsprop",
+        (6, 6, 1),
+        [
+            {"layer": "conv2d", "filters": 16, "kernel": 2},
+            {"layer": "relu"},
+            {"layer": "average_pool", "window": 2},
+            {"layer": "batch_norm", "momentum": 0.99, "epsilon": 1e-3},
+            {"layer": "flatten"},
+            {"layer": "dense", "units": 10},
+        ],
+        optimizer={"name": "rmsprop", "learning_rate": 0.01},
+        l2=1e-3,
     ),
     "scheduled": spec_of(
         "scheduled",
