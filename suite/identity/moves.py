@@ -5,8 +5,8 @@ the bias of a filter whose relu is always on has, in front of a batch norm, the 
 rounding noise, and from empty slots Adam moves it by rate * g / (abs(g) + epsilon).  So what a step may be off by is
 how far the reference's own step goes when its gradient is moved by that much, either way.
 
-Within so little a step rises or falls with its gradient throughout, so the ends tell how far.  Nothing is forgiven but
-this; that the optimizer is right for gradients of every size, noise included, is shown apart (``given``).
+Within so little a step rises or falls with its gradient, so that the ends tell how far.  Nothing is forgiven but this;
+that the optimizer is right for gradients of every size, noise included, is shown apart (``given``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def moves(spec: Spec, before: State, gradients: Tensors, variants: frozenset[Var
     """How far each element may be off behind a step from ``before``: by kind, as ``answers.changed`` names them."""
     optimizer = spec.optimizer.model_copy(update={"learning_rate": float(spec.rates(before.step, 1)[0])})
     found: dict[str, Weights] = defaultdict(dict)
-    for name, scale in scales(gradients).items():
+    for name, scale in scales(gradients, noise_counts=False).items():
         held = {slot: values[name] for slot, values in before.slots.items()}
         weight, gradient = before.weights[name], gradients[name].astype(np.float64)
 

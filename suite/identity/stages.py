@@ -40,7 +40,8 @@ class Gate:
         return any(not check.equal for check in self.checks)
 
     def _equal(self, section: str, got: Tensors, wanted: Tensors, moves: Tensors | None = None) -> None:
-        for name, error in errors(got, wanted, moves=moves).items():
+        counts = not section.endswith("gradients")
+        for name, error in errors(got, wanted, noise_counts=counts, moves=moves).items():
             self.checks.append(Check(section=section, tensor=name, error=error, bound=TOLERANCE))
 
     def _in_float64(self) -> Program:
