@@ -68,6 +68,11 @@ faults: envs  ## plant faults in the runners and count how many the gate catches
 faults-%:
 	.envs/$*/bin/python -m tests.faults --runner $*
 
+# Ask the gate about 500 drawn networks in a framework as it is: whatever it objects to is a false alarm.  COUNT=100 asks
+# about fewer, and MODES=graph,xla in other modes than the first.
+alarms-%: envs
+	.envs/$*/bin/python -W ignore -m tests.faults.alarms --runner $* $(if $(COUNT),--count $(COUNT)) $(if $(MODES),--modes $(MODES))
+
 schema: envs  ## write the JSON Schema of a spec, for editors
 	$(CORE) -m suite schema
 

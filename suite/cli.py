@@ -41,7 +41,7 @@ from suite.plan import Plan, Profile
 from suite.reading import refuse
 from suite.report import stored
 from suite.report.compare import Kind
-from suite.result import Cause, Failed, Proof, Verdict
+from suite.result import Cause, Failed, Proof
 from suite.runners import base
 from suite.screen import err, out, say
 
@@ -321,7 +321,7 @@ def identity(
 def _well(found: object) -> bool:
     """Whether a proof came out well; a mode that this machine cannot offer is no failure."""
     if isinstance(found, Proof):
-        return found.identity.verdict is not Verdict.UNPROVEN
+        return found.identity.verdict.proven
     return isinstance(found, Failed) and found.cause is Cause.UNSUPPORTED
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from suite import environment, identity, result
 from suite.errors import ResultError
 from suite.plan import Entry, Plan
-from suite.result import Cell, Proof, Verdict
+from suite.result import Cell, Proof
 
 
 def take_over(folder: Path, made: Plan) -> int:
@@ -35,7 +35,7 @@ def _find(folder: Path, made: Plan, entry: Entry, cell: Cell) -> Proof | None:
             found = result.read(path)
         except ResultError:
             continue
-        if not isinstance(found, Proof) or found.identity.verdict is Verdict.UNPROVEN:
+        if not isinstance(found, Proof) or not found.identity.verdict.proven:
             continue
         here = found.environment
         alike = (found.cell, found.identity.key, here.machine, here.place, here.threads_intra, here.threads_inter)

@@ -264,12 +264,17 @@ class Check(Frozen):
 
 
 class Verdict(StrEnum):
-    """What the gate says of a runner under a spec."""
+    """What the gate says of a runner under a spec; not provable where the reference itself overflows."""
 
     IDENTICAL = "identical"
     VARIANT = "identical up to a variant"
     UNPROVEN = "unproven"
     NOT_PROVABLE = "not provable from any start"
+
+    @property
+    def proven(self) -> bool:
+        """Whether it lets numbers be ranked."""
+        return self in (Verdict.IDENTICAL, Verdict.VARIANT)
 
 
 class Identity(Frozen):

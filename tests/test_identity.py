@@ -30,6 +30,11 @@ def runner():
     return Reference("cpu", THREADS, 0)
 
 
+def alone(spec):
+    """Whether the gate asks about the optimizer by itself."""
+    return spec.input_shape == (1, 1, 1)
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if "dropout" not in name])
 def test_a_fault_at_its_gravest_is_caught_by_name(name, runner):
     gravest = dataclasses.replace(ALL[name], ladder=ALL[name].ladder[:1])
@@ -257,7 +262,8 @@ def test_the_epoch_of_the_gate_ends_in_the_ragged_batch_of_the_spec(runner):
 
     class Watch(Wrapped):
         def train(self, order):
-            seen.append((self.precision, len(order), len(set(order.tolist()))))
+            if not alone(self.spec):
+                seen.append((self.precision, len(order), len(set(order.tolist()))))
             return self.inner.train(order)
 
     examine(SPECS["mlp"], Planted(runner, program=Watch), "numpy")
@@ -287,7 +293,8 @@ class TestSteps:
             def train(self, order):
                 before = self.inner.state().step
                 loss = self.inner.train(order)
-                seen.append((self.precision, before, self.inner.state().step))
+                if not alone(self.spec):
+                    seen.append((self.precision, before, self.inner.state().step))
                 return loss
 
         examine(SPECS["scheduled"], Planted(runner, program=Watch), "numpy")
@@ -356,7 +363,7 @@ def test_of_what_fails_once_only_the_call_that_told_it_is_repeated(runner):
 
     class Late(Wrapped):
         def train(self, order):
-            calls.append(self.precision)
+            calls.extend([self.precision] * (not alone(self.spec)))
             return self.inner.train(order)
 
         def predict(self, split, batch_size):
@@ -364,8 +371,8 @@ def test_of_what_fails_once_only_the_call_that_told_it_is_repeated(runner):
             return self.inner.predict(split, batch_size) * (1 if calls.count("predict") > 1 else 1.001)
 
     assert examine(SPECS["cnn"], Planted(runner, program=Late), "numpy").verdict is Verdict.IDENTICAL
-    assert calls.count("predict") == 2
-    assert calls.count("float32") == 1
+    assert calls.count("predict") == 1 + 3 + 3
+    assert calls.count("float32") == 2
 
 
 @pytest.mark.parametrize("spoil", [lambda v: np.where(v == v.max(), np.nan, v), lambda v: v[..., :-1]])
@@ -381,7 +388,7 @@ def test_what_is_no_number_or_of_another_shape_is_not_asked_about_again(spoil, r
     found = examine(SPECS["cnn"], Planted(runner, program=Once), "numpy")
     assert found.verdict is Verdict.UNPROVEN
     assert (found.divergence.section, found.divergence.error) == ("float32 prediction", None)
-    assert Once.looks == 1
+    assert Once.looks == 1 + 2 + 1  # other images, other weights, behind an epoch: nothing twice
 
 
 def test_a_slot_that_nobody_asked_for_is_no_slot(runner):

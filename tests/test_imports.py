@@ -58,6 +58,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "runners.base": (*SPEC, "stats"),
     "runners.*": RUNNER,
     "identity": (*CORE, "result", "identity.*"),
+    "identity.moves": (*CORE, "reference.optimizers", "identity.compare"),  # what a step makes of its gradient's bound
     "identity.*": (*CORE, "result", "identity", "identity.*"),
     "proofs": (*CORE, "environment", "identity", "plan", "result"),
     "report": (*REPORT, "report.*"),

@@ -1,6 +1,6 @@
 """The gate: whether a runner computes what the Spec says, shown before anything is timed.
 
-``examine`` compares a runner with the reference in four stages and stops behind the first that fails, for whatever
+``examine`` compares a runner with the reference in five stages and stops behind the first that fails, for whatever
 follows would differ because of it:
 
 1. in float64: the weights given are the weights held; outputs in training and in evaluation, the loss, each tensor's
@@ -9,13 +9,21 @@ follows would differ because of it:
    up, on both sides of each change of the learning rate.  The loss, then slots, weights, statistics and what is frozen.
    How far ten free-running steps drift apart is told, not judged, and not taken where a step is dear;
 3. in the timed precision, through the calls that are timed: a probe, queries, a prediction over a split, an epoch with
-   a ragged last batch and a change of the learning rate.  Per tensor, the error against the float64 reference is at
-   most four times that of the reference computed in that precision, or what a sum of so many terms may lose.  Large
-   models are trained by fewer images than the spec's (``size``), and queried by as many as it has, of which few differ;
-4. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
+   a ragged last batch and a change of the learning rate.  Each is asked again with other values of one shape in the
+   same memory, and after the weights have changed.  Per tensor, the error against the float64 reference is at most four
+   times that of the reference computed in that precision, or what a sum of so many terms may lose.  Large models are
+   trained by fewer images than the spec's (``size``), and queried by as many as it has, of which few differ;
+4. the optimizer by itself, along given gradients of every size, in float64 and in the timed precision, each element
+   measured by how far it moves (``given``);
+5. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
 
 Equal in stages 1 and 2 means max|a - b| <= 1e-9 of the larger of max|b| and a thousandth of the largest magnitude among
-tensors of its kind; a kind is one section here.  What is not finite, missing or of another shape is never equal.
+tensors of its kind; a kind is one section here.  A gradient that vanishes, below a billionth of the largest, is
+measured by the largest.  An element of a weight or slot may be off, besides, by what the step makes of the gradient's
+bound (``moves``).  What is not finite, missing or of another shape is never equal.
+
+Where the reference itself overflows, the probe shows nothing: the stages begin again from smaller weights, and where it
+overflows from the smallest too the verdict is that nothing can be proven, which is no fault of the runner's.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def scales(wanted: Tensors, *, noise_counts: bool = True) -> dict[str, float]:
     """By what the tensors of one kind are measured: the larger of max|b| and a thousandth of the largest of all.
 
     Without ``noise_counts`` a tensor below a billionth of the largest, which is noise in float64, is measured by the
-    largest: what vanishes on one side has to vanish on the other.  A bias in front of a batch norm is such a tensor; how
-    large its noise is depends on how far the batch norm stretches its inputs.
+    largest: what vanishes on one side has to vanish on the other.  A bias in front of a batch norm is such a tensor,
+    and the further the batch norm stretches its inputs, the larger is its noise.
     """
     sizes = {name: float(np.abs(b).max()) for name, b in wanted.items()}
     largest = max(sizes.values(), default=0.0)

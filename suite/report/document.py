@@ -27,7 +27,7 @@ from suite.report.compare import Row, comparisons, decide, drafts, judged
 from suite.report.markdown import Markdown, bullets, md
 from suite.report.merge import Arena, Evidence, merge
 from suite.report.studies import group
-from suite.result import Cause, Record, Verdict
+from suite.result import Cause, Record
 
 MOST_IMAGES = 6
 """Charts of one kind that the report itself shows; of more it names the pages that do."""
@@ -125,7 +125,7 @@ def _failed(evidence: Evidence, rows: Sequence[Row], beside: Sequence[Markdown])
         return False  # nothing was to be compared
     if rows or not evidence.proofs:
         return not rows or any(row.failed for row in rows)
-    return any(proof.identity.verdict is Verdict.UNPROVEN for proof in evidence.proofs)
+    return not all(proof.identity.verdict.proven for proof in evidence.proofs)
 
 
 def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:

@@ -169,6 +169,8 @@ class Evidence:
                 reasons.append(f"the proof is of another {difference}")
             elif proof.identity.verdict is Verdict.UNPROVEN:
                 return NotProven(f"unproven: {divergence(proof.identity)}")
+            elif proof.identity.verdict is Verdict.NOT_PROVABLE:
+                return NotProven("not provable: the reference itself overflows from every start of the gate")
             else:
                 return Proven(proof.identity.variants)
         return NotProven(min(reasons))

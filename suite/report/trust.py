@@ -30,7 +30,9 @@ def identity(evidence: Evidence) -> list[Markdown]:
         words = {Verdict.VARIANT: f"{found.verdict}: {', '.join(found.variants)}"}.get(
             found.verdict, str(found.verdict)
         )
-        verdict = md("**{}**" if found.verdict is Verdict.UNPROVEN else "{}", words)
+        verdict = md("{}" if found.verdict.proven else "**{}**", words)
+        if found.gentleness:
+            verdict = notes.mark(verdict, "from smaller weights: from the usual start the reference itself overflows")
         if found.variant_shift is not None:
             verdict = notes.mark(verdict, f"the variant moves the weights by {found.variant_shift:.1e}, relative")
         rows.append(
@@ -75,7 +77,7 @@ def _distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
     everyone: list[Proof | Measured | Tunings] = [*evidence.proofs, *evidence.measured, *evidence.tuned]
     for result in everyone:
         covered[_subject(result)].add(result.cell.spec)
-    worst_first = (Verdict.UNPROVEN, Verdict.VARIANT, Verdict.IDENTICAL)
+    worst_first = (Verdict.UNPROVEN, Verdict.NOT_PROVABLE, Verdict.VARIANT, Verdict.IDENTICAL)
     chosen = [min(proofs, key=lambda p: worst_first.index(p.identity.verdict)) for proofs in found.values()]
     listed = [(proof, sorted(covered[_subject(proof)])) for proof in chosen]
     return sorted(listed, key=lambda item: (item[1][0], position(item[0].cell.runner), item[0].cell.mode))
