@@ -93,8 +93,8 @@ docker-sizes:  ## the sizes of the images
 docker-lint: envs  ## style of the Dockerfiles, and whether Compose can read its files
 	.envs/core/bin/hadolint Dockerfile.* docker/Dockerfile.*
 	@docker compose version >/dev/null 2>&1 || { echo "docker-lint: Compose is not here, so its files are unread"; exit 0; }; \
-	for device in cpu cuda; do for own in "" 1; do \
-		PARITY_DEVICE=$$device LOCAL=$$own docker/compose.sh config --quiet || exit; done; done
+	for device in cpu cuda; do for own in "" 1; do for files in "" benchmarks; do \
+		PARITY_DEVICE=$$device LOCAL=$$own PARITY_FILES=$$files docker/compose.sh config --quiet || exit; done; done; done
 
 test-docker: envs  ## the tests that need a Docker engine: on Debian one is brought up, and ended if it was
 	@end=true; docker info >/dev/null 2>&1 || { docker/engine.sh && end="docker/engine.sh stop"; }; \

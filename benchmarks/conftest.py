@@ -29,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("parity suite")
     group.addoption(
         "--spec", action="append", default=[], metavar="NAME",
-        help="a benchmark, or one case of it as name/case; may be repeated; those of the profile quick by default",
+        help="a benchmark's name or the path of a YAML file, or one case of it as name/case; may be repeated; those of "
+        "the profile quick by default",
     )  # fmt: skip
     group.addoption(
         "--mode", action="append", default=[], help="a mode of the framework; may be repeated; by default as quick has"

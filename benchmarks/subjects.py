@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from suite import data, environment, measure, plan, run
+from suite import data, environment, measure, run
 from suite.errors import MachineError, SpecError, Unsupported
 from suite.measure import Split
 from suite.result import Cell, Digests, Environment
@@ -35,7 +35,7 @@ def tokens() -> list[str]:
 
 def specs(wanted: list[str]) -> tuple[Spec, ...]:
     """The specs of that name, or those of the profile.  Raises SpecError, DataError."""
-    return plan.choose(tuple(wanted) or PROFILE.benchmarks, run.BENCHMARKS / "specs", data.describe)
+    return run.find(tuple(wanted) or PROFILE.benchmarks).asked
 
 
 def cells(wanted: list[str], modes: list[str]) -> Iterator[tuple[Spec, str, str]]:

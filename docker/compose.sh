@@ -6,7 +6,26 @@
 #   docker/compose.sh up
 #   PARITY_DEVICE=cpu docker/compose.sh up   without a GPU; by default that is seen by the driver
 #   LOCAL=1 docker/compose.sh build          from the base image of docker/engine.sh: no container registry
+#   PARITY_PROFILE=my/profile.yaml docker/compose.sh up   your own, with the folder that holds it, or PARITY_FILES
+#
+# Paths are taken from where it is called.
 set -euo pipefail
+
+real() { python3 -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$1"; }
+if [[ ${PARITY_PROFILE:-} =~ \.ya?ml$ && -f $PARITY_PROFILE ]]; then  # else it is one that the containers see
+  PARITY_PROFILE=$(real "$PARITY_PROFILE") PARITY_FILES=${PARITY_FILES:-$(dirname "$PARITY_PROFILE")}
+  export PARITY_PROFILE
+fi
+if [[ -n ${PARITY_FILES:-} ]]; then
+  PARITY_FILES=$(real "$PARITY_FILES")
+  if [[ ! -d $PARITY_FILES || $PARITY_FILES =~ ^/(|bin|dev|etc|lib|lib64|opt|proc|run|sbin|sys|usr|data|reports|tmp|suite)$ ]]; then
+    echo "$0: PARITY_FILES=$PARITY_FILES: must be a folder, and none that an image has of its own." >&2
+    exit 2
+  fi
+  export PARITY_FILES
+fi
+[[ -z ${PARITY_REPORTS:-} ]] || export PARITY_REPORTS=$(real "$PARITY_REPORTS")
+[[ ${PARITY_DATA:-} != */* ]] || export PARITY_DATA=$(real "$PARITY_DATA")  # without a slash it names a volume
 cd "$(dirname "$0")/.."
 
 if [[ -z ${PARITY_DEVICE:-} ]]; then
@@ -15,6 +34,7 @@ if [[ -z ${PARITY_DEVICE:-} ]]; then
 fi
 files=(-f docker-compose.yml)
 [[ $PARITY_DEVICE == cuda ]] || files+=(-f docker/compose.cpu.yml)
+[[ -z ${PARITY_FILES:-} ]] || files+=(-f docker/compose.files.yml)
 [[ -z ${LOCAL:-} ]] || files+=(-f docker/compose.local.yml)
 
 digest() { python3 -c 'import hashlib, sys; print("sha256:" + hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'; }

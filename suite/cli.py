@@ -26,6 +26,7 @@ from suite import (
     estimate,
     files,
     launch,
+    paths,
     plan,
     proofs,
     report,
@@ -60,7 +61,7 @@ app = typer.Typer(
 app.add_typer(shelf.data_app, name="data")
 app.add_typer(shelf.weights_app, name="weights")
 
-ABOUT_BENCHMARK = "a name from `suite list`, one case of it as name/case, or the path of a YAML file"
+ABOUT_BENCHMARK = "a name from `suite list`, or the path of a YAML file; name/case, or path/case, is one case of it"
 ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
 ABOUT_DEVICE = "cpu or cuda, instead of the profile's"
 ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
@@ -69,6 +70,8 @@ ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,co
 
 def main() -> int:
     """Run a command and return its exit status; a mistake of the caller's is a sentence, never a traceback."""
+    if os.environ.get("PARITY_DATA"):
+        os.environ["PARITY_DATA"] = str(data.root())  # trials have another current folder
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not orphaned
@@ -95,7 +98,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a sign
 @app.command("list")
 def list_() -> None:
     """List the benchmarks; `suite show` tells more of each."""
-    out.print(screen.catalogue(plan.choose(run.catalogue(), run.BENCHMARKS / "specs", data.describe)))
+    out.print(screen.catalogue(run.find(run.catalogue()).asked))
 
 
 @app.command()
@@ -104,7 +107,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, one object for each case")] = False,
 ) -> None:
     """Show everything that a benchmark states or implies: shapes, parameters, FLOPs, every default."""
-    for found in plan.choose((benchmark,), run.BENCHMARKS / "specs", data.describe):
+    for found in run.find((benchmark,)).asked:
         if as_json:
             sys.stdout.write(found.model_dump_json(indent=2) + "\n")
             continue
@@ -143,7 +146,7 @@ def run_(
     Press Ctrl-C at any time: the same command finds what is finished and goes on from there.
     """
     wanted = _profile(
-        profile, benchmarks=tuple(benchmark or ()), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
+        profile, benchmarks=paths.benchmarks(benchmark), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
         device=device, deterministic=deterministic,
     )  # fmt: skip
     command = shlex.join(["suite", *sys.argv[1:]])
@@ -162,7 +165,7 @@ def run_(
 def _profile(name: str, **asked: Any) -> Profile:
     """The named profile with what the caller wants otherwise; null and empty is as it has it.  Raises SpecError."""
     changes = {field: value for field, value in asked.items() if value not in (None, (), {})}
-    return _valid({**dict(run.profile(name)), **changes})
+    return _valid({**dict(run.profile(name, benchmarks="benchmarks" not in changes)), **changes})
 
 
 def _valid(fields: dict[str, Any]) -> Profile:
@@ -244,7 +247,7 @@ def prepare(
     run.refuse_unwritable(reports)
     command = os.environ.get("PARITY_COMMAND") or shlex.join(["suite", *sys.argv[1:]])
     wanted = _profile(profile, device=device)
-    folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
+    folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"), shared=True)
     _tell(made.notes)
     if busy := launch.working(folder, made):
         raise RunError(f"this run is under way already: {', '.join(busy)} at work", where=str(folder))
@@ -298,7 +301,7 @@ def identity(
     every = [token for token in base.tokens() if environment.lock_digest(token)]
     wanted = _valid(
         {
-            "name": "identity", "benchmarks": run.catalogue() if all_ else tuple(benchmark or ()), "rounds": 0,
+            "name": "identity", "benchmarks": run.catalogue() if all_ else paths.benchmarks(benchmark), "rounds": 0,
             "runners": _runners(runner or every), "seeds": (0,), "process": "runner", "device": device,
             "deterministic": deterministic, "timeout_seconds": PROOF_SECONDS,
         }
@@ -347,7 +350,7 @@ def compare_(
     With --against the exit status is 1 where the lower bound of the slowdown is above 5 %.
     """
     if against is not None and not runs:
-        cells = {"benchmarks": tuple(benchmark or ()), "runners": _runners(runner or []), "rounds": rounds}
+        cells = {"benchmarks": paths.benchmarks(benchmark), "runners": _runners(runner or []), "rounds": rounds}
         rows = compare.against(against, _profile("compare", **cells), question or (), say)
         out.print("\n", screen.answer(compare.told(rows)), sep="")
         say(f"\n{compare.rule(rows)}")

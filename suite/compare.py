@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from suite import checkout, data, environment, launch, plan, run
+from suite import checkout, data, environment, launch, paths, plan, run
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, SpecError, SuiteError, Unsupported
 from suite.plan import Plan, Profile
@@ -83,13 +83,14 @@ def contests(made: Plan) -> tuple[Contest, ...]:
     """The cells of a plan, each with the way to its spec."""
     ways = {}
     for item in made.profile.benchmarks:
-        path = Path(item)
+        own = paths.split(paths.benchmark(item))
         for spec in plan.choose((item,), run.BENCHMARKS / "specs", data.describe):
-            ways[spec.id] = str(path.resolve()) if path.suffix in (".yaml", ".yml") else spec.id
+            ways[spec.id] = own.file if own else spec.id
     return tuple(
         Contest(spec.id, runner, mode, ways[spec.id])
         for runner, modes in made.profile.runners.items()
         for spec in made.specs
+        if spec.id in ways  # what they start from is not asked for
         for mode in modes
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suite import data, initial
+from suite import data, initial, paths
 from suite.data import Arrays
 from suite.errors import DataError
 from suite.recipe import Target
@@ -53,8 +53,12 @@ class Examples:
 
     def __init__(self, spec: Spec, seed: int, arrays: Arrays) -> None:
         if arrays.facts.digest != spec.data.digest:
+            found, planned = (facts.digest.removeprefix("sha256:")[:12] for facts in (arrays.facts, spec.data))
             raise DataError(
-                f"{spec.dataset} is not the data set that the run was planned with", way_out="Make a new run."
+                f"{paths.label(spec.dataset)} is not the data set that the run was planned with: "
+                f"its digest is {found}, the plan's is {planned}",
+                where=str(paths.file_of(spec.dataset) or ""),
+                way_out="Put back what was there, or run again, which plans anew.",
             )
         self._spec, self._seed, self._arrays = spec, seed, arrays
         usable = np.arange(spec.data.train)
@@ -254,7 +258,15 @@ def augmented(pixels: Array, how: Augmentation, random: np.random.Generator) -> 
 
 @lru_cache(maxsize=2)
 def _arrays(dataset: str) -> Arrays:
-    return data.load(dataset)
+    """A data set; the user's own file was whole when the run was planned."""
+    try:
+        return data.load(dataset)
+    except DataError as error:
+        if not paths.is_own(dataset):
+            raise
+        what = f"{error.what}, though it could be read when the run was planned"
+        way_out = "Put back what was there, or run again, which plans anew."
+        raise DataError(what, where=error.where, way_out=way_out) from error
 
 
 @lru_cache(maxsize=2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from suite import paths
 from suite.errors import DataError, SpecError
 from suite.layers import Shape
 from suite.spec import Spec
@@ -27,11 +28,11 @@ def imported(spec: Spec) -> str | None:
 
 
 def with_parents(
-    specs: tuple[Spec, ...], find: Callable[[str], tuple[Spec, ...]]
+    specs: tuple[Spec, ...], find: Callable[[Spec], tuple[Spec, ...]]
 ) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
     """The specs and all that they start from, directly or not, with a note on each that was added.
 
-    ``find`` gives the specs of a name and raises SpecError for an unknown one.
+    ``find`` gives the specs under the name of what a spec starts from, and raises SpecError for an unknown one.
     """
     chosen = {spec.id: spec for spec in specs}
     notes, asking = [], list(specs)
@@ -42,7 +43,7 @@ def with_parents(
             continue
         where = f"{child.id}: starts_from"
         try:
-            found = {spec.id: spec for spec in find(name)}
+            found = {spec.id: spec for spec in find(child)}
         except SpecError as error:
             raise SpecError(error.what, where=where, way_out=error.way_out) from None
         if name not in found:
@@ -73,15 +74,16 @@ def generations(specs: tuple[Spec, ...]) -> dict[str, int]:
     return {spec.id: depth(spec, ()) for spec in specs}
 
 
-def check(specs: tuple[Spec, ...], shapes_of: Callable[[str], Mapping[str, Shape]]) -> None:
+def check(specs: tuple[Spec, ...], shapes_of: Callable[[str], Mapping[str, Shape]] | None = None) -> None:
     """Raises SpecError where a stage inherits a tensor that its parent does not have, or has in another shape.
 
-    ``shapes_of`` tells the shapes of imported weights, by the tensors' names.
+    ``shapes_of`` tells the shapes of imported weights, by the tensors' names; without it they are taken on trust.
     """
     known = {spec.id: spec for spec in specs}
     for spec in specs:
         if (name := imported(spec)) is not None:
-            _check(spec, f"{IMPORTED}{name}", shapes_of(name))
+            if shapes_of is not None:
+                _check(spec, f"{IMPORTED}{name}", shapes_of(name))
         elif (name := parent(spec)) is not None:
             _check(spec, name, {n: tensor.shape for n, tensor in known[name].tensors.items()})
 
@@ -104,7 +106,8 @@ def without_missing(
 ) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
     """The specs whose data and imported weights can be had, and a note on each of those that cannot.
 
-    Both callables raise DataError for what is not there.  A stage goes with its parent.
+    Both callables raise DataError for what is not there.  A stage goes with its parent.  The user's own files have been
+    read before, or there would be no spec.
     """
     notes: list[str] = []
     left = list(specs)
@@ -114,7 +117,7 @@ def without_missing(
             notes.append(f"{before}{', '.join(spec.id for spec in these)} was left out{after}")
             left[:] = [spec for spec in left if spec not in these]
 
-    for dataset in dict.fromkeys(spec.dataset for spec in specs):
+    for dataset in dict.fromkeys(spec.dataset for spec in specs if not paths.is_own(spec.dataset)):
         try:
             fetch(dataset)
         except DataError as error:

@@ -8,19 +8,19 @@ last.  The digest of the plan names the run, so the same question asked again fi
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
-from suite import initial, lineage
-from suite.errors import SpecError
+from suite import initial, lineage, paths
+from suite.choice import Describe, Finder
 from suite.files import read_json, validate
 from suite.layers import Frozen, Shape
 from suite.result import Cell, Digest
 from suite.runners.base import Device, Threads
-from suite.spec import DatasetFacts, Identifier, Spec, digest, load
+from suite.spec import Identifier, Spec, digest, without_place
 
 INSTRUMENT = {"null": ("null",)}
 """Measured in every round beside the others: what the instrument itself costs."""
@@ -29,6 +29,7 @@ STOPPED = 3
 MOST_PROOFS = 12
 """Cells that one process proves: where it crashes, little is lost."""
 Name = Annotated[str, Field(max_length=200)]
+Benchmark = Annotated[str, Field(max_length=paths.LONGEST + 200)]
 
 
 class Profile(Frozen):
@@ -36,7 +37,9 @@ class Profile(Frozen):
 
     name: Identifier
     description: str = ""
-    benchmarks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)] = Field(
+        description="names, or paths of YAML files, which are taken from the profile's own folder"
+    )
     runners: dict[Name, tuple[Name, ...]] = Field(description="the modes of each runner")
     rounds: NonNegativeInt = Field(description="0 proves and measures nothing")
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = Field(
@@ -88,8 +91,10 @@ class Plan(Frozen):
 
     @property
     def id(self) -> str:
-        """Profile and digest: the name of the run's folder."""
+        """Profile and digest: the name of the run's folder.  The user's own files count by what they hold."""
         decisive = self.model_dump(mode="json", exclude={"notes", "command"})
+        decisive["profile"]["benchmarks"] = [item for item in self.profile.benchmarks if not paths.split(item)]
+        decisive["specs"] = [without_place(spec) for spec in decisive["specs"]]
         return f"{self.profile.name}-{digest(decisive).removeprefix('sha256:')[:12]}"
 
     def spec(self, spec_id: str) -> Spec:
@@ -102,7 +107,7 @@ class Plan(Frozen):
             "run": self.id,
             "entry": entry.id,
             "cell": cell,
-            "spec": self.spec(cell.spec),
+            "spec": self.spec(cell.spec).placeless,
             "started": began,
             "seconds": 0.0,
         }
@@ -124,29 +129,12 @@ class Plan(Frozen):
         return bool(wanted) and self.donor(cell.spec, entry.round) == (entry, cell)
 
 
-def choose(wanted: tuple[str, ...], folder: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Spec, ...]:
-    """The specs of a profile: ``name`` takes every case of a spec, ``name/case`` one; a path is a spec of one's own."""
-    chosen: dict[str, Spec] = {}
-    for item in wanted:
-        path = Path(item)
-        own = path.suffix in (".yaml", ".yml")
-        name, _, case = ("", "", "") if own else item.partition("/")
-        file = path if own else folder / f"{name}.yaml"
-        if not own and not file.is_file():
-            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-            raise SpecError(
-                f"there is no benchmark {name!r}", way_out=f"There are: {known}; or give the path of a YAML file."
-            )
-        specs = load(file, describe)
-        found = [spec for spec in specs if not case or spec.case == case]
-        if not found:
-            raise SpecError(
-                f"{name} has no case {case!r}",
-                where=str(file),
-                way_out="It has: " + ", ".join(s.case or "none" for s in specs) + ".",
-            )
-        chosen |= {spec.id: spec for spec in found}
-    return tuple(chosen.values())
+def choose(wanted: tuple[str, ...], folder: Path, describe: Describe) -> tuple[Spec, ...]:
+    """The specs that are asked for: ``name`` takes every case of a spec, ``name/case`` one; a path is one's own file.
+
+    ``folder`` holds the catalogue.  What they start from is not looked for.  Raises SpecError.
+    """
+    return Finder(folder, describe).asked(wanted)
 
 
 def make(

@@ -25,6 +25,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from suite import paths
 from suite.errors import SpecError
 from suite.problems import join, problems
 
@@ -91,11 +92,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _text(path: Path) -> str:
     where = str(path)
     try:
+        paths.check_regular(path)
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError(f"cannot be read ({reason})", where=where) from None
+        raise SpecError(f"cannot be read ({reason})", where=where, way_out=paths.way_out()) from None
     if len(raw) > MAX_FILE_BYTES:
         raise SpecError(f"is over {MAX_FILE_BYTES >> 10} KiB: too large for a file that people write", where=where)
     try:

@@ -169,7 +169,9 @@ class Recipe(Frozen):
     title: str = ""
     description: str = ""
     source: Source | None = None
-    dataset: str
+    dataset: str = Field(
+        description="a name from `suite data list`, or npz:PATH, a file of your own, taken from the folder of this file"
+    )
     input_range: tuple[float, float] = Field(
         (0.0, 1.0), description="pixel values are mapped from 0..max linearly onto this range"
     )
@@ -185,8 +187,9 @@ class Recipe(Frozen):
     )
     starts_from: str | None = Field(
         None,
-        description="the benchmark, as name or name/case, whose trained weights this one starts from; or weights:NAME, "
-        "imported by `suite weights import`",
+        description="the benchmark whose trained weights this one starts from: name or name/case, or the path of its "
+        "YAML file, taken from the folder of this one, with /case where it has several; or weights:NAME, imported by "
+        "`suite weights import`",
     )
     inherits: tuple[str, ...] = Field(
         (), description="the layers whose weights are taken over, others start afresh; none named: all"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from suite import data, environment, estimate, files, initial, launch, lineage, plan, tune, weights
+from suite import choice, data, environment, estimate, files, initial, launch, lineage, paths, plan, tune, weights
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, SpecError
 from suite.launch import unfinished
@@ -31,16 +31,26 @@ ANSWER_SECONDS = 300
 """How long a framework may take to be imported and to answer."""
 
 
-def profile(name: str) -> Profile:
-    """A profile of benchmarks/profiles, or the caller's own YAML file.  Raises SpecError."""
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
+def profile(name: str, *, benchmarks: bool = True) -> Profile:
+    """A profile of benchmarks/profiles, or the caller's own YAML file, from whose folder its paths are taken.
+
+    Raises SpecError, also for a spec file that is not there, but where its ``benchmarks`` are not wanted.
+    """
+    if name.lower().endswith(paths.YAML):
+        path = paths.absolute(name)
+    else:
         known = sorted(p.stem for p in (BENCHMARKS / "profiles").glob("*.yaml"))
         if name not in known:
             way_out = f"There are: {', '.join(known)}; or give the path of a YAML file."
             raise SpecError(f"there is no profile {name!r}", way_out=way_out)
         path = BENCHMARKS / "profiles" / f"{name}.yaml"
-    return read_model(path, Profile)
+    found = read_model(path, Profile)
+    items = tuple(paths.benchmark(item, paths.folder_of(path)) for item in found.benchmarks)
+    for i, item in enumerate(items if benchmarks else ()):
+        if (own := paths.split(item)) and not os.path.exists(own.file):  # noqa: PTH110 - false for any path that is none
+            where = f"{path}: benchmarks[{i}]"
+            raise SpecError(f"{own.file} is not there", where=where, way_out=paths.way_out())
+    return found.model_copy(update={"benchmarks": items})
 
 
 def catalogue() -> tuple[str, ...]:
@@ -48,11 +58,17 @@ def catalogue() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (BENCHMARKS / "specs").glob("*.yaml")))
 
 
+def find(wanted: tuple[str, ...]) -> choice.Chosen:
+    """Benchmarks by their names or paths, and what they start from.  Raises SpecError."""
+    return choice.resolve(wanted, BENCHMARKS / "specs", data.describe)
+
+
 def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = str) -> Plan:
     """The plan of ``wanted``, written nowhere.
 
     What a benchmark starts from is taken in, with a note.  Benchmarks are left out, with a note, whose data ``fetch``
-    cannot get or whose imported weights are not there; where nothing is measured neither is needed.
+    cannot get or whose imported weights are not there; where nothing is measured neither is needed.  The user's own
+    files are read here, so that none is refused only later.
 
     Raises SpecError for an unknown runner, mode, tuning or benchmark and for stages that do not fit together,
     DataError, ResultError for imported weights that are none, and RunError where no benchmark is left.
@@ -66,14 +82,12 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
                 raise SpecError(f"runner {token} has no mode {mode!r}", way_out=f"It has: {', '.join(known)}.")
     for tuning in wanted.tunings:
         tune.check(tuning)
-    specs = plan.choose(wanted.benchmarks, BENCHMARKS / "specs", data.describe)
+    chosen = find(wanted.benchmarks)
+    specs = chosen.asked
     notes: tuple[str, ...] = ()
     if wanted.rounds:
-        specs, added = lineage.with_parents(
-            specs, lambda name: plan.choose((name,), BENCHMARKS / "specs", data.describe)
-        )
-        specs, left_out = lineage.without_missing(specs, fetch, weights.imported)
-        notes = (*added, *left_out)
+        specs, left_out = lineage.without_missing(chosen.whole, fetch, weights.imported)
+        notes = (*chosen.notes, *left_out)
     if not specs:
         raise RunError("no benchmark is left to run", way_out=" ".join(notes))
     names = dict.fromkeys(filter(None, map(lineage.imported, specs)) if wanted.rounds else ())
@@ -95,13 +109,34 @@ def _imported(path: Path) -> tuple[str, dict[str, Shape]]:
     return initial.fingerprint(weights.read(path, shapes)), shapes
 
 
-def prepare(wanted: Profile, reports: Path, command: str, say: Callable[[str], None]) -> tuple[Path, Plan]:
-    """Fetch the data, make the plan and its folder; the same question finds its old folder.  Raises as ``draft``."""
+def prepare(
+    wanted: Profile, reports: Path, command: str, say: Callable[[str], None], *, shared: bool = False
+) -> tuple[Path, Plan]:
+    """Fetch the data, make the plan and its folder; the same question finds its old folder.  Raises as ``draft``.
+
+    Where the user's own files have moved since, the old plan learns of it.  ``shared`` says that other containers will
+    do the work: raises RunError for data that they would not see.
+    """
     made = draft(wanted, command, lambda name: data.fetch(name, say))
+    if shared:
+        _refuse_unshared(made, reports)
     folder = reports / made.id
-    if not (folder / "plan.json").exists():
-        files.write_bytes(folder / "plan.json", made.model_dump_json(indent=1).encode() + b"\n")
+    if (folder / "plan.json").exists():
+        old = plan.read(folder)
+        if old.specs == made.specs:
+            return folder, old
+        made = old.model_copy(update={"profile": made.profile, "specs": made.specs})
+    files.write_bytes(folder / "plan.json", made.model_dump_json(indent=1).encode() + b"\n")
     return folder, plan.read(folder)
+
+
+def _refuse_unshared(made: Plan, reports: Path) -> None:
+    """Raises RunError for data that the containers of the workers do not see; natively all see the same."""
+    shared = [data.root(), reports.resolve(), ROOT, *map(Path, filter(None, [os.environ.get("PARITY_FILES")]))]
+    for spec in made.specs if environment.in_container() else ():
+        place = paths.file_of(spec.dataset)
+        if place and not any(place.is_relative_to(folder) for folder in shared):
+            raise RunError("is in this container alone", where=f"{spec.id}: {place}", way_out=paths.IN_CONTAINER)
 
 
 def refuse_unwritable(reports: Path) -> None:

@@ -1,7 +1,7 @@
-"""One benchmark, framework-neutral: read from YAML 1.2, frozen, with a digest.
+"""One benchmark, framework-neutral, frozen, with a digest.
 
 A file holds a Recipe (what its author writes) or several, as ``cases``.  Joined with the facts of its data set a
-recipe becomes a Spec: every default filled in, every shape known, nothing left to a framework.
+recipe becomes a Spec: every default filled in, every shape known, nothing left to a framework (``suite.loading``).
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
-from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from suite.errors import DataError, SpecError
+from suite import paths
 from suite.facts import DatasetFacts
-from suite.forms import Form
 from suite.layers import (
     BatchNorm,
     Concat,
@@ -37,10 +33,7 @@ from suite.layers import (
     graph,
     walk,
 )
-from suite.reading import read_yaml, refuse, validated
 from suite.recipe import (
-    NAME,
-    NAME_PATTERN,
     Adam,
     Assumption,
     Claim,
@@ -75,8 +68,6 @@ __all__ = [
     "Target",
     "digest",
     "json_schema",
-    "load",
-    "read_yaml",
 ]
 
 
@@ -272,7 +263,7 @@ class Spec(Recipe):
     @cached_property
     def digest(self) -> str:
         """``sha256:...`` over everything that decides what is computed."""
-        return digest(self.model_dump(mode="json", exclude=set(PROSE)))
+        return digest(without_place(self.model_dump(mode="json", exclude=set(PROSE))))
 
     @cached_property
     def computation(self) -> str:
@@ -307,6 +298,11 @@ class Spec(Recipe):
 
         return self.replace(model=all_of(self.model))
 
+    @property
+    def placeless(self) -> Spec:
+        """As results hold it: of the user's own file of data the name, not where it lies on this machine."""
+        return self.model_copy(update={"dataset": paths.label(self.dataset)})
+
     def replace(self, **fields: object) -> Spec:
         """A validated copy with other values."""
         return Spec.model_validate({**{name: getattr(self, name) for name in Spec.model_fields}, **fields})
@@ -318,62 +314,11 @@ def digest(value: object) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(path: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Spec, ...]:
-    """Read a spec file: one Spec, or one per case.
-
-    ``describe`` tells the facts of a data set by name and raises DataError for one that it does not know.
-    Raises SpecError with the file, the field and the way out.
-    """
-    shared = read_yaml(path)
-    cases = _cases(path, shared.pop("cases")) if "cases" in shared else {None: {}}
-    return tuple(_resolve(path, shared, case, cases, describe) for case in cases)
-
-
-def _cases(path: Path, cases: object) -> dict[str | None, dict[str, Any]]:
-    where = f"{path}: cases"
-    if not isinstance(cases, dict) or not cases:
-        raise SpecError("must map the name of each case to the fields that it replaces", where=where)
-    for case, fields in cases.items():
-        if not re.fullmatch(NAME_PATTERN, case):
-            raise SpecError(f"a case's name must be {NAME}", where=f"{where}.{case}")
-        if not isinstance(fields, dict):
-            raise SpecError("must map fields to the values that replace the shared ones", where=f"{where}.{case}")
-        if "name" in fields:
-            raise SpecError("a case cannot rename its spec", where=f"{where}.{case}.name", way_out="Drop it.")
-    return cases
-
-
-def _resolve(
-    path: Path,
-    shared: Mapping[str, Any],
-    case: str | None,
-    cases: Mapping[str | None, Mapping[str, Any]],
-    describe: Callable[[str], DatasetFacts],
-) -> Spec:
-    """Join what a file says with the facts of its data."""
-    fields = {**shared, **cases[case]}
-
-    def place(field: str) -> str:
-        if isinstance(fields.get("model"), dict) and field.startswith("model["):
-            field = f"model.{next(iter(fields['model']))}"
-        return f"cases.{case}.{field}" if re.split(r"[.\[]", field)[0] in cases[case] else field
-
-    recipe = validated(path, Recipe, fields, place)
-    for i, assumption in enumerate(recipe.assumptions):
-        if assumption.alternative not in (None, *cases):
-            where = f"{path}: {place(f'assumptions[{i}].alternative')}"
-            known = ", ".join(name for name in cases if name) or "none"
-            raise SpecError(f"there is no case {assumption.alternative}", where=where, way_out=f"There are: {known}.")
-    try:
-        facts = describe(recipe.dataset)
-    except DataError as error:
-        what = ": ".join(filter(None, (error.where, error.what)))
-        raise SpecError(what, where=f"{path}: {place('dataset')}", way_out=error.way_out) from None
-    layers = recipe.model.layers() if isinstance(recipe.model, Form) else recipe.model
-    try:
-        return Spec.model_validate({**dict(recipe), "model": layers, "case": case, "data": facts})
-    except ValidationError as error:
-        refuse(path, Spec, error, place)
+def without_place(fields: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a spec without the name of the user's own file of data: what counts is the digest of its content."""
+    if not paths.is_own(fields["dataset"]):
+        return fields
+    return {**fields, "dataset": paths.NPZ, "data": {**fields["data"], "name": paths.NPZ}}
 
 
 def json_schema() -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from suite import spec as specs
+from suite import loading
 from suite.data import describe
 from suite.spec import DatasetFacts, Spec
 
@@ -49,4 +49,4 @@ def load(folder: Path, fields: object) -> tuple[Spec, ...]:
     """Load ``fields`` from a file; JSON is YAML."""
     path = folder / "it.yaml"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    return specs.load(path, lambda name: TEXT if name == TEXT.name else describe(name))
+    return loading.load(path, lambda name: TEXT if name == TEXT.name else describe(name))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from suite import data, environment, files, plan
+from suite.loading import load
 from suite.plan import Plan, Profile
-from suite.spec import load
 
 SPEC = """
 name: tiny

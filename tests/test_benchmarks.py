@@ -15,6 +15,7 @@ from benchmarks import subjects, test_inference, test_training
 from suite import data, environment, measure, plan, pytest_json, run
 from suite.pytest_json import Timing
 from suite.runners import null
+from tests import own
 from tests.results import spec
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +91,21 @@ def test_what_is_unknown_is_refused_in_a_sentence(option: str, name: str, way_ou
     done = started(option, name)
     assert done.returncode != 0
     assert way_out in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_ones_own_file_is_timed_or_refused_before_anything_is(tmp_path: Path) -> None:
+    """The path is taken from where pytest is called, its data from the file."""
+    study = own.study(tmp_path)
+    (found,) = subjects.specs([os.path.relpath(study / "specs" / "base.yaml")])
+    assert (
+        subjects.build(found, null.Runner("cpu", subjects.THREADS, 0), "null", "null").held["train"].images.shape[0]
+        == 8
+    )
+    (study / "data" / "own.npz").unlink()
+    done = started("--spec", str(study / "specs" / "base.yaml"))
+    assert done.returncode != 0
+    assert "base.yaml: dataset: " in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
 
 

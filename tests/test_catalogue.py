@@ -9,8 +9,9 @@ import pytest
 from suite import data, lineage, run
 from suite.errors import DataError
 from suite.layers import BatchNorm, walk
+from suite.loading import load
 from suite.plan import Profile
-from suite.spec import Claim, Spec, load
+from suite.spec import Claim, Spec
 from suite.task import WordEmbedding
 
 FILES = sorted((run.BENCHMARKS / "specs").glob("*.yaml"))

@@ -17,7 +17,7 @@ import typer.main
 from suite import cli, data, launch, plan, result, run, screen
 from suite.environment import ROOT
 from suite.result import Cause, Failed, Measured
-from tests import runs, timings
+from tests import own, runs, timings
 
 PROFILE = """
 name: test
@@ -196,6 +196,65 @@ def test_a_run_goes_from_the_question_to_the_report(suite: Suite, tmp_path: Path
     assert "the roof fell in" in (folder / "report.md").read_text()
 
 
+WAYS = {
+    "absolute": "{study}/specs/child.yaml",
+    "relative": "../study/specs/child.yaml",
+    "home": "~/study/specs/child.yaml",
+    "link": "linked.yaml",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_shown_is_proven_and_planned_however_its_path_is_written(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    study, elsewhere = own.study(tmp_path / "study"), tmp_path / "else where"
+    elsewhere.mkdir()
+    (elsewhere / "linked.yaml").symlink_to(study / "specs" / "child.yaml")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(elsewhere)
+    name = WAYS[way].format(study=study)
+    shown = suite("show", name)
+    assert shown.status == 0, shown.all
+    assert f"npz:{study}/data/own.npz" in shown.out
+    words = "-r", "reference", "--reports", tmp_path / "reports"
+    proven = suite("identity", name, *words)
+    assert proven.status == 0, proven.all
+    assert "child reference numpy identical" in proven.all
+    planned = suite("run", study / "profile.yaml", "-b", name, "--dry-run")
+    assert planned.status == 0, planned.all
+    assert planned.out.splitlines()[-1] == suite("run", "../study/profile.yaml", "--dry-run").out.splitlines()[-1]
+
+
+def test_a_run_takes_ones_own_files_from_wherever_it_is_called(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials have a current folder of their own.  Data that change under a run fail in words, and the rest goes on."""
+    study, elsewhere = own.study(tmp_path / "study: a, b"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("PARITY_DATA", "cache")
+    words = "run", "../study: a, b/profile.yaml", "--reports", "reports"
+    said = suite(*words)
+    assert said.status == 0, said.all
+    folder = (elsewhere / "reports" / "latest").resolve()
+    records = [result.read(path) for path in folder.glob("results/*.json")]
+    assert len(records) == 5
+    assert {record.spec.dataset for record in records} == {"npz:own.npz"}
+    assert os.environ["PARITY_DATA"] == str(elsewhere / "cache")
+
+    made = plan.read(folder)
+    own.arrays(study / "data" / "own.npz", seed=1)
+    last = next(entry for entry in made.entries if entry.kind == "measure" and entry.runner == "reference")
+    (folder / "results" / last.file(last.cells[0])).unlink()
+    with launch.locked(folder / "run.lock") as lock:
+        launch.run_trial(folder, made, last, lock or 0)
+    failed = result.read(folder / "results" / last.file(last.cells[0]))
+    assert isinstance(failed, Failed)
+    assert "is not the data set that the run was planned with: its digest is" in failed.reason
+    assert str(study / "data" / "own.npz") in failed.reason
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with all its results, made once."""
@@ -269,7 +328,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "negative": (["run", "--rounds", "-1"], "Invalid value for '--rounds'"),
     "profile": (["run", "slow"], "no profile 'slow'"),
     "benchmark": (["run", "-b", "zork"], "no benchmark 'zork'"),
-    "long": (["run", "-b", "z" * 300], "benchmarks"),
+    "long": (["run", "-b", "z" * 5000], "benchmarks"),
+    "rather long": (["run", "-b", "z" * 300], "no benchmark 'zzz"),
     "case": (["show", "mnist-mlp-128/zork"], "no case 'zork'"),
     "runner": (["run", "-r", "zork"], "no runner 'zork'"),
     "mode": (["run", "-r", "torch:fast"], "no mode 'fast'"),
@@ -286,6 +346,22 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "wrong field": (["identity", "{folder}/wrong.yaml"], "batch_sise"),
     "data": (["data", "fetch", "zork"], "no data set is called 'zork'"),
     "own data": (["data", "fetch", "npz:{folder}/none.npz"], "none.npz"),
+    "own data of a benchmark": (["show", "{folder}/orphan.yaml"], "orphan.yaml: dataset: {folder}/none.npz"),
+    "own data of a run": (["run", "{folder}/profile.yaml", "-b", "{folder}/orphan.yaml"], "orphan.yaml: dataset: "),
+    "own data of a proof": (["identity", "{folder}/orphan.yaml"], "orphan.yaml: dataset: "),
+    "own data of a dry run": (["run", "-b", "{folder}/orphan.yaml", "--dry-run"], "orphan.yaml: dataset: "),
+    "own data against a commit": (
+        ["compare", "--against", "HEAD", "-b", "{folder}/orphan.yaml"],
+        "orphan.yaml: dataset: ",
+    ),
+    "own data in containers": (["prepare", "{folder}/orphans.yaml", "--reports", "{folder}"], "orphan.yaml: dataset: "),
+    "parent shown": (["show", "{folder}/stray.yaml"], "stray.yaml: tiny: starts_from: there is no benchmark 'zork'"),
+    "parent proven": (
+        ["identity", "{folder}/stray.yaml"],
+        "stray.yaml: tiny: starts_from: there is no benchmark 'zork'",
+    ),
+    "circle shown": (["show", "{folder}/circle.yaml"], "starts_from: leads in a circle"),
+    "folder": (["show", "{folder}/folder.yaml"], "folder.yaml: cannot be read (it is a folder)"),
     "report": (["report", "{folder}"], "holds no results"),
     "no report": (["report", "{folder}/none"], "holds no results"),
     "no environment": (["run", "{folder}/profile.yaml", "-r", "torch", "--reports", "{folder}"], "`make envs`"),
@@ -302,10 +378,14 @@ def test_a_mistake_is_a_sentence_and_exit_status_2(
     (tmp_path / "wrong.yaml").write_text(runs.SPEC.replace("batch_size", "batch_sise"))
     (tmp_path / "tuned.yaml").write_text(PROFILE.format(spec="digits-mlp", span=1) + "tunings: [zork]\n")
     (tmp_path / "circle.yaml").write_text(runs.SPEC + "starts_from: tiny\n")
+    (tmp_path / "stray.yaml").write_text(runs.SPEC + "starts_from: zork\n")
+    (tmp_path / "orphan.yaml").write_text(runs.SPEC.replace("dataset: digits", "dataset: npz:none.npz"))
+    (tmp_path / "orphans.yaml").write_text(PROFILE.format(spec="orphan.yaml", span=1))
+    (tmp_path / "folder.yaml").mkdir()
     words, sentence = MISTAKES[mistake]
     said = suite(*(word.format(folder=tmp_path) for word in words))
     assert said.status == 2, said.all
-    assert sentence in " ".join(said.err.split())
+    assert sentence.format(folder=tmp_path) in " ".join(said.err.split())
     assert "Traceback" not in said.all
     assert len(said.err.splitlines()) <= 4
 

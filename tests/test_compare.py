@@ -24,7 +24,7 @@ from suite.report.merge import Evidence, merge
 from suite.result import Verdict
 from suite.spec import digest
 from suite.stats import Ratio, Slowdown, TooFew
-from tests import results, runs
+from tests import own, results, runs
 
 TRAINING = Question(Kind.TRAINING)
 Suite = Callable[..., tuple[int, str]]
@@ -175,6 +175,35 @@ def test_ones_own_spec_is_read_from_the_same_file_by_both(tmp_path: Path) -> Non
         update={"profile": made.profile.model_copy(update={"benchmarks": (str(tmp_path / "tiny.yaml"),)})}
     )
     assert compare.contests(own) == (Contest("tiny", "reference", "numpy", str(tmp_path / "tiny.yaml")),)
+
+
+def test_what_a_stage_starts_from_is_not_compared_unless_it_is_asked_for(tmp_path: Path) -> None:
+    made = run.draft(run.profile(str(own.study(tmp_path) / "profile.yaml")))
+    assert [spec.id for spec in made.specs] == ["child", "base"]
+    assert [contest.spec for contest in compare.contests(made)] == ["child"]
+
+
+def test_ones_own_data_are_the_same_for_a_checkout_that_takes_paths_from_the_current_folder(
+    copy: Callable[..., Tree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a one also counts the path among what decides the spec; neither keeps the two from being compared."""
+    study = own.study(tmp_path / "study")
+    monkeypatch.chdir(tmp_path)
+    there = copy("there")
+    for name, now, before in (
+        ("loading.py", "dataset = paths.dataset(recipe.dataset, folder)", "dataset = recipe.dataset"),
+        ("spec.py", "    return {**fields, ", "    return fields\n    return {**fields, "),
+    ):
+        file = there.root / "suite" / name
+        text = file.read_text()
+        assert text.count(now) == 1
+        file.write_text(text.replace(now, before))
+    made = run.draft(runs.profile(runners={"null": ("null",)}, benchmarks=("study/specs/base.yaml/",), rounds=1))
+    (contest,) = compare.contests(made)
+    assert contest.benchmark == str(study / "specs" / "base.yaml")
+    (tmp_path / "work").mkdir()
+    (row,) = Match(made, (contest,), (TRAINING,), copy("here"), there, tmp_path / "work").play(lambda line: None)
+    assert row.outcome == TooFew("rounds", 1, 5)
 
 
 def test_an_environment_is_shared_where_the_locks_are_alike_and_made_where_not(

@@ -206,6 +206,65 @@ def test_without_a_registry_every_image_starts_from_one_that_is_there():
         assert service["build"]["args"]["BASE"] == f"${{PARITY_LOCAL_BASE:-{made[2]}:{made[1]}}}"
 
 
+def test_ones_own_files_are_seen_by_all_under_their_own_path_and_written_by_none():
+    override = read(ROOT / "docker" / "compose.files.yml")["services"]
+    assert override.keys() == services().keys()
+    for service in override.values():
+        (mount,) = service["volumes"]
+        assert (mount["type"], mount["read_only"]) == ("bind", True)
+        assert re.match(r"\$\{PARITY_FILES\b", mount["source"])
+        assert mount["target"] == "${PARITY_FILES}"
+    assert override["prepare"]["environment"] == {"PARITY_FILES": "${PARITY_FILES}"}
+
+
+@pytest.fixture
+def script(tmp_path):
+    """docker/compose.sh called from a folder, with an engine that says what it was asked and told."""
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\n[ "$1" = compose ] || exit 1\nprintf "%s\\n" "$@"\nenv | grep ^PARITY_\n')
+    fake.chmod(0o755)
+
+    def call(folder, **variables):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PARITY_")}
+        env = {**kept, "PATH": f"{fake.parent}:{os.environ['PATH']}", "PARITY_DEVICE": "cpu", **variables}
+        command = [str(ROOT / "docker" / "compose.sh"), "config"]
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+    return call
+
+
+def test_the_script_mounts_the_folder_of_ones_own_profile_and_takes_paths_from_where_it_is_called(tmp_path, script):
+    study = tmp_path / "my study: a, ü"
+    study.mkdir()
+    (study / "profile.yaml").touch()
+    given = {"PARITY_PROFILE": "my study: a, ü/profile.yaml", "PARITY_REPORTS": "out", "PARITY_DATA": "./cache"}
+    told = script(tmp_path, **given).stdout.splitlines()
+    assert "docker/compose.files.yml" in told
+    assert f"PARITY_FILES={study}" in told
+    assert f"PARITY_PROFILE={study}/profile.yaml" in told
+    assert f"PARITY_REPORTS={tmp_path}/out" in told
+    assert f"PARITY_DATA={tmp_path}/cache" in told
+    assert (
+        f"PARITY_FILES={tmp_path}"
+        in script(study, PARITY_PROFILE="profile.yaml", PARITY_FILES="..").stdout.splitlines()
+    )
+
+
+@pytest.mark.parametrize("profile", ["quick", "/data/mine/profile.yaml"])
+def test_the_script_mounts_nothing_for_a_profile_that_containers_see_already(tmp_path, script, profile):
+    told = script(tmp_path, PARITY_PROFILE=profile, PARITY_DATA="volume").stdout.splitlines()
+    assert "docker/compose.files.yml" not in told
+    assert {f"PARITY_PROFILE={profile}", "PARITY_DATA=volume"} <= {*told}
+
+
+@pytest.mark.parametrize("folder", ["/", "/opt", "/usr/", "/data", "nowhere"])
+def test_the_script_refuses_a_folder_that_would_hide_one_of_the_images(tmp_path, script, folder):
+    done = script(tmp_path, PARITY_FILES=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PARITY_FILES=" in done.stderr
+
+
 def test_the_script_names_the_bases_that_the_overrides_choose():
     script = (ROOT / "docker" / "compose.sh").read_text(encoding="utf-8")
     for path in OVERRIDES:

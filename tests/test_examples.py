@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from suite import data, examples, initial
+from suite import data, examples, initial, loading
 from suite.data import Arrays
 from suite.errors import DataError
 from suite.examples import Examples
 from suite.spec import DatasetFacts, Spec
 from suite.task import Augmentation
+from tests import own
 
 MakeSpec = Callable[..., Spec]
 WORDS = 50
@@ -84,6 +86,22 @@ def test_other_data_than_those_planned_with_are_refused(make_spec: MakeSpec, mon
     with pytest.raises(DataError, match="not the data set that the run was planned with"):
         examples.of(make_spec(data=facts()).model_dump_json(), 0)
     examples._arrays.cache_clear()
+
+
+def test_ones_own_data_that_changed_or_went_since_the_plan_are_told_in_words(tmp_path: Path) -> None:
+    path = own.arrays(tmp_path / "data" / "own.npz")
+    (spec,) = loading.load(own.spec(tmp_path / "base.yaml"), data.describe)
+    own.arrays(path, seed=1)
+    examples._arrays.cache_clear()
+    with pytest.raises(DataError, match=r"its digest is .*, the plan's is ") as caught:
+        examples.of(spec.model_dump_json(), 0)
+    assert spec.data.digest.removeprefix("sha256:")[:12] in caught.value.what
+    assert (caught.value.where, "plans anew" in caught.value.way_out) == (str(path), True)
+    path.unlink()
+    examples._arrays.cache_clear()
+    with pytest.raises(DataError, match="no such file, though it could be read when the run was planned") as caught:
+        examples.of(spec.model_dump_json(), 0)
+    assert caught.value.where == str(path)
 
 
 def test_an_anomaly_detector_is_trained_and_validated_on_normal_images_alone(make_spec: MakeSpec) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite import data, heritage, initial, plan, result, trial, weights
+from suite import data, heritage, initial, loading, plan, result, trial, weights
 from suite.data import store
 from suite.divergence import Divergence, What
 from suite.plan import Plan
@@ -187,7 +187,7 @@ def test_imported_weights_are_taken_as_planned_and_no_others(shelf: Path, tmp_pa
         "head/kernel": np.zeros((8, 1000), np.float32),
     }  # fmt: skip
     weights.write(shelf, held)
-    specs = plan.load(path, data.describe)
+    specs = loading.load(path, data.describe)
     imported = {"some": (initial.fingerprint(held), weights.shapes(shelf))}
     made = plan.make(
         runs.profile(rounds=1), specs, cores=1, machine="m", source="s", locks={}, imported=imported

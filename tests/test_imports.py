@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
 LAYERS = ("errors", "shapes", "kinds", "layers")
-SPEC = (*LAYERS, "facts", "forms", "task", "problems", "reading", "recipe", "spec")
+SPEC = (*LAYERS, "paths", "facts", "forms", "task", "problems", "reading", "recipe", "spec")
 CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
 REPORT = (*SPEC, "stats", "trace", "assessment", "divergence", "files", "result", "pytest_json")
 RUNNER = (*LAYERS, "task", "recipe", "spec", "initial", "reference", "reference.*", "runners.base", "runners._*")
@@ -20,6 +20,7 @@ RUNNER = (*LAYERS, "task", "recipe", "spec", "initial", "reference", "reference.
 LAWS: dict[str, tuple[str, ...]] = {
     "__init__": (),
     "errors": (),
+    "paths": ("errors",),
     "stats": ("errors",),
     "shapes": ("errors",),
     "kinds": ("errors", "shapes"),
@@ -28,9 +29,11 @@ LAWS: dict[str, tuple[str, ...]] = {
     "forms": LAYERS,
     "task": LAYERS,
     "problems": ("errors", "layers"),
-    "reading": ("errors", "problems"),
+    "reading": ("errors", "paths", "problems"),
     "recipe": (*LAYERS, "forms", "task"),
-    "spec": (*LAYERS, "facts", "forms", "task", "problems", "reading", "recipe"),
+    "spec": (*LAYERS, "paths", "facts", "task", "recipe"),
+    "loading": (*SPEC, "lineage"),
+    "choice": (*SPEC, "lineage", "loading"),
     "trace": ("errors", "layers"),
     "assessment": LAYERS,
     "divergence": LAYERS,

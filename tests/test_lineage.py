@@ -19,13 +19,13 @@ def spec(make_spec: MakeSpec) -> MakeSpec:
     )
 
 
-def never(name: str) -> tuple[Spec, ...]:
-    raise AssertionError(f"asked for {name}")
+def never(child: Spec) -> tuple[Spec, ...]:
+    raise AssertionError(f"asked for the parent of {child.id}")
 
 
 def test_whatever_a_stage_starts_from_comes_along_with_a_note(spec: MakeSpec) -> None:
     shelf = {"b": (spec("b", "c"),), "c": (spec("c"),)}
-    found, notes = lineage.with_parents((spec("a", "b"),), shelf.__getitem__)
+    found, notes = lineage.with_parents((spec("a", "b"),), lambda child: shelf[child.starts_from or ""])
     assert [each.id for each in found] == ["a", "b", "c"]
     assert notes == (
         "b was added, for a starts from its weights.",
@@ -37,7 +37,7 @@ def test_whatever_a_stage_starts_from_comes_along_with_a_note(spec: MakeSpec) ->
 
 
 def test_a_parent_that_is_none_is_refused_by_the_childs_name(spec: MakeSpec) -> None:
-    def unknown(name: str) -> tuple[Spec, ...]:
+    def unknown(child: Spec) -> tuple[Spec, ...]:
         raise SpecError("there is no benchmark 'b'", way_out="There are: c.")
 
     with pytest.raises(SpecError, match="no benchmark 'b'") as caught:
@@ -45,7 +45,7 @@ def test_a_parent_that_is_none_is_refused_by_the_childs_name(spec: MakeSpec) -> 
     assert (caught.value.where, caught.value.way_out) == ("a: starts_from", "There are: c.")
     cases = (spec("c").replace(name="b", case="one"), spec("c").replace(name="b", case="two"))
     with pytest.raises(SpecError, match="b is no single benchmark") as caught:
-        lineage.with_parents((spec("a", "b"),), lambda name: cases)
+        lineage.with_parents((spec("a", "b"),), lambda child: cases)
     assert "b/one, b/two" in caught.value.way_out
 
 

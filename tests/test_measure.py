@@ -11,13 +11,14 @@ import pytest
 
 from suite import data, examples, initial, measure
 from suite.divergence import What
+from suite.loading import load
 from suite.measure import Measurement, Watch, train
 from suite.meters import gpu
 from suite.recipe import EarlyStopping
 from suite.result import Scores, Training
 from suite.runners import null, reference
 from suite.runners.base import State, Threads
-from suite.spec import Spec, load
+from suite.spec import Spec
 from tests import runs
 
 THREADS = Threads(intra=1, inter=1)

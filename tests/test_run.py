@@ -2,18 +2,20 @@
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suite import data, environment, run
+from suite import data, environment, plan, run
 from suite.errors import DataError, MachineError, ResultError, RunError, SpecError
 from suite.plan import Profile
 from suite.result import Gpu
-from tests import runs
+from tests import own, runs
 
 
 @pytest.fixture
@@ -40,6 +42,81 @@ def test_the_same_question_finds_its_folder_and_another_gets_its_own(
     assert (folder / "plan.json").stat().st_mtime_ns == stamp
     assert run.prepare(wanted(rounds=3), tmp_path, "", quiet)[0] != folder
     assert folder.name == made.id
+
+
+def test_a_profiles_files_are_taken_from_its_own_folder_whichever_link_leads_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.study(tmp_path / "study")
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "study" / "profile.yaml")
+    monkeypatch.chdir(tmp_path)
+    for name in ("study/profile.yaml", str(tmp_path / "study" / "profile.yaml"), "link.yaml"):
+        assert run.profile(name).benchmarks == (str(tmp_path / "study" / "specs" / "child.yaml"),)
+
+
+def test_a_profile_that_names_a_missing_file_is_refused_unless_others_are_wanted(tmp_path: Path) -> None:
+    own.study(tmp_path)
+    (tmp_path / "specs" / "child.yaml").unlink()
+    with pytest.raises(SpecError, match="is not there") as caught:
+        run.profile(str(tmp_path / "profile.yaml"))
+    assert caught.value.where == f"{tmp_path / 'profile.yaml'}: benchmarks[0]"
+    assert run.profile(str(tmp_path / "profile.yaml"), benchmarks=False)
+
+
+def test_a_run_is_the_same_wherever_its_files_lie_and_learns_that_they_have_moved(tmp_path: Path) -> None:
+    old, new = own.study(tmp_path / "old"), tmp_path / "new" / "place"
+    first = run.prepare(run.profile(str(old / "profile.yaml")), tmp_path / "reports", "first", quiet)
+    new.parent.mkdir()
+    old.rename(new)
+    second = run.prepare(run.profile(str(new / "profile.yaml")), tmp_path / "reports", "second", quiet)
+    assert second[0] == first[0]
+    assert (second[1].command, second[1].id) == ("first", first[1].id)
+    assert {spec.dataset for spec in second[1].specs} == {f"npz:{new / 'data' / 'own.npz'}"}
+    assert plan.read(second[0]) == second[1]
+    own.arrays(new / "data" / "own.npz", seed=1)
+    assert run.draft(run.profile(str(new / "profile.yaml"))).id != first[1].id
+
+
+def test_results_do_not_say_where_ones_files_lie(tmp_path: Path) -> None:
+    made = run.draft(run.profile(str(own.study(tmp_path) / "profile.yaml")))
+    cell = made.entries[0].cells[0]
+    recorded = made.record(made.entries[0], cell, datetime.now(UTC))["spec"]
+    assert (recorded.dataset, recorded.digest) == ("npz:own.npz", made.spec(cell.spec).digest)
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_whatever_is_wrong_with_ones_files_is_refused_before_anything_runs(tmp_path: Path, rounds: int) -> None:
+    profile = run.profile(str(own.study(tmp_path) / "profile.yaml")).model_copy(update={"rounds": rounds})
+    run.draft(profile)
+    (tmp_path / "data" / "own.npz").write_text("no archive")
+    with pytest.raises(SpecError, match=r"is not a whole \.npz file") as caught:
+        run.draft(profile)
+    assert caught.value.where == f"{tmp_path / 'specs' / 'child.yaml'}: dataset"
+    own.arrays(tmp_path / "data" / "own.npz")
+    (tmp_path / "specs" / "base.yaml").unlink()
+    with pytest.raises(SpecError) as caught:
+        run.draft(profile)
+    assert caught.value.where == f"{tmp_path / 'specs' / 'child.yaml'}: starts_from"
+
+
+def test_in_a_container_data_that_only_this_one_sees_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = run.profile(str(own.study(tmp_path / "study") / "profile.yaml"))
+    reports = tmp_path / "reports"
+    monkeypatch.setenv("PARITY_DATA", str(tmp_path / "cache"))
+    run.prepare(wanted, reports, "", quiet, shared=True)
+    shutil.rmtree(reports)
+    monkeypatch.setenv("PARITY_PLACE", "container")
+    with pytest.raises(RunError, match="is in this container alone") as caught:
+        run.prepare(wanted, reports, "", quiet, shared=True)
+    assert str(tmp_path / "study" / "data" / "own.npz") in caught.value.where
+    assert "PARITY_FILES" in caught.value.way_out
+    assert not reports.exists()
+    for variable, folder in (("PARITY_FILES", tmp_path / "study"), ("PARITY_DATA", tmp_path)):
+        with monkeypatch.context() as mounted:
+            mounted.setenv(variable, str(folder))
+            assert run.prepare(wanted, reports, "", quiet, shared=True)[1].specs
 
 
 def test_another_gpu_is_another_question_only_where_one_computes(

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from suite import loading
 from suite import spec as specs
 from suite.data import describe
+from suite.reading import read_yaml
 from suite.spec import PROSE, DatasetFacts, Spec
 from tests.kinds import ANOMALY, BASE, DENSE, DETECTION, NEGATIVES, NORM, RECONSTRUCTION, TEXT, WORDS, load
 
@@ -293,19 +295,19 @@ def test_a_case_replaces_whole_fields_and_shares_the_others(tmp_path):
 @pytest.mark.parametrize("path", CATALOGUE, ids=lambda path: path.stem)
 def test_every_benchmark_loads_and_survives_json(path):
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=../spec.schema.json\n")
-    for spec in specs.load(path, describe):
+    for spec in loading.load(path, describe):
         again = Spec.model_validate_json(spec.model_dump_json())
         assert again == spec
         assert again.digest == spec.digest
 
 
 def test_the_catalogue_has_distinct_benchmarks():
-    found = [spec for path in CATALOGUE for spec in specs.load(path, describe)]
+    found = [spec for path in CATALOGUE for spec in loading.load(path, describe)]
     assert len({spec.id for spec in found}) == len({spec.digest for spec in found}) == len(found) >= 5
 
 
 def test_the_two_published_recipes_are_those_of_their_source():
-    tf, torch = specs.load(BENCHMARKS / "specs" / "mnist-mlp-128.yaml", describe)
+    tf, torch = loading.load(BENCHMARKS / "specs" / "mnist-mlp-128.yaml", describe)
     assert tf.parameters == torch.parameters == 101_770
     assert (tf.batch_size, tf.input_range, tf.epochs) == (32, (0.0, 1.0), 5)
     assert (torch.batch_size, torch.input_range, torch.epochs) == (64, (-1.0, 1.0), 5)
@@ -326,6 +328,6 @@ def test_the_schema_accepts_the_catalogue_and_refuses_a_misspelt_field():
     jsonschema = pytest.importorskip("jsonschema")
     check = jsonschema.Draft202012Validator(specs.json_schema())
     for path in CATALOGUE:
-        assert [error.message for error in check.iter_errors(specs.read_yaml(path))] == []
+        assert [error.message for error in check.iter_errors(read_yaml(path))] == []
     for wrong in ({**BASE, "epoch": 1}, {"name": "a"}, {**BASE, "cases": {"a": {"name": "b"}}}):
         assert not check.is_valid(wrong)

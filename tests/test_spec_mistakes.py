@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite import spec as specs
+from suite import loading
 from suite.errors import DataError, SpecError
 from suite.spec import DatasetFacts, Spec
 from tests.kinds import ANOMALY, BASE, DENSE, DETECTION, NEGATIVES, WORDS, load
@@ -152,7 +152,7 @@ def test_a_data_set_that_cannot_be_had_is_named_with_the_file(tmp_path):
     path = tmp_path / "it.yaml"
     path.write_text(json.dumps(BASE))
     with pytest.raises(SpecError) as caught:
-        specs.load(path, broken)
+        loading.load(path, broken)
     assert str(caught.value) == f"{path}: dataset: mine.npz: is damaged\n  Make it again."
 
 

@@ -13,11 +13,12 @@ import pytest
 from suite import data, environment, examples, result, trial, tune
 from suite.environment import ROOT
 from suite.errors import MachineError, RunError, Unsupported
+from suite.loading import load
 from suite.meters import gpu
 from suite.plan import STOPPED, Entry, Plan
 from suite.result import Cause, Failed, Gpu, Measured, Proof, Tuned, Tunings, Verdict
 from suite.runners import base, null, reference
-from suite.spec import Spec, load
+from suite.spec import Spec
 from suite.trace import Metered, Unmetered
 from tests import nvml, runs
 

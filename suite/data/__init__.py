@@ -14,10 +14,11 @@ from suite.data import npz, store
 from suite.data.content import Arrays
 from suite.data.fetch import obtain
 from suite.data.registry import DATASETS, find
+from suite.data.store import root
 from suite.errors import DataError
 from suite.spec import DatasetFacts
 
-__all__ = ["Arrays", "Listing", "available", "describe", "fetch", "load"]
+__all__ = ["Arrays", "Listing", "available", "describe", "fetch", "load", "root"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
     train_labels, test_labels   any integer type, (images,), classes counted from 0
 
 Images of both sets have one shape, values count as 0..255, and there are as many classes as the largest label says.
-PATH is taken from the current directory; ``~`` is the home.
+PATH is taken from the folder of the file that names it, or of a command from the current one; ``~`` is the home.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from suite import paths
 from suite.data import npy
 from suite.data.content import NAMES, Arrays, Decoded, canonical, content_of, counts, digest
 from suite.errors import DataError
 from suite.spec import DatasetFacts
 
-PREFIX = "npz:"
+PREFIX = paths.NPZ
 LIMIT = 16 << 30  # bytes that the four arrays may announce together
 _CLASSES = 1 << 16
 # The standard library's reader has no single exception for an archive that is damaged, encrypted or made up.
@@ -37,29 +38,28 @@ _WAY_OUT = (
 
 
 def path_of(name: str) -> Path:
-    """The file that ``npz:PATH`` names."""
-    path = Path(name.removeprefix(PREFIX))
-    try:
-        return path.expanduser()
-    except RuntimeError:  # there is no such user, and so no such file
-        return path
+    """The file that ``npz:PATH`` names, absolute; a relative PATH is taken from the current folder."""
+    return paths.absolute(name.removeprefix(PREFIX))
 
 
 def read(name: str) -> Arrays:
     """Read ``npz:PATH`` whole.  Raises DataError with the file, the array and what was expected."""
     path = path_of(name)
     try:
+        paths.check_regular(path)
         with zipfile.ZipFile(path) as archive:
             arrays = _members(archive, path)
     except FileNotFoundError as error:
-        raise DataError("there is no such file", where=str(path), way_out=_WAY_OUT) from error
+        what = f"is a link to {path.readlink()}, which is not there" if path.is_symlink() else "there is no such file"
+        raise DataError(what, where=str(path), way_out=f"{paths.way_out()} {_WAY_OUT}") from error
     except MemoryError as error:
         raise DataError("does not fit into memory", where=str(path)) from error
     except _MALFORMED as error:
         raise DataError(f"is not a whole .npz file ({error})", where=str(path), way_out=_WAY_OUT) from error
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
-    return _checked(name, path, arrays)
+        reason = error.strerror or error
+        raise DataError(f"cannot be read ({reason})", where=str(path), way_out=paths.way_out()) from error
+    return _checked(paths.label(name), path, arrays)
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> Decoded:

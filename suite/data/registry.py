@@ -302,6 +302,8 @@ def find(name: str) -> Dataset:
         return DATASETS[name]
     close = difflib.get_close_matches(name, DATASETS, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
+    if name.lower().endswith(".npz"):
+        hint = f"A file of your own is npz:{name}. "
     raise DataError(
         f"no data set is called {name!r}",
         way_out=f"{hint}Known are {', '.join(DATASETS)}, and npz:PATH for a file of your own.",

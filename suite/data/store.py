@@ -32,7 +32,7 @@ _RECORD = "sha256.txt"
 def root() -> Path:
     """Where all data sets are kept."""
     if place := os.environ.get("PARITY_DATA"):
-        return Path(place).absolute()
+        return Path(os.path.expanduser(place)).absolute()  # noqa: PTH111 - which never raises
     try:
         import platformdirs
     except ImportError as error:
