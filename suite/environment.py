@@ -27,6 +27,8 @@ TELLING = (
     "duel.py",
     "doctor.py",
     "stats.py",
+    "scales.py",
+    "verdicts.py",
     "estimate.py",
     "preflight.py",
     "bootstrap.py",

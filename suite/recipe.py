@@ -110,6 +110,15 @@ class Source(Frozen):
     note: str = ""
 
 
+TIMES = frozenset({"seconds_per_epoch", "train_seconds"})
+"""Published times come from other machines: shown, never judged."""
+WIDEST_SHARE = 0.01
+WIDEST_PART = 0.1
+WIDEST_LOSS = 0.02
+WIDEST_EPOCHS = 1.0
+"""Half-widths up to which an interval tells something, unless the claim states its own: see ``Claim.widest``."""
+
+
 class Claim(Frozen):
     """A number that the source states.  An accuracy is a fraction; a time is context and is never judged.
 
@@ -134,6 +143,28 @@ class Claim(Frozen):
     framework: str = ""
     note: str = ""
     untestable: str = ""
+    half_width: PositiveFloat | None = Field(
+        None,
+        description="half of the widest 95 % prediction interval that still reproduces the number, in the number's "
+        "unit; null: 0.01 of a share, 10 % of the value or 0.02 of a loss, 10 % or 1 of an epoch",
+    )
+
+    @property
+    def widest(self) -> float | None:
+        """The half-width of a prediction interval above which nothing is reproduced; null for a time.
+
+        Unless the claim states it: a point of a share (accuracy, reduction); of a loss 10 % of the value or 0.02, of
+        the epoch of stopping 10 % of the value or 1, whichever is larger.  The value of a range is its lower end.
+        """
+        if self.metric in TIMES or self.half_width is not None:
+            return self.half_width
+        part = WIDEST_PART * self.value
+        match self.metric.rpartition("_")[2]:
+            case "loss":
+                return max(part, WIDEST_LOSS)
+            case "epoch":
+                return max(part, WIDEST_EPOCHS)
+        return WIDEST_SHARE
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Claim:
@@ -142,7 +173,22 @@ class Claim(Frozen):
             raise MisfitError(f"must not be below the value, {self.value:g}", "to")
         if self.metric.endswith("accuracy") and highest > 1:
             raise MisfitError("an accuracy is a fraction of 1", "value", f"Write {highest / 100:g} for {highest:g} %.")
+        if self.half_width is not None:
+            self._can_fail(self.half_width)
         return self
+
+    def _can_fail(self, half: float) -> None:
+        """Refuse a half-width where nothing is judged, and one under which next to everything would be reproduced."""
+        if self.metric in TIMES or self.untestable:
+            raise MisfitError("goes with a number that is judged, and this one never is", "half_width", "Drop it.")
+        if self.metric.endswith(("accuracy", "reduction")):
+            if half >= 0.5:
+                way_out = f"Write {half / 100:g} for {half:g} points." if half < 50 else ""
+                raise MisfitError("is a fraction of 1 and must be below 0.5", "half_width", way_out)
+        elif half > max(self.value, least := WIDEST_LOSS if self.metric.endswith("loss") else WIDEST_EPOCHS):
+            raise MisfitError(
+                f"must be at most the published value, {self.value:g}, or {least:g} if that is more", "half_width"
+            )
 
 
 class Assumption(Frozen):

@@ -5,7 +5,7 @@ reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absu
 
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
 model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
-the divergence of a training.  All are read.
+the divergence of a training, and the half-width that a claim states.  All are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from suite import divergence
-from suite.assessment import Assessment
+from suite.assessment import Assessment, Share
 from suite.divergence import Divergence
 from suite.errors import ResultError
 from suite.files import read_json, validate, write_bytes
@@ -134,7 +134,7 @@ class Scores(Frozen):
 
     loss: float | None
     penalty: float | None
-    accuracy: float | None
+    accuracy: Share | None
     images: Count | None = Field(None, description="how many, drawn once for all, stand for the split; null: all of it")
 
 
@@ -321,7 +321,7 @@ class Tuned(Frozen):
     batch_size: Count
     samples_ns: Samples
     images: Count = 0
-    accuracy: float | None = None
+    accuracy: Share | None = None
     change: float | None = None
     reason: Text | None = None
 

@@ -104,7 +104,9 @@ def facts(found: Spec) -> Table:
     for name, value in fields.items():
         made.add_row(name, escape(json.dumps(value).replace('"', "")))
     for claim in found.claims:
-        told = f"{claim.metric} {claim.value:g} {claim.framework} {claim.note} {claim.untestable}"
+        upper = "" if claim.to is None else f"to {claim.to:g}"
+        width = "" if claim.widest is None or claim.untestable else f"half-width at most {claim.widest:g}"
+        told = f"{claim.metric} {claim.value:g} {upper} {claim.framework} {width} {claim.note} {claim.untestable}"
         made.add_row("claim", escape(" ".join(told.split())))
     for assumption in found.assumptions:
         made.add_row("assumption", escape(f"{assumption.about}: {assumption.chosen}"))

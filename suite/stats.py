@@ -1,12 +1,13 @@
-"""Pure statistics over raw samples: intervals, decisions and verdicts.
+"""Pure statistics over raw samples: intervals and decisions.
 
 Costs are times: less is better, any unit.  Where data do not suffice, the outcome is a ``TooFew``, never a number.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -14,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, mannwhitneyu, t
+
+from suite.scales import Bounds
 
 CONFIDENCE = 0.95
 LEAST_ROUNDS = 5
@@ -102,7 +105,12 @@ def speed_ratio(first: Sequence[float], second: Sequence[float], comparisons: in
 def _t_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Mean and half-width of Student's interval."""
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()), error * float(t.ppf((1 + confidence) / 2, len(values) - 1))
+    return float(values.mean()), error * _quantile((1 + confidence) / 2, len(values) - 1)
+
+
+@functools.cache
+def _quantile(share: float, freedom: int) -> float:
+    return float(t.ppf(share, freedom))
 
 
 def unpaired_ratio(first: Sequence[float], second: Sequence[float], comparisons: int = 1) -> Ratio | TooFew:
@@ -171,8 +179,9 @@ def slowdown(ratios: Sequence[float], comparisons: int = 1) -> Slowdown | TooFew
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided t-tests: the mean of paired differences, its 90 % interval, the larger p-value.
+    """Two one-sided t-tests: the mean of paired differences of shares, its 90 % interval, the larger p-value.
 
+    Two shares are 1 apart at most, and so are their means: what an interval has beyond is cut off, and holds no less.
     Source: Schuirmann 1987; the test holds at 5 % just when the 90 % interval lies within the margin.
     """
 
@@ -190,9 +199,9 @@ class Equivalence:
 
 
 def equivalence(first: Sequence[float], second: Sequence[float], margin: float = SAME_ACCURACY) -> Equivalence | TooFew:
-    """Test over paired seeds whether ``first - second`` lies within ``margin`` of 0."""
-    if len(first) != len(second) or margin <= 0:
-        raise ValueError("a pair per seed and a margin above 0")
+    """Test over paired seeds whether ``first - second``, both shares, lies within ``margin`` of 0."""
+    if len(first) != len(second) or not 0 < margin < 1:
+        raise ValueError("a pair per seed and a margin between 0 and 1")
     if len(first) < LEAST_SEEDS:
         return TooFew("seeds", len(first), LEAST_SEEDS)
     differences = np.asarray(first, float) - np.asarray(second, float)
@@ -202,7 +211,7 @@ def equivalence(first: Sequence[float], second: Sequence[float], margin: float =
         p = 0.0 if abs(mean) < margin else 1.0
     else:
         p = float(t.cdf((abs(mean) - margin) / error, len(differences) - 1))
-    return Equivalence(mean, mean - half, mean + half, p, margin, len(differences))
+    return Equivalence(mean, max(mean - half, -1.0), min(mean + half, 1.0), p, margin, len(differences))
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,11 @@ class Prediction:
     high: float
     runs: int
 
+    @property
+    def half_width(self) -> float:
+        """Half of the distance between its ends; the mean need not lie in the middle."""
+        return (self.high - self.low) / 2
+
     def holds(self, value: float) -> bool:
         """Whether ``value`` lies in it, ends included."""
         return self.meets(value, value)
@@ -223,47 +237,21 @@ class Prediction:
         return self.low <= high and low <= self.high
 
 
-def prediction(values: Sequence[float]) -> Prediction | TooFew:
-    """Student's prediction interval: mean +- t * s * sqrt(1 + 1/n)."""
+def prediction(values: Sequence[float], bounds: Bounds) -> Prediction | TooFew:
+    """Student's prediction interval on the scale of ``bounds``, brought back: mean +- t * s * sqrt(1 + 1/n) there.
+
+    The mean is that of the values themselves.  ``benchmarks/coverage.py`` simulates how often such intervals hold.
+    """
     if len(values) < LEAST_SEEDS:
         return TooFew("seeds", len(values), LEAST_SEEDS)
-    mean, half = _t_interval(np.asarray(values, float), CONFIDENCE)
+    if min(values) == max(values):
+        return Prediction(values[0], values[0], values[0], len(values))
+    exact = np.asarray(values, float)
+    centre, half = _t_interval(bounds.onto_scale(exact), CONFIDENCE)
     half *= math.sqrt(len(values) + 1)
-    return Prediction(mean, mean - half, mean + half, len(values))
-
-
-class ClaimVerdict(StrEnum):
-    """What the rule says of a published number."""
-
-    REPRODUCED = "reproduced"
-    NOT_REPRODUCED = "not reproduced"
-    NOT_FAR_ENOUGH = "not run far enough"
-    ASSUMPTION = "depends on an assumption"
-    NOT_TESTABLE = "not testable"
-    CONTEXT = "shown, never judged"
-
-
-def judge(
-    claim: float, values: Sequence[float], alternatives: Iterable[Sequence[float]] = (), to: float | None = None
-) -> ClaimVerdict:
-    """The verdict on a claim, from one value per seed at the full schedule; ``to`` is the upper end of a range.
-
-    ``alternatives`` holds the values of each case that makes the other choice where the source leaves one open.
-    """
-    upper = claim if to is None else to
-    own = _in_prediction(claim, upper, values)
-    others = {_in_prediction(claim, upper, other) for other in alternatives}
-    settled = {ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_REPRODUCED}
-    if own in settled and (others & settled) - {own}:
-        return ClaimVerdict.ASSUMPTION
-    return own
-
-
-def _in_prediction(low: float, high: float, values: Sequence[float]) -> ClaimVerdict:
-    expected = prediction(values)
-    if isinstance(expected, TooFew):
-        return ClaimVerdict.NOT_FAR_ENOUGH
-    return ClaimVerdict.REPRODUCED if expected.meets(low, high) else ClaimVerdict.NOT_REPRODUCED
+    mean = float(exact.mean())
+    low, high = bounds.from_scale(centre - half), bounds.from_scale(centre + half)
+    return Prediction(mean, min(low, mean), max(high, mean), len(values))
 
 
 @dataclass(frozen=True)

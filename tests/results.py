@@ -31,7 +31,7 @@ from suite.result import (
     Tunings,
     Verdict,
 )
-from suite.spec import Adam, Claim, DatasetFacts, Spec, digest
+from suite.spec import Adam, Assumption, Claim, DatasetFacts, Spec, digest
 from suite.trace import Metered, Span
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -111,7 +111,7 @@ def measured(
     def times(base: float, count: int) -> tuple[int, ...]:
         return tuple(int(base * factor * x) for x in 1 + noise.gamma(2, 0.02, count))
 
-    curve = [learnt - 0.5 * 0.3 ** (i + 1) for i in range(epochs - 1)] + [learnt]
+    curve = [max(learnt - 0.5 * 0.3 ** (i + 1), 0.0) for i in range(epochs - 1)] + [learnt]
     training = Training(
         first_step_ns=int((8e9 if mode in ("compile", "xla") else 2e8) * factor),
         compile_cache="cold" if mode in ("compile", "xla") and number == 1 else "none",
@@ -177,6 +177,11 @@ def failed(
 def claiming(value: float = 0.975, **fields: Any) -> Spec:
     """A spec with one published accuracy."""
     return spec("mnist-mlp-128", claims=(Claim(metric="test_accuracy", value=value),), **fields)
+
+
+def assumption(about: str, chosen: str, alternative: str | None = None) -> Assumption:
+    """What a source leaves open."""
+    return Assumption(about=about, chosen=chosen, alternative=alternative)
 
 
 def run(of: Spec | None = None, rounds: int = 5, modes: dict[str, tuple[str, ...]] | None = None) -> list[Any]:

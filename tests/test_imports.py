@@ -13,7 +13,7 @@ FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "j
 LAYERS = ("errors", "shapes", "kinds", "layers")
 SPEC = (*LAYERS, "paths", "facts", "forms", "task", "problems", "reading", "recipe", "spec")
 CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
-REPORT = (*SPEC, "stats", "trace", "assessment", "divergence", "files", "result", "pytest_json")
+REPORT = (*SPEC, "scales", "stats", "verdicts", "trace", "assessment", "divergence", "files", "result", "pytest_json")
 RUNNER = (*LAYERS, "task", "recipe", "spec", "initial", "reference", "reference.*", "runners.base", "runners._*")
 
 # The first pattern that fits a module is its law; a module without one may import whatever is no framework.
@@ -21,7 +21,9 @@ LAWS: dict[str, tuple[str, ...]] = {
     "__init__": (),
     "errors": (),
     "paths": ("errors",),
-    "stats": ("errors",),
+    "scales": (),
+    "stats": ("errors", "scales"),
+    "verdicts": ("scales", "stats"),
     "shapes": ("errors",),
     "kinds": ("errors", "shapes"),
     "layers": ("errors", "shapes", "kinds"),

@@ -71,3 +71,61 @@ def test_a_claim_that_nobody_can_test_says_why():
     assert Claim(metric="train_seconds", value=102.5).untestable == ""
     with pytest.raises(ValidationError):
         Claim(metric="latency", value=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "widest"),
+    [
+        ({"metric": "test_accuracy", "value": 0.97}, 0.01),
+        ({"metric": "train_accuracy", "value": 0.1, "to": 0.9}, 0.01),
+        ({"metric": "latency_per_image_reduction", "value": 0.082}, 0.01),
+        ({"metric": "test_loss", "value": 0.5}, 0.05),
+        ({"metric": "test_loss", "value": 0.05}, 0.02),
+        ({"metric": "test_loss", "value": 0.0}, 0.02),
+        ({"metric": "test_loss", "value": 0.5, "to": 5.0}, 0.05),  # the value of a range is its lower end
+        ({"metric": "stopped_at_epoch", "value": 16}, 1.6),
+        ({"metric": "stopped_at_epoch", "value": 3}, 1.0),
+        ({"metric": "train_seconds", "value": 16}, None),
+        ({"metric": "seconds_per_epoch", "value": 16}, None),
+        ({"metric": "test_accuracy", "value": 0.97, "half_width": 0.03}, 0.03),
+        ({"metric": "test_loss", "value": 0.5, "half_width": 0.5}, 0.5),
+        ({"metric": "test_loss", "value": 0.001, "half_width": 0.02}, 0.02),
+        ({"metric": "stopped_at_epoch", "value": 16, "half_width": 5}, 5),
+    ],
+)
+def test_every_metric_has_a_half_width_up_to_which_it_is_judged(fields, widest):
+    assert Claim.model_validate(fields).widest == (None if widest is None else pytest.approx(widest))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"metric": "test_accuracy", "value": 0.97, "half_width": 0}, "greater than 0"),
+        ({"metric": "test_accuracy", "value": 0.97, "half_width": -0.01}, "greater than 0"),
+        ({"metric": "test_accuracy", "value": 0.97, "half_width": 0.5}, "half_width: is a fraction of 1"),
+        ({"metric": "test_accuracy", "value": 0.97, "half_width": 1}, "half_width: is a fraction of 1"),
+        (
+            {"metric": "test_loss", "value": 0.5, "half_width": 0.51},
+            "at most the published value, 0.5",
+        ),
+        ({"metric": "test_loss", "value": 0.001, "half_width": 0.03}, "or 0.02 if that is more"),
+        (
+            {"metric": "stopped_at_epoch", "value": 16, "half_width": 17},
+            "half_width: must be at most",
+        ),
+        ({"metric": "train_seconds", "value": 16, "half_width": 1}, "half_width: goes with a number that is judged"),
+        (
+            {"metric": "test_accuracy", "value": 0.9, "half_width": 0.1, "untestable": "unsaid"},
+            "half_width: goes with a number that is judged",
+        ),
+    ],
+)
+def test_a_half_width_under_which_no_verdict_could_fail_is_refused(fields, says):
+    with pytest.raises(ValidationError, match=says):
+        Claim.model_validate(fields)
+
+
+def test_points_written_for_a_fraction_are_told_as_what_they_should_be():
+    with pytest.raises(ValidationError) as refused:
+        Claim(metric="test_accuracy", value=0.97, half_width=1.5)
+    assert refused.value.errors()[0]["ctx"]["error"].way_out == "Write 0.015 for 1.5 points."

@@ -224,15 +224,14 @@ def test_a_grid_is_one_table_with_the_worst_disagreement_first() -> None:
     order = re.findall(r"^\| (case-\d) ", accuracies, re.MULTILINE)
     assert order == [f"case-{i}" for i in reversed(range(FEW + 1))]
     worst = next(line for line in accuracies.splitlines() if line.startswith("| case-6"))
-    assert re.search(r"Recipe 6 +\| +96\.00 / 90\.00 ± 0\.00 / 90\.00 ± 0\.00 +\|", worst)
+    assert re.search(r"Recipe 6 +\| +96\.00 / 90\.00 \(90\.00 to 90\.00\) / 90\.00 \(90\.00 to 90\.00\) +\|", worst)
     assert re.search(r"\| +6\.00 \| not reproduced: test; not reproduced|\| +6\.00 \| .*not reproduced", worst)
     best = next(line for line in accuracies.splitlines() if line.startswith("| case-0"))
     assert re.search(r"\| +0\.00 \| reproduced: test", best)
     # The loss that stands there holds the penalty: 0.5 and 0.4.
-    assert re.search(r"\| case-\d \| Recipe \d \| +0\.9000 / 0\.9000 ± 0\.0000 / 0\.9000 ± 0\.0000", losses)
-    assert re.search(
-        r"\| case-\d \| +50 \| +3 / 3\.0 ± 0\.0 / 3\.0 ± 0\.0 \| reproduced +\| +9\.50 s / 0\.\d+ s / ", losses
-    )
+    assert re.search(r"\| case-\d \| Recipe \d \| +0\.9000 / 0\.9000 \(0\.9000 to 0\.9000\) / 0\.9000 \(", losses)
+    stops = r"3 / 3\.0 \(3\.0 to 3\.0\) / 3\.0 \(3\.0 to 3\.0\)"
+    assert re.search(rf"\| case-\d \| +50 \| +{stops} \| reproduced +\| +9\.50 s / 0\.\d+ s / ", losses)
 
 
 def test_a_small_study_lists_its_numbers_and_has_no_grid() -> None:
@@ -269,7 +268,7 @@ def test_a_large_study_tells_no_confusions_but_what_its_anomalies_are() -> None:
 def test_a_grid_that_was_not_run_far_has_no_intervals() -> None:
     few = [r for r in cases(FEW + 1) if r.cell.round < 3]
     text = part(build(few, {}), "Published numbers", "grid")
-    assert "±" not in text.split("behind ±")[1].split("*Farthest*")[1].split("| case-0")[0]
+    assert not re.search(r"\d \(\d", text)
     assert "not run far enough" in text
 
 
@@ -299,8 +298,8 @@ def test_of_many_classes_only_what_is_confused_most_is_told() -> None:
 def test_anomalies_have_intervals_over_seeds_and_a_chart(drawn: None) -> None:
     document = build(taught(lambda seed, runner: make.sorted_out(seed)), {})
     text = part(document, "What the models are worth")
-    # AUROC 0.951 to 0.955: mean 0.953, half 2.776445 * sqrt(2.5e-6) * sqrt(1.2)
-    assert re.search(r"area under the ROC curve +\| +0\.9530 \(0\.9482 to 0\.9578\) \|", text)
+    # AUROC 0.951 to 0.955: mean 0.953, half 2.776445 * sqrt(2.5e-6) * sqrt(1.2), a little more below on its scale
+    assert re.search(r"area under the ROC curve +\| +0\.9530 \(0\.9481 to 0\.9577\) \|", text)
     assert re.search(r"recall at the threshold +\| +75\.00 %", text)
     assert "../charts/errors-digits-mlp-1.svg" in text
     assert b"<svg" in document.charts["errors-digits-mlp-1.svg"]

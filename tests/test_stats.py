@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from suite.scales import ANY, POSITIVE, SHARE
 from suite.stats import (
     LEAST_SAMPLES,
     Centre,
-    ClaimVerdict,
     Decision,
     Equivalence,
     NoSpread,
@@ -27,7 +27,6 @@ from suite.stats import (
     autocorrelation,
     equivalence,
     instrument_share,
-    judge,
     median_interval,
     percentile,
     prediction,
@@ -173,12 +172,12 @@ def test_equivalence_errs_in_at_most_5_of_100_runs_at_the_margin() -> None:
 
 def test_four_seeds_are_too_few() -> None:
     assert equivalence([0.9] * 4, [0.9] * 4) == TooFew("seeds", 4, 5)
-    assert prediction([0.9] * 4) == TooFew("seeds", 4, 5)
+    assert prediction([0.9] * 4, SHARE) == TooFew("seeds", 4, 5)
 
 
 def test_a_prediction_interval_is_worked_by_hand() -> None:
     # Values 1..5: mean 3, s = sqrt(2.5), half = 2.776445 * sqrt(2.5) * sqrt(1.2) = 4.808943.
-    found = prediction([1, 2, 3, 4, 5])
+    found = prediction([1, 2, 3, 4, 5], ANY)
     assert isinstance(found, Prediction)
     assert (found.mean, found.low, found.high) == pytest.approx((3, 3 - 4.808943, 3 + 4.808943), rel=1e-6)
 
@@ -187,30 +186,65 @@ def test_prediction_intervals_hold_one_further_run_in_95_of_100() -> None:
     rng = np.random.default_rng(5)
     held = []
     for row in rng.normal(0.97, 0.003, (4000, 6)):
-        found = prediction(list(row[:5]))
+        found = prediction(list(row[:5]), SHARE)
         assert isinstance(found, Prediction)
         held.append(found.holds(row[5]))
     assert 0.93 <= np.mean(held) <= 0.97
 
 
-NEAR, FAR = [0.974, 0.976, 0.975, 0.973, 0.977], [0.950, 0.951, 0.949, 0.952, 0.948]
+def test_a_prediction_interval_is_worked_by_hand_on_the_scale_of_shares() -> None:
+    # Angles 0.2 to 0.6: mean 0.4, s = sqrt(0.025), half = 2.776445 * sqrt(0.025) * sqrt(1.2) = 0.480894.
+    angles = [0.2, 0.3, 0.4, 0.5, 0.6]
+    shares = [math.sin(angle) ** 2 for angle in angles]
+    found = prediction(shares, SHARE)
+    assert isinstance(found, Prediction)
+    assert (found.low, found.high) == (0, pytest.approx(math.sin(0.4 + 0.480894) ** 2, rel=1e-6))
+    assert found.mean == pytest.approx(sum(shares) / 5)
+    assert found.half_width == pytest.approx(found.high / 2)
 
 
-@pytest.mark.parametrize(
-    ("values", "alternatives", "verdict"),
-    [
-        (NEAR, [], ClaimVerdict.REPRODUCED),
-        (FAR, [], ClaimVerdict.NOT_REPRODUCED),
-        (NEAR[:4], [], ClaimVerdict.NOT_FAR_ENOUGH),
-        (NEAR, [NEAR], ClaimVerdict.REPRODUCED),
-        (NEAR, [FAR], ClaimVerdict.ASSUMPTION),
-        (FAR, [FAR, NEAR], ClaimVerdict.ASSUMPTION),
-        (NEAR, [FAR[:4]], ClaimVerdict.REPRODUCED),
-        (NEAR[:4], [FAR], ClaimVerdict.NOT_FAR_ENOUGH),
-    ],
-)
-def test_a_claim_is_judged_by_rule(values: list[float], alternatives: list[list[float]], verdict: ClaimVerdict) -> None:
-    assert judge(0.975, values, alternatives) is verdict
+@given(st.lists(st.floats(0, 1), min_size=5, max_size=30))
+def test_an_interval_of_shares_holds_their_mean_and_no_value_that_is_no_share(values: list[float]) -> None:
+    found = prediction(values, SHARE)
+    assert isinstance(found, Prediction)
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=5, max_size=30))
+def test_an_interval_of_losses_holds_their_mean_and_nothing_below_zero(values: list[float]) -> None:
+    found = prediction(values, POSITIVE)
+    assert isinstance(found, Prediction)
+    assert 0 <= found.low <= found.mean <= found.high
+
+
+@given(st.lists(st.floats(0, 1), min_size=5, max_size=30))
+def test_an_interval_of_errors_mirrors_that_of_accuracies(values: list[float]) -> None:
+    accuracy, error = prediction(values, SHARE), prediction([1 - v for v in values], SHARE)
+    assert isinstance(accuracy, Prediction)
+    assert isinstance(error, Prediction)
+    assert (1 - error.high, 1 - error.low) == pytest.approx((accuracy.low, accuracy.high), abs=1e-6)
+
+
+@given(st.floats(0, 1), st.integers(5, 20))
+def test_equal_runs_predict_their_value_and_no_other(value: float, runs: int) -> None:
+    assert prediction([value] * runs, SHARE) == Prediction(value, value, value, runs)
+
+
+def test_runs_that_collapse_to_chance_predict_anything_but_no_impossible_share() -> None:
+    found = prediction([0.1, 0.98, 0.12, 0.97, 0.1, 0.96], SHARE)
+    assert isinstance(found, Prediction)
+    assert found.low < 0.01
+    assert found.high == 1
+
+
+def test_an_interval_of_differences_of_shares_ends_where_they_do() -> None:
+    found = equivalence([1.0, 0.9, 1.0, 0.1, 1.0], [0.0, 0.1, 0.0, 0.1, 0.0])
+    assert isinstance(found, Equivalence)
+    assert found.high == 1
+    assert found.mean == pytest.approx(0.76)
+    opposite = equivalence([0.0, 0.1, 0.0, 0.1, 0.0], [1.0, 0.9, 1.0, 0.1, 1.0])
+    assert isinstance(opposite, Equivalence)
+    assert (opposite.low, opposite.high) == (-1, pytest.approx(-found.low))
 
 
 @pytest.mark.parametrize("share", LEAST_SAMPLES)
@@ -352,14 +386,6 @@ def test_what_was_not_measured_in_pairs_gets_welchs_interval() -> None:
 
 def test_unpaired_runs_without_any_spread_have_an_interval_of_no_width() -> None:
     assert unpaired_ratio([1.0] * 5, [2.0] * 5) == Ratio(2.0, 2.0, 2.0, 5, 0.95)
-
-
-def test_a_published_range_is_reproduced_where_the_interval_holds_some_of_it() -> None:
-    assert judge(0.9, NEAR, to=0.974) is ClaimVerdict.REPRODUCED
-    assert judge(0.9, NEAR, to=0.95) is ClaimVerdict.NOT_REPRODUCED
-    assert judge(0.9, NEAR, to=1.0) is ClaimVerdict.REPRODUCED
-    assert judge(0.99, NEAR, to=1.0) is ClaimVerdict.NOT_REPRODUCED
-    assert judge(0.9, NEAR, [FAR], to=0.96) is ClaimVerdict.ASSUMPTION
 
 
 def test_a_median_lies_between_the_widest_order_statistics_that_95_percent_need() -> None:

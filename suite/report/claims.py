@@ -9,12 +9,12 @@ from statistics import fmean, median
 
 from suite.report.compare import Best, Kind, NotRanked, Question, Row, unlike
 from suite.report.merge import Arena, Contender, Evidence, NotProven
+from suite.report.units import digits
 from suite.result import Measured, Scores
-from suite.spec import Claim
-from suite.stats import ClaimVerdict, Equivalence, Prediction, TooFew, equivalence, judge, prediction
-
-TIMES = frozenset({"seconds_per_epoch", "train_seconds"})
-"""Published times come from other machines: shown, never judged."""
+from suite.scales import POSITIVE, SHARE, Bounds
+from suite.spec import Claim, Spec
+from suite.stats import LEAST_SEEDS, Equivalence, Prediction, TooFew, equivalence, prediction
+from suite.verdicts import SETTLED, ClaimVerdict, Published, judge
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ def value(result: Measured, metric: str, *, penalised: bool = True) -> float | N
         return None if scores.loss is None or scores.penalty is None else scores.loss + scores.penalty
     found: float | None = getattr(scores, quantity, None)
     return found
+
+
+def bounds(metric: str, spec: Spec) -> Bounds:
+    """Where the values of a metric can lie: a share within 0 and 1, an epoch within the schedule, all else above 0."""
+    if metric.endswith("accuracy"):
+        return SHARE
+    return Bounds(1.0, float(spec.epochs)) if metric == "stopped_at_epoch" else POSITIVE
 
 
 def kept(results: Sequence[Measured]) -> list[Measured]:
@@ -197,12 +204,13 @@ def claims(evidence: Evidence, rows: Sequence[Row]) -> tuple[ClaimRow, ...]:
 def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender) -> ClaimRow:
     results = evidence.arenas[arena][contender]
     seeds = per_seed(results, claim.metric)
-    ours = prediction(list(seeds.values.values())) if seeds else None
+    within = bounds(claim.metric, results[0].spec)
+    ours = prediction(list(seeds.values.values()), within) if seeds else None
 
     def row(verdict: ClaimVerdict, reason: str = "", *, told: bool = True) -> ClaimRow:
         return ClaimRow(arena, claim, contender, seeds if told else None, ours if told else None, verdict, reason)
 
-    if claim.metric in TIMES:
+    if claim.widest is None:
         short = "" if seeds is None or seeds.complete else f", {seeds.schedule}"
         return row(ClaimVerdict.CONTEXT, f"another machine{short}")
     if reason := unproven(evidence, results):
@@ -211,16 +219,32 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
         return row(ClaimVerdict.NOT_TESTABLE, _lacks(claim, results))
     if not seeds.complete:
         return row(ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
+    published = Published(claim.value, within, claim.widest, claim.to)
     values = list(seeds.values.values())
     others, untried = _others(evidence, rows, arena, claim, contender)
-    verdict = judge(claim.value, values, others.values(), claim.to)
+    verdict, own = judge(published, values, others.values()), published.judge(values)
+    under = {about: published.judge(other) for about, other in others.items()}
     if verdict is ClaimVerdict.ASSUMPTION:
-        own = judge(claim.value, values, to=claim.to)
-        flips = [about for about, other in others.items() if judge(claim.value, other, to=claim.to) is not own]
+        flips = [about for about, other in under.items() if other in SETTLED - {own}]
         return row(verdict, f"{own} under {'; '.join(flips)}; not so under the alternative")
     if isinstance(ours, TooFew):
         return row(verdict, str(ours))
-    return row(verdict, f"the other choice was not run far enough: {', '.join(untried)}" if untried else "")
+    if verdict is ClaimVerdict.TOO_NOISY and ours:
+        wide, most = (_margin(claim.metric, half) for half in (ours.half_width, claim.widest))
+        return row(verdict, f"one further run falls within {wide}, and a verdict takes {most} at most")
+    noisy = [about for about, other in under.items() if other is ClaimVerdict.TOO_NOISY]
+    notes = [f"the other choice is too noisy to tell: {'; '.join(noisy)}"] if noisy else []
+    if claim.half_width and verdict is ClaimVerdict.REPRODUCED:
+        notes.append(f"the claim itself takes intervals of up to {_margin(claim.metric, claim.half_width)}")
+    notes += [f"the other choice was not run far enough: {', '.join(untried)}"] if untried else []
+    return row(verdict, "; ".join(notes))
+
+
+def _margin(metric: str, half: float) -> str:
+    """A half-width in the unit of its metric."""
+    if metric.endswith(("accuracy", "reduction")):
+        return f"± {digits(100 * half)} points"
+    return f"± {digits(half)}{' epochs' if metric == 'stopped_at_epoch' else ''}"
 
 
 def _others(
@@ -232,7 +256,7 @@ def _others(
     untried: list[str] = []
     for assumption in results[0].spec.assumptions:
         other = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
-        if other and not isinstance(prediction(other), TooFew):
+        if len(other) >= LEAST_SEEDS:
             others[f"{assumption.about}: {assumption.chosen}"] = other
         elif assumption.alternative:
             untried.append(assumption.alternative)

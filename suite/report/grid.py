@@ -10,9 +10,11 @@ from suite.report.markdown import DASH, Markdown, Notes, table
 from suite.report.merge import Arena, in_order
 from suite.report.published import number
 from suite.report.studies import Study
-from suite.stats import ClaimVerdict, Prediction
+from suite.stats import Prediction
+from suite.verdicts import SETTLED, ClaimVerdict
 
 SPLITS = ("test", "validation", "train")
+MOST_REASONS = 3
 Labels = Mapping[Arena, str]
 Found = Mapping[str, Sequence[ClaimRow]]
 """A benchmark's rows by metric, in the order of frameworks."""
@@ -53,8 +55,8 @@ def _splits(study: Study, labels: Labels, found: Mapping[Arena, Found], quantity
         )  # fmt: skip
     farthest = "farthest, points" if quantity == "accuracy" else "farthest"
     text = (
-        f"{title}: means over seeds, and behind ± half of the 95 % prediction interval for one further run where there "
-        "are five seeds. *Farthest* is the largest difference between the published number and a framework's, on the "
+        f"{title}: means over seeds, in brackets the 95 % prediction interval for one further run where there are five "
+        "seeds. *Farthest* is the largest difference between the published number and a framework's, on the "
         "test split if it was published; the worst comes first."
     )
     return [
@@ -78,7 +80,7 @@ def _far(quantity: str, gap: float) -> str:
 
 
 def _beside(rows: Sequence[ClaimRow]) -> str:
-    """``97.79 / 97.91 ± 0.35 / 97.88 ± 0.31``; nothing where nothing was published."""
+    """``97.79 / 97.91 (97.53 to 98.23) / 97.88 (97.55 to 98.17)``; nothing where nothing was published."""
     if not rows:
         return DASH
     show = _percentages if rows[0].claim.metric.endswith("accuracy") else _plain
@@ -96,12 +98,12 @@ def _plain(value: float) -> str:
 def _mean(row: ClaimRow, show: Callable[[float], str]) -> str:
     if row.mean is None:
         return DASH
-    if isinstance(row.ours, Prediction) and row.verdict in _SETTLED:
-        return f"{show(row.mean)} ± {show((row.ours.high - row.ours.low) / 2)}"
+    if isinstance(row.ours, Prediction) and row.verdict in _JUDGED:
+        return f"{show(row.mean)} ({show(row.ours.low)} to {show(row.ours.high)})"
     return show(row.mean)
 
 
-_SETTLED = {ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_REPRODUCED, ClaimVerdict.ASSUMPTION}
+_JUDGED = SETTLED | {ClaimVerdict.ASSUMPTION, ClaimVerdict.TOO_NOISY}
 
 
 def _verdict(rows: Sequence[ClaimRow], notes: Notes) -> str:
@@ -118,9 +120,16 @@ def _verdict(rows: Sequence[ClaimRow], notes: Notes) -> str:
                 named[row.claim.metric.split("_")[0]].append(row.contender.runner if row.contender else "any")
             which = [split if set(who) == runners else f"{split} ({', '.join(who)})" for split, who in named.items()]
             text = str(verdict) if len(mine) == len(rows) else f"{verdict}: {', '.join(which)}"
-            reasons = sorted({row.reason for row in mine if row.reason})
-            words.append(notes.mark(text, "; ".join(reasons[:3])) if reasons else text)
+            told = sorted({row.reason for row in mine if row.reason})[:MOST_REASONS]
+            if verdict is ClaimVerdict.TOO_NOISY:  # each has a width of its own
+                told = [f"{_whose(row)}: {row.reason}" for row in mine]
+            words.append(notes.mark(text, "; ".join(told)) if told else text)
     return Markdown("; ".join(words)) if any(isinstance(w, Markdown) for w in words) else "; ".join(words)
+
+
+def _whose(row: ClaimRow) -> str:
+    """A number in a line of the table: its split and its framework."""
+    return f"{row.claim.metric.split('_')[0]}, {row.contender.runner if row.contender else 'any'}"
 
 
 def _times(study: Study, labels: Labels, found: Mapping[Arena, Found], shown: str) -> list[Markdown]:

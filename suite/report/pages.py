@@ -18,7 +18,8 @@ from suite.report.merge import UNRANKED, Arena, Contender, Evidence, in_order
 from suite.report.studies import Study
 from suite.result import Measured, Parent
 from suite.spec import Spec
-from suite.stats import LEAST_SEEDS, ClaimVerdict
+from suite.stats import LEAST_SEEDS
+from suite.verdicts import ClaimVerdict
 
 PAGES = "studies"
 INDEX = f"{PAGES}/index.md"

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from suite.report.claims import TIMES, ClaimRow
+from suite.recipe import TIMES
+from suite.report.claims import ClaimRow
 from suite.report.markdown import Markdown, Notes, bullets, md, table
 from suite.report.merge import Arena
 from suite.report.studies import Study
 from suite.report.units import digits, percent
 from suite.spec import Claim, Spec
-from suite.stats import ClaimVerdict, Prediction, TooFew
+from suite.stats import Prediction, TooFew
+from suite.verdicts import ClaimVerdict
 
 LONGEST = 40
 """Published numbers that the report itself lists; of more it tells the verdicts by study."""
 RULE = Markdown(
-    "*Reproduced*: the published number lies in the 95 % prediction interval for one further run, from five "
-    "seeds or more at the full schedule; *not reproduced*: it lies outside. *Depends on an assumption*: "
-    "another choice where the source leaves one open changes the verdict. Published times come from other "
-    "machines and are context."
+    "*Reproduced*: the published number lies in the 95 % prediction interval for one further run, from five seeds or "
+    "more at the full schedule, and half of that interval is at most 1 point of an accuracy, 10 % of the value or 0.02 "
+    "of a loss, 10 % of the value or 1 of an epoch, whichever is larger, or what the claim itself states. *Too noisy "
+    "to tell*: it lies in a wider interval. *Not reproduced*: it lies outside. *Depends on an assumption*: another "
+    "choice where the source leaves one open changes the one into the other. Published times come from other machines "
+    "and are context."
 )
 PENALTY = Markdown(
     "Keras reports a loss with its L2 penalty; so do these sources as far as one can tell, and where a benchmark has "

@@ -14,6 +14,7 @@ from suite.report.markdown import DASH, Markdown, Notes, md, table
 from suite.report.merge import UNRANKED, Arena, Evidence, divergence, in_order, position, program, way
 from suite.report.units import percent
 from suite.result import Check, Measured, Proof, Tunings, Verdict
+from suite.scales import SHARE
 from suite.stats import Equivalence, TooFew, prediction
 
 Labels = Mapping[Arena, str]
@@ -130,7 +131,7 @@ def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -
             if seeds is None:
                 continue
             values = list(seeds.values.values())
-            expected = prediction(values)
+            expected = prediction(values, SHARE)
             interval = (
                 notes.dash(str(expected)) if isinstance(expected, TooFew)
                 else f"{percent(expected.low)} to {percent(expected.high)}"

@@ -18,6 +18,7 @@ from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.merge import Contender
 from suite.report.units import digits, percent
 from suite.result import Measured
+from suite.scales import POSITIVE, SHARE, Bounds
 from suite.stats import TooFew, prediction
 
 MOST_CLASSES = 20
@@ -113,12 +114,12 @@ def _most_confused(counts: np.ndarray) -> list[Markdown]:
     ]
 
 
-def _interval(values: Sequence[float | None], show: Callable[[float], str], notes: Notes) -> str:
-    """Mean over seeds, and where one further run falls with 95 %."""
+def _interval(values: Sequence[float | None], show: Callable[[float], str], bounds: Bounds, notes: Notes) -> str:
+    """Mean over seeds of what lies within ``bounds``, and where one further run falls with 95 %."""
     known = [v for v in values if v is not None]
     if not known:
         return notes.dash("no seed has a value")
-    expected = prediction(known)
+    expected = prediction(known, bounds)
     if isinstance(expected, TooFew):
         spread = f", {show(min(known))} to {show(max(known))}" if len(known) > 1 else ""
         return notes.mark(f"{show(fmean(known))}{spread}", f"no interval, {expected}")
@@ -130,12 +131,13 @@ def _measures(
     names: Mapping[str, str],
     shows: Mapping[str, Callable[[float], str]],
 ) -> list[Markdown]:
-    """A row per measure, a column per framework, with intervals over seeds."""
+    """A row per measure, a column per framework, with intervals over seeds; all are shares but a threshold."""
     notes = Notes()
     rows: list[list[str]] = []
     for name, words in names.items():
         values = [[getattr(a, name) for a in seeds.values()] for seeds in found.values()]
-        rows.append([words, *(_interval(of_one, shows.get(name, percent), notes) for of_one in values)])
+        bounds = POSITIVE if name == "threshold" else SHARE
+        rows.append([words, *(_interval(of_one, shows.get(name, percent), bounds, notes) for of_one in values)])
     heads = ["", *(f"{c.runner} ({c.mode}), {_seeds(len(seeds))}" for c, seeds in found.items())]
     return [table(heads, rows, "l" + "r" * len(found)), *notes.lines()]
 
