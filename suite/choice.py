@@ -14,6 +14,7 @@ from pathlib import Path
 from suite import lineage, loading, paths
 from suite.errors import SpecError
 from suite.spec import DatasetFacts, Spec
+from suite.spelling import hint, listed
 
 Describe = Callable[[str], DatasetFacts]
 
@@ -87,14 +88,18 @@ class Finder:
         specs = self._load(file)
         found = tuple(spec for spec in specs if not case or spec.case == case)
         if not found:
-            way_out = "It has: " + ", ".join(spec.case or "none" for spec in specs) + "."
+            known = [spec.case or "none" for spec in specs]
+            way_out = f"{hint(case, known)}{listed(known, 'It has')}"
             raise SpecError(f"{file.stem} has no case {_short(case)!r}", where=str(file), way_out=way_out)
         return found
 
     def _ways(self, item: str) -> str:
-        known = ", ".join(sorted(path.stem for path in self._folder.glob("*.yaml")))
+        known = sorted(path.stem for path in self._folder.glob("*.yaml"))
         beside = next((f"{item}{end}" for end in paths.YAML if os.path.isfile(f"{item}{end}")), None)  # noqa: PTH113
-        return f"By its path it is {beside}." if beside else f"There are: {known}; or give the path of a YAML file."
+        if beside:
+            return f"By its path it is {beside}."
+        told = hint(item.partition("/")[0], known)
+        return f"{told}{listed(known).removesuffix('.')}; or give the path of a YAML file."
 
     def _load(self, file: Path) -> tuple[Spec, ...]:
         """The specs of a file, read once, and with it the files that it leads to."""

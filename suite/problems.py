@@ -1,25 +1,26 @@
 """What is wrong with a value, in its author's terms: pydantic's errors, translated.
 
 A problem names a field as the author wrote it, never the branch of a union that a validator tried; it says what was
-expected and what was found, and offers the closest name there is.
+expected and what was found.  Of a name that is not known it lists what there is, and says whether it is a typing error,
+is called otherwise here, or is something that the suite has not (``suite.vocabulary``).
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from suite.layers import MisfitError
+from suite.layers import MisfitError, Padding
+from suite.schema import Schema, Spot, join, owners, terms
+from suite.spelling import Finding, Typo, find, listed, sentence
+from suite.spelling import shown as cut
+from suite.vocabulary import ADVICE, VALUES, Gap, Place, Synonym, fields_of
 
 MOST = 5
 """Problems listed at once; more would hide the first."""
-
-Schema = Mapping[str, Any]
 
 _TYPES = {
     "int_type": "a whole number",
@@ -47,6 +48,24 @@ _JSON_TYPES = {
     "string": "text",
     "boolean": "true or false",
 }
+_PLACES: Mapping[str | int, Place] = {
+    "optimizer": Place.OPTIMIZER,
+    "loss": Place.LOSS,
+    **dict.fromkeys(("kernel_init", "bias_init", "init", "output_init"), Place.INITIALISER),
+    "schedule": Place.SCHEDULE,
+    "task": Place.TASK,
+    "target": Place.TARGET,
+    "monitor": Place.MONITOR,
+    "metric": Place.METRIC,
+    "activation": Place.LAYER,
+    "padding": Place.PADDING,
+    "device": Place.DEVICE,
+}
+"""What the words are names of that stand in a field."""
+_TAGGED = {"layer": Place.LAYER, "name": Place.OPTIMIZER, "kind": Place.TASK}
+"""What the words are names of that tell the parts of a union apart."""
+_NAMING = ("name", "class_name", "kind", "type", "policy", "mode", "layer")
+"""Fields that, here or elsewhere, name which of several things a mapping is."""
 
 
 @dataclass(frozen=True)
@@ -62,119 +81,58 @@ def problems(model: type[BaseModel], error: ValidationError) -> tuple[Problem, .
     """Translate ``error``, raised by ``model``: at most ``MOST`` problems, none a consequence of another."""
     schema = model.model_json_schema()
     items = error.errors(include_url=False)
-    places = [_Place.of(schema, item) for item in items]
-    meant = {
-        f"{place.parent_field}/{_closest(place)}" for place, item in zip(places, items, strict=True) if _extra(item)
-    }
+    places = [Spot.of(schema, item) for item in items]
+    extras = [(place, _field(place, schema)) for place, item in zip(places, items, strict=True) if _extra(item)]
+    meant = {f"{place.parent_field}/{found.meant}" for place, found in extras if isinstance(found, Typo | Synonym)}
+    other = {place.parent_field for place, found in extras if isinstance(found, Gap) and found.whole}
 
-    def follows(place: _Place, item: ErrorDetails) -> bool:
-        """Whether it is a default that waits for a wrong field, a misspelt field that is missing, or a list that is
-        short of its wrong items.
+    def follows(place: Spot, item: ErrorDetails) -> bool:
+        """Whether it is a default that waits for a wrong field, a field that is missing because it is misspelt or
+        because another thing is meant, or a list that is short of its wrong items.
         """
         if item["type"] == "default_factory_not_called":
             return True
         if item["type"] == "missing":
-            return f"{place.parent_field}/{place.step}" in meant
+            return place.parent_field in other or f"{place.parent_field}/{place.step}" in meant
         inside = (other for other in items if len(other["loc"]) > len(item["loc"]))
         return item["type"] == "too_short" and any(other["loc"][: len(item["loc"])] == item["loc"] for other in inside)
 
     roots = [(place, item) for place, item in zip(places, items, strict=True) if not follows(place, item)]
-    return tuple(_problem(place, item) for place, item in roots[:MOST])
-
-
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like ``name``, if any is."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
-
-
-def join(field: str, rest: str) -> str:
-    """A field within a field: ``model[0]`` and ``units`` make ``model[0].units``."""
-    return f"{field}{rest}" if rest.startswith("[") or not field or not rest else f"{field}.{rest}"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where an error is: the field's path, the path and the schema of what holds it, its own schema.
-
-    ``branches`` are what a union may be there, by the tag that pydantic puts into a location.
-    """
-
-    field: str
-    parent_field: str
-    step: str | int
-    parent: Schema
-    own: Schema
-    branches: Mapping[str, Schema]
-
-    @classmethod
-    def of(cls, root: Schema, item: ErrorDetails) -> _Place:
-        definitions = root.get("$defs", {})
-        own, parent = _plain(root, definitions), root
-        field, parent_field, last = "", "", item["loc"][0] if item["loc"] else ""
-        for step in item["loc"]:
-            if (branch := _branches(own, definitions).get(str(step))) is not None:
-                own = branch
-                continue
-            parent, parent_field, last = own, field, step
-            own, field = _child(own, step, definitions), join(field, f"[{step}]" if isinstance(step, int) else step)
-        return cls(field, parent_field, last, parent, own, _branches(own, definitions))
-
-
-def _plain(schema: Schema, definitions: Schema) -> Schema:
-    """Follow references, and look through "or null"."""
-    while True:
-        options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-        if "$ref" in schema:
-            schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
-        elif len(options) == 1:
-            schema = options[0]
-        else:
-            return schema
-
-
-def _branches(schema: Schema, definitions: Schema) -> dict[str, Schema]:
-    if "discriminator" in schema:
-        mapping: dict[str, str] = schema["discriminator"]["mapping"]
-        return {tag: _plain({"$ref": reference}, definitions) for tag, reference in mapping.items()}
-    options = [_plain(option, definitions) for option in schema.get("oneOf", ())]
-    return {str(option.get("type")): option for option in options}
-
-
-def _child(schema: Schema, step: str | int, definitions: Schema) -> Schema:
-    if isinstance(step, int):
-        listed = schema.get("prefixItems", ())
-        child = listed[step] if step < len(listed) else schema.get("items", {})
-    else:
-        child = schema.get("properties", {}).get(step, schema.get("additionalProperties"))
-    return _plain(child, definitions) if isinstance(child, Mapping) else {}
+    return tuple(_problem(schema, place, item) for place, item in roots[:MOST])
 
 
 def _extra(item: ErrorDetails) -> bool:
     return item["type"] == "extra_forbidden"
 
 
-def _closest(place: _Place) -> str | None:
-    return closest(str(place.step), place.parent.get("properties", ()))
+def _field(place: Spot, schema: Schema) -> Finding | None:
+    tables = fields_of(str(place.parent.get("title", "")), place.kind)
+    return find(str(place.step), place.known, tables, terms(schema))
 
 
-def _problem(place: _Place, item: ErrorDetails) -> Problem:
-    kind, found = item["type"], _shown(item["input"])
+def _problem(schema: Schema, place: Spot, item: ErrorDetails) -> Problem:
+    kind, found = item["type"], item["input"]
     misfit = item.get("ctx", {}).get("error")
     if isinstance(misfit, MisfitError):
-        return Problem(join(place.field, misfit.field), misfit.what, misfit.way_out)
+        told = _elsewhere(found, tuple(Padding), _PLACES.get(place.step))
+        return Problem(join(place.field, misfit.field), misfit.what, f"{told} {misfit.way_out}".strip())
     if kind == "missing":
-        return Problem(place.field, "is missing", "Add it.")
+        told = ADVICE.get((str(place.parent.get("title")), str(place.step), kind), "")
+        return Problem(place.field, "is missing", f"Add it. {told}".strip())
     if _extra(item):
-        return _unknown(place.field, "there is no such field", _closest(place), place.parent.get("properties", ()))
+        return _unknown_field(schema, place, found)
     if place.branches:
-        return _of_union(place, item)
+        return _of_union(schema, place, found)
     if kind in ("enum", "literal_error"):
-        known = place.own.get("enum", [place.own.get("const")])
-        return _unknown(place.field, f"{found} is not known", closest(str(item["input"]), known), known)
-    return Problem(place.field, _message(place, item, found))
+        known = [str(name) for name in place.own.get("enum", [place.own.get("const")])]
+        return _unknown_word(schema, place.field, found, known, _PLACES.get(place.step))
+    told = ADVICE.get((str(place.parent.get("title")), str(place.step), kind), "")
+    if kind in _TYPES and isinstance(found, str):
+        told = _elsewhere(found, (), _PLACES.get(place.step))
+    return Problem(place.field, _message(place, item, _shown(found)), told)
 
 
-def _message(place: _Place, item: ErrorDetails, found: str) -> str:
+def _message(place: Spot, item: ErrorDetails, found: str) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}, not {found}"
@@ -190,27 +148,66 @@ def _message(place: _Place, item: ErrorDetails, found: str) -> str:
     return item["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
 
 
-def _of_union(place: _Place, item: ErrorDetails) -> Problem:
-    found = item["input"]
+def _of_union(schema: Schema, place: Spot, found: object) -> Problem:
     if "discriminator" not in place.own:
         wanted = " or ".join(_JSON_TYPES[option] for option in place.branches)
         return Problem(place.field, f"must be {wanted}, not {_shown(found)}")
-    key, known = place.own["discriminator"]["propertyName"], list(place.branches)
+    tag, known = place.own["discriminator"]["propertyName"], list(place.branches)
     if not isinstance(found, Mapping):
-        way_out = f"Write `{key}: {found}`." if found in known else f"Begin with `{key}:`."
-        return Problem(place.field, f"must be a mapping of fields, not {_shown(found)}", way_out)
-    field = join(place.field, key)
-    if key not in found:
-        return Problem(field, "is missing", _list(known))
-    return _unknown(field, f"{_shown(found[key])} is not known", closest(str(found[key]), known), known)
+        told = ""
+        if isinstance(found, str) and found not in known:
+            told = f"{_elsewhere(found, known, _TAGGED.get(tag))} {listed(known)}".strip()
+        way_out = f"Write `{tag}: {found}`." if found in known else f"Begin with `{tag}:`."
+        return Problem(place.field, f"must be a mapping of fields, not {_shown(found)}", f"{way_out} {told}".strip())
+    field = join(place.field, tag)
+    if tag not in found:
+        return Problem(field, "is missing", listed(known))
+    return _unknown_word(schema, field, found[tag], known, _TAGGED.get(tag))
 
 
-def _unknown(field: str, what: str, name: str | None, known: Iterable[object]) -> Problem:
-    return Problem(field, f"{what}; did you mean {name}?") if name else Problem(field, what, _list(known))
+def _unknown_word(schema: Schema, field: str, word: object, known: Sequence[str], place: Place | None) -> Problem:
+    """A word that is none of the ``known`` ones, or something that is no word at all."""
+    names = listed(known)
+    if isinstance(word, Mapping):
+        told = _elsewhere(next((word[name] for name in _NAMING if name in word), None), known, place)
+        return Problem(field, f"{_shown(word)} is not known: it is one word", f"{told} {names}".strip())
+    if not isinstance(word, str):
+        return Problem(field, f"{_shown(word)} is not known", names)
+    found = find(word, known, (VALUES[place],) if place else (), terms(schema))
+    match found:
+        case Typo(meant):
+            return Problem(field, f"{_shown(word)} is not known; did you mean {meant}?", names)
+        case Synonym(meant, but):
+            return Problem(field, f"{cut(word)} is called {meant} here", f"{but} {names}".strip())
+        case Gap(nearest):
+            return Problem(field, f"the suite has no {place} {cut(word)}", f"{nearest} {names}")
+        case _:
+            return Problem(field, f"{_shown(word)} is not known", names)
 
 
-def _list(known: Iterable[object]) -> str:
-    return f"There are: {', '.join(map(str, known))}."
+def _unknown_field(schema: Schema, place: Spot, value: object) -> Problem:
+    names, step = listed(place.known), str(place.step)
+    kinds = VALUES[Place.SCHEDULE] if place.parent.get("title") == "Schedule" and step in _NAMING else {}
+    if isinstance(value, str) and isinstance(wish := find(value, (), (kinds,)), Gap):
+        return Problem(place.field, f"the suite has no {Place.SCHEDULE} {cut(value)}", f"{wish.nearest} {names}")
+    match _field(place, schema):
+        case Typo(meant):
+            return Problem(place.field, f"there is no such field; did you mean {meant}?", names)
+        case Synonym(meant, but):
+            return Problem(place.field, f"there is no such field: it is called {meant} here", f"{but} {names}".strip())
+        case Gap(nearest):
+            return Problem(place.field, "there is no such field", f"{nearest} {names}")
+        case _:
+            others = ", ".join(owners(schema, step)[:MOST])
+            return Problem(
+                place.field, f"there is no such field{f' here; it belongs to {others}' * bool(others)}", names
+            )
+
+
+def _elsewhere(word: object, known: Iterable[str], place: Place | None) -> str:
+    """What to say of a word that stands where none can."""
+    found = find(word, known, (VALUES[place],) if place else ()) if isinstance(word, str) else None
+    return sentence(found) if found else ""
 
 
 def _shown(value: object) -> str:
@@ -220,7 +217,7 @@ def _shown(value: object) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return f"the text {value if len(value) <= 40 else value[:37] + '...'!r}"
+            return f"the text {cut(value)!r}"
         case list() | tuple():
             return "a list"
         case dict():

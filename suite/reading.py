@@ -27,7 +27,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from suite import paths
 from suite.errors import SpecError
-from suite.problems import join, problems
+from suite.problems import problems
+from suite.schema import join
 
 MAX_FILE_BYTES = 1 << 18
 MAX_DEPTH = 24

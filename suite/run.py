@@ -22,6 +22,8 @@ from suite.plan import Entry, Plan, Profile
 from suite.reading import read_model
 from suite.result import Cause
 from suite.runners import base
+from suite.spelling import hint, listed, shown
+from suite.vocabulary import Place
 
 BENCHMARKS = ROOT / "benchmarks"
 REPORTS = ROOT / "reports"
@@ -41,8 +43,8 @@ def profile(name: str, *, benchmarks: bool = True) -> Profile:
     else:
         known = sorted(p.stem for p in (BENCHMARKS / "profiles").glob("*.yaml"))
         if name not in known:
-            way_out = f"There are: {', '.join(known)}; or give the path of a YAML file."
-            raise SpecError(f"there is no profile {name!r}", way_out=way_out)
+            way_out = f"{hint(name, known)}{listed(known).removesuffix('.')}; or give the path of a YAML file."
+            raise SpecError(f"there is no profile {shown(name)!r}", way_out=way_out)
         path = BENCHMARKS / "profiles" / f"{name}.yaml"
     found = read_model(path, Profile)
     items = tuple(paths.benchmark(item, paths.folder_of(path)) for item in found.benchmarks)
@@ -75,11 +77,13 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
     """
     for token, modes in wanted.runners.items():
         if token not in base.tokens():
-            raise SpecError(f"there is no runner {token!r}", way_out=f"There are: {', '.join(base.tokens())}.")
+            way_out = f"{hint(token, base.tokens(), Place.RUNNER)}{listed(base.tokens())}"
+            raise SpecError(f"there is no runner {shown(token)!r}", way_out=way_out)
         known = base.modes(token)
         for mode in modes:
             if mode not in known:
-                raise SpecError(f"runner {token} has no mode {mode!r}", way_out=f"It has: {', '.join(known)}.")
+                way_out = f"{hint(mode, known, Place.MODE)}{listed(known, 'It has')}"
+                raise SpecError(f"runner {token} has no mode {shown(mode)!r}", way_out=way_out)
     for tuning in wanted.tunings:
         tune.check(tuning)
     chosen = find(wanted.benchmarks)

@@ -13,11 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from suite import estimate
-from suite.layers import walk
+from suite.layers import BatchNorm, Embedding, walk
 from suite.plan import Entry, Plan
 from suite.result import Failed, Identity, Proof, Record
 from suite.run import Progress
 from suite.spec import Spec
+from suite.vocabulary.alike import EMBEDDING_ALIKE, INITIALISERS_ALIKE, NORM_ALIKE, SMALL_MOMENTUM
 
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
 SOURCE_WIDTH, LONGEST_ID = 20, 40
@@ -110,7 +111,26 @@ def facts(found: Spec) -> Table:
         made.add_row("claim", escape(" ".join(told.split())))
     for assumption in found.assumptions:
         made.add_row("assumption", escape(f"{assumption.about}: {assumption.chosen}"))
+    for told in same_words(found):
+        made.add_row("same word", escape(told))
     return made
+
+
+def same_words(found: Spec) -> tuple[str, ...]:
+    """What the spec's words mean here, where the same word means something else in a framework."""
+    told: dict[str, None] = {}
+    for node in walk(found.graph):
+        for tensor in node.tensors:
+            if tensor.initialiser in INITIALISERS_ALIKE:
+                told[INITIALISERS_ALIKE[tensor.initialiser]] = None
+        match node.layer:
+            case BatchNorm(momentum=momentum) if momentum < SMALL_MOMENTUM:
+                told[NORM_ALIKE.format(name=node.name, momentum=momentum, other=1 - momentum)] = None
+            case Embedding():
+                told[EMBEDDING_ALIKE.format(name=node.name)] = None
+            case _:
+                pass
+    return tuple(told)
 
 
 def trials(made: Plan) -> Table:

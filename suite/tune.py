@@ -20,6 +20,8 @@ from suite.meters.clock import quiet, settled, timed
 from suite.result import Tuned
 from suite.runners.base import Array, Program, Runner, State, Tuning
 from suite.spec import Spec
+from suite.spelling import hint, listed, shown
+from suite.vocabulary import Place
 
 NONE, AGAIN = "none", "again"
 CHUNK = 100
@@ -50,8 +52,9 @@ def check(tuning: str) -> None:
     """Raises SpecError for a name that is no tuning."""
     kind, _, value = tuning.partition(":")
     if not (tuning in SWITCHES or (kind == "mode" and value) or (kind == "batch" and value.isdigit() and int(value))):
-        known = ", ".join(sorted(SWITCHES))
-        raise SpecError(f"there is no tuning {tuning!r}", way_out=f"There are: mode:NAME, batch:N, {known}.")
+        known = sorted(SWITCHES)
+        way_out = f"{hint(tuning, known, Place.TUNING)}{listed(('mode:NAME', 'batch:N', *known))}"
+        raise SpecError(f"there is no tuning {shown(tuning)!r}", way_out=way_out)
 
 
 def tune(

@@ -378,7 +378,7 @@ def test_loading_what_was_not_fetched_says_how_to_get_it(cache: Path) -> None:
 @pytest.mark.parametrize("ask", [data.describe, data.load, data.fetch])
 def test_an_unknown_name_is_answered_with_the_closest_and_all_known(ask: Callable[[str], object]) -> None:
     with pytest.raises(
-        DataError, match=r"Did you mean fashion-mnist\? Known are digits, mnist, fashion-mnist, cifar10"
+        DataError, match=r"Did you mean fashion-mnist\? Known are: digits, mnist, fashion-mnist, cifar10"
     ):
         ask("fashion_mnist")
 

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
 LAYERS = ("errors", "shapes", "kinds", "layers")
-SPEC = (*LAYERS, "paths", "facts", "forms", "task", "problems", "reading", "recipe", "spec")
+WORDS = ("spelling", "vocabulary", "vocabulary.*")
+SPEC = (*LAYERS, *WORDS, "paths", "facts", "forms", "task", "schema", "problems", "reading", "recipe", "spec")
 CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
 REPORT = (*SPEC, "scales", "stats", "verdicts", "trace", "assessment", "divergence", "files", "result", "pytest_json")
 RUNNER = (*LAYERS, "task", "recipe", "spec", "initial", "reference", "reference.*", "runners.base", "runners._*")
@@ -30,8 +31,12 @@ LAWS: dict[str, tuple[str, ...]] = {
     "facts": LAYERS,
     "forms": LAYERS,
     "task": LAYERS,
-    "problems": ("errors", "layers"),
-    "reading": ("errors", "paths", "problems"),
+    "vocabulary": ("vocabulary.*",),
+    "vocabulary.*": ("vocabulary.*",),
+    "spelling": ("vocabulary",),
+    "schema": ("vocabulary",),
+    "problems": ("errors", "layers", "schema", "spelling", "vocabulary"),
+    "reading": ("errors", "paths", "problems", "schema"),
     "recipe": (*LAYERS, "forms", "task"),
     "spec": (*LAYERS, "paths", "facts", "task", "recipe"),
     "loading": (*SPEC, "lineage"),

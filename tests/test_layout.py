@@ -21,6 +21,7 @@ ELSEWHERE = {
     "suite/facts.py": "part of a spec: test_spec.py",
     "suite/files.py": "how results are written and read: test_result.py",
     "suite/kinds.py": "the single layers: test_layers.py",
+    "suite/schema.py": "where an error stands: test_problems.py",
     "suite/shapes.py": "what layers are made of: test_layers.py",
     "suite/trace.py": "part of the record: test_result.py",
     "suite/errors.py": "nothing to call: every test of an error raises one",

@@ -6,13 +6,18 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 from suite.layers import Frozen, Layer, MisfitError
-from suite.problems import MOST, Problem, closest, join, problems
-from suite.recipe import Optimizer
+from suite.problems import MOST, Problem, problems
+from suite.recipe import EarlyStopping, Loss, Optimizer
+from suite.schema import join
+from suite.task import Schedule
 
 
 class Model(Frozen):
     layers: tuple[Layer, ...] = ()
     optimizer: Optimizer | None = None
+    loss: Loss = Loss.DETECTION
+    schedule: Schedule | None = None
+    early_stopping: EarlyStopping | None = None
     share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     name: str = ""
     words: Annotated[dict[str, int], Field(default_factory=dict)]
@@ -50,7 +55,7 @@ CASES = {
     '{"layers": [{"layer": "dense", "units": 5, "dense": 1}]}': ("layers[0].dense", "there is no such field"),
     '{"layers": [{"layer": "dense", "units": 5, "kernel_init": "glorot"}]}': (
         "layers[0].kernel_init",
-        "the text 'glorot' is not known; did you mean glorot_normal?",
+        "the suite has no initialiser glorot",
     ),
     '{"layers": [{"layer": "max_pool", "window": [2, 0]}]}': (
         "layers[0].window",
@@ -103,7 +108,7 @@ def test_a_way_out_is_offered_where_one_is_known():
     assert found('{"layers": ["relu"]}')[0].way_out == "Write `layer: relu`."
     assert found('{"layers": [[]]}')[0].way_out == "Begin with `layer:`."
     assert found('{"optimizer": {"name": "zzz"}}')[0].way_out == "There are: adam, rmsprop, sgd."
-    assert "layers, optimizer, share" in found('{"zzz": 1}')[0].way_out
+    assert "layers, optimizer, loss" in found('{"zzz": 1}')[0].way_out
 
 
 def test_several_mistakes_are_listed_but_not_without_end():
@@ -137,6 +142,94 @@ def test_fields_are_joined_as_they_are_written():
     assert [join("a", "b"), join("a", "[0]"), join("", "b"), join("a", "")] == ["a.b", "a[0]", "b", "a"]
 
 
-def test_the_closest_name_is_found_and_a_stranger_has_none():
-    assert closest("dens", ["dense", "dropout"]) == "dense"
-    assert closest("qqq", ["dense", "dropout"]) is None
+LAYER = '{"layers": [%s]}'
+OPTIMIZER = '{"optimizer": %s}'
+WORDS = {
+    # A gap is called a gap: what is nearest, how it differs, and what there is.
+    LAYER % '{"layer": "gelu"}': ("the suite has no layer gelu", "Nearest is relu", "There are: average_pool,"),
+    LAYER % '{"layer": "conv1d", "filters": 8}': ("the suite has no layer conv1d", "Nearest is conv2d", "There are:"),
+    LAYER % '{"layer": "nn.LayerNorm"}': ("the suite has no layer nn.LayerNorm", "over its features", "There are:"),
+    OPTIMIZER % '{"name": "AdamW"}': (
+        "the suite has no optimizer AdamW",
+        "apart from Adam's step",
+        "adam, rmsprop, sgd.",
+    ),
+    OPTIMIZER % '"adamw"': (
+        "must be a mapping of fields, not the text 'adamw'",
+        "Begin with `name:`.",
+        "Nearest is adam",
+    ),
+    OPTIMIZER % '{"name": "adam", "amsgrad": true}': (
+        "there is no such field",
+        "the largest so far",
+        "There are: name,",
+    ),
+    OPTIMIZER % '{"name": "adam", "weight_decay": 0.1}': (
+        "there is no such field",
+        "a weight decay of 2 * l2",
+        "beta_1",
+    ),
+    '{"loss": "mean_absolute_error"}': ("the suite has no loss mean_absolute_error", "absolute values", "There are:"),
+    '{"loss": {"name": "huber"}}': ("a mapping is not known: it is one word", "grows with the error", "There are:"),
+    LAYER % '{"layer": "dense", "units": 1, "kernel_init": {"name": "normal", "std": 1}}': (
+        "a mapping is not known: it is one word",
+        "none takes a standard deviation",
+        "fan_in_uniform.",
+    ),
+    LAYER % '{"layer": "max_pool", "window": 2, "padding": "reflect"}': (
+        "must be valid, same",
+        "the image's own values",
+    ),
+    LAYER % '{"layer": "batch_norm", "scale": false}': (
+        "there is no such field",
+        "Every batch_norm",
+        "momentum, epsilon.",
+    ),
+    # The same by another name.
+    OPTIMIZER % '{"name": "adam", "lr": 0.1}': (
+        "there is no such field: it is called learning_rate here",
+        "There are:",
+    ),
+    OPTIMIZER % '{"name": "sgd", "lr": 0.1}': ("there is no such field: it is called learning_rate here", "There are:"),
+    LAYER % '{"layer": "nn.Linear", "out_features": 3}': (
+        "nn.Linear is called dense here",
+        "It takes units",
+        "There are:",
+    ),
+    LAYER % '{"layer": "dense", "out_features": 3}': ("there is no such field: it is called units here", "There are:"),
+    LAYER % '{"layer": "conv2d", "kernel_size": 3, "filters": 3}': ("it is called kernel here", "There are:"),
+    '{"early_stopping": {"patience": 1, "monitor": "val_loss"}}': (
+        "val_loss is called validation_loss here",
+        "There are:",
+    ),
+    # A field that belongs elsewhere.
+    '{"learning_rate": 0.1}': ("there is no such field here; it belongs to adam, rmsprop, sgd", "There are: layers,"),
+    OPTIMIZER % '{"name": "adam", "share": 0.1}': (
+        "there is no such field here; it belongs to the whole",
+        "There are:",
+    ),
+    # What is beyond a bound, or left out.
+    '{"schedule": {"at": [3], "factor": 10}}': ("must be below 1, not 10", "has the factor 0.1", "no warm-up"),
+    OPTIMIZER % '{"name": "sgd"}': ("is missing", "Add it. Keras' SGD takes 0.01", "PyTorch's 0.001"),
+    '{"schedule": "cosine"}': ("must be a mapping of fields, not the text 'cosine'", "none follows a cosine"),
+    # A typing error is one, and the list is there as well.
+    LAYER % '{"layer": "desne"}': ("the text 'desne' is not known; did you mean dense?", "There are: average_pool,"),
+    '{"shaer": 0.1}': ("there is no such field; did you mean share?", "There are: layers,"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WORDS.items(), ids=WORDS)
+def test_a_foreign_word_is_called_what_it_is(text, said):
+    (problem,) = found(text)
+    told = f"{problem.what}\n{problem.way_out}"
+    assert [part for part in said if part not in told] == []
+    assert ("did you mean" in told) == ("did you mean" in said[0])
+
+
+def test_what_another_kind_of_schedule_has_is_no_reason_to_ask_for_this_ones_fields():
+    cosine = found('{"schedule": {"kind": "cosine", "warmup": 5}}')
+    assert [p.field for p in cosine] == ["schedule.kind", "schedule.warmup"]
+    assert cosine[0].what == "the suite has no schedule cosine"
+    plateau = found('{"schedule": {"monitor": "validation_loss", "patience": 3, "factor": 0.1}}')
+    assert [p.field for p in plateau] == ["schedule.monitor", "schedule.patience"]
+    assert [p.field for p in found('{"schedule": {"factr": 0.1}}')] == ["schedule.at", "schedule.factr"]

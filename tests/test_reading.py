@@ -107,7 +107,10 @@ def test_a_model_that_does_not_fit_is_refused_with_file_field_and_way_out(tmp_pa
     path.write_text("rounds: 3\nseed: [1, 2]\n")
     with pytest.raises(SpecError) as caught:
         read_model(path, Profile)
-    assert str(caught.value) == f"{path}: seed: there is no such field; did you mean seeds?"
+    assert str(caught.value) == (
+        f"{path}: seed: there is no such field: it is called seeds here"
+        "\n  It is a list: round r trains from seed r. There are: rounds, seeds."
+    )
     path.write_text("rounds: 3.5\nseeds: [1, two]\n")
     with pytest.raises(SpecError) as caught:
         read_model(path, Profile)

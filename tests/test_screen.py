@@ -109,6 +109,26 @@ def test_a_benchmark_is_shown_with_all_that_follows_from_it(make_spec: MakeSpec,
     assert spec.digest in text
 
 
+def test_words_that_mean_something_else_elsewhere_are_told(make_spec: MakeSpec, shown: io.StringIO) -> None:
+    start, norm = {"kernel_init": "he_normal"}, {"layer": "batch_norm", "momentum": 0.1}
+    dense = {"layer": "dense", "units": 10, **start}
+    spec = make_spec(model=[{"layer": "flatten"}, dense, norm, dense])
+    screen.out.print(screen.facts(spec))
+    assert screen.same_words(spec) == (
+        (
+            "he_normal is a whole normal distribution, as PyTorch's; Keras' and JAX's of that name are cut off at two "
+            "standard deviations, at the same variance."
+        ),
+        (
+            "momentum 0.1 of batch_norm_1 is the share of the old value that is kept, as in Keras; in PyTorch that is "
+            "0.9, the share of the new one."
+        ),
+    )
+    assert "same word" in shown.getvalue()
+    usual = [{"layer": "flatten"}, {"layer": "batch_norm"}, {"layer": "dense", "units": 10}]
+    assert screen.same_words(make_spec(model=usual)) == ()
+
+
 @pytest.mark.parametrize(
     ("count", "words"),
     [(0, "0"), (768, "768"), (4_740, "4.74 k"), (999_999, "1000 k"), (24_600_000, "24.6 M"), (2_600_000_000, "2.60 G")],

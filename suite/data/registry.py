@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import TypeAlias
 from suite.data.content import LABELS, NAMES, PIXELS, TEXT, TOKENS, WORDS, Content, digest
 from suite.errors import DataError
 from suite.spec import DatasetFacts
+from suite.spelling import hint, listed, shown
+from suite.vocabulary import Place
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -297,14 +298,13 @@ DATASETS: Mapping[str, Dataset] = MappingProxyType({entry.name: entry for entry 
 
 
 def find(name: str) -> Dataset:
-    """The entry of that name.  Raises DataError with the known names and the closest one."""
+    """The entry of that name.  Raises DataError with the known names, and what was meant where that is known."""
     if name in DATASETS:
         return DATASETS[name]
-    close = difflib.get_close_matches(name, DATASETS, n=1)
-    hint = f"Did you mean {close[0]}? " if close else ""
-    if name.lower().endswith(".npz"):
-        hint = f"A file of your own is npz:{name}. "
+    known = listed(DATASETS, "Known are").removesuffix(".")
+    own = name.lower().endswith(".npz")
+    told = f"A file of your own is npz:{name}. " if own else hint(name, DATASETS, Place.DATASET)
     raise DataError(
-        f"no data set is called {name!r}",
-        way_out=f"{hint}Known are {', '.join(DATASETS)}, and npz:PATH for a file of your own.",
+        f"no data set is called {shown(name)!r}",
+        way_out=f"{told}{known}, and npz:PATH for a file of your own.",
     )

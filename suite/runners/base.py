@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from suite.errors import MachineError
 from suite.layers import Frozen
 from suite.spec import Spec
+from suite.spelling import hint, listed
+from suite.vocabulary import Place
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
@@ -185,7 +187,8 @@ def modes(token: str) -> tuple[str, ...]:
 def find(token: str) -> type[Runner]:
     """The runner class of ``token``; raises MachineError if it, or its framework, is not there."""
     if token not in tokens():
-        raise MachineError(f"there is no runner {token!r}", way_out=f"There are: {', '.join(tokens())}.")
+        way_out = f"{hint(token, tokens(), Place.RUNNER)}{listed(tokens())}"
+        raise MachineError(f"there is no runner {token!r}", way_out=way_out)
     try:
         module = importlib.import_module(f"suite.runners.{token}")
     except ImportError as error:
