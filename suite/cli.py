@@ -1,6 +1,7 @@
 """The command ``suite``: parse, call, print.
 
 Exit status: 0 all well; 1 a trial failed or a benchmark could not be compared; 2 the caller's mistake; 130 interrupted.
+A training that diverged is an outcome of its spec: the report tells it, and the status is as if it had not.
 """
 
 from __future__ import annotations
@@ -144,6 +145,9 @@ def run_(
     """Compare the frameworks: prove that they compute the same, measure them in turns, write a report.
 
     Press Ctrl-C at any time: the same command finds what is finished and goes on from there.
+
+    The exit status is 1 where a trial failed or a benchmark could not be compared. A training that diverged is an
+    outcome, told with its epoch and seed, and no failure.
     """
     wanted = _profile(
         profile, benchmarks=paths.benchmarks(benchmark), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
@@ -229,6 +233,7 @@ def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
         with contextlib.suppress(OSError):  # not every file system has links, and a folder of that name stays
             run.point(point, folder)
     out.print("\n", screen.answer(outcome.answer), sep="")
+    _tell(outcome.warnings)
     say(f"\nreport: {folder / 'report.md'}")
     return 1 if outcome.failed else 0
 

@@ -19,6 +19,7 @@ from suite.layers import Frozen
 class What(StrEnum):
     """What was not finite, in the order in which an epoch shows it."""
 
+    START = "weights that it started from"
     TRAINING_LOSS = "training loss"
     WEIGHTS = "weights"
     VALIDATION_LOSS = "validation loss"

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from suite import initial, lineage, result, weights
-from suite.divergence import Divergence
+from suite import divergence, initial, lineage, result, weights
 from suite.errors import ResultError, SuiteError
 from suite.layers import Shape
 from suite.plan import INSTRUMENT, Entry, Plan
@@ -57,24 +56,24 @@ def of(folder: Path, made: Plan, cell: Cell) -> Heritage:
 def trained(folder: Path, made: Plan, cell: Cell) -> Weights | None:
     """The final weights of a cell's own benchmark, in its round; None where its donor left none.
 
-    Raises Orphaned where they are not finite: neither speed nor answers of such a network say anything.
+    Raises Orphaned where they are not finite: neither the speed nor the answers of such a network say anything.
     """
     try:
-        return _trained(folder, made, cell.spec, cell.round).weights
-    except Orphaned as error:
-        if error.cause is Cause.DIVERGED:
-            raise
+        found = _trained(folder, made, cell.spec, cell.round)
+    except Orphaned:
         return None
+    if found.parent and found.parent.diverged and not divergence.finite(found.weights):
+        raise Orphaned(f"the weights that it was to be tuned over {found.parent.diverged}", Cause.DIVERGED)
+    return found.weights
 
 
 def _trained(folder: Path, made: Plan, giver: str, round_: int) -> Heritage:
-    """The final weights of a benchmark's donor."""
+    """The final weights of a benchmark's donor; where its training diverged they may not be finite."""
     donor = made.donor(giver, round_)
     if donor is None:
         raise Orphaned(f"{giver}, which this starts from, is not measured in this run", Cause.CRASHED)
     entry, cell = donor
     who = f"{giver} by {cell.runner} {cell.mode}, which this starts from,"
-    diverged: Divergence | None = None
     try:
         found = result.read(folder / "results" / entry.file(cell))
         if isinstance(found, Failed):
@@ -82,12 +81,10 @@ def _trained(folder: Path, made: Plan, giver: str, round_: int) -> Heritage:
         if not isinstance(found, Measured) or found.training is None:
             raise Orphaned(f"{who} was not trained", Cause.CRASHED)
         diverged = found.training.divergence
-        held = weights.read(file(folder, entry, cell), _shapes(made.spec(giver)), found.training.weights)
+        file_, shapes, digest = file(folder, entry, cell), _shapes(made.spec(giver)), found.training.weights
+        held = weights.read(file_, shapes, digest, finite=diverged is None)
     except ResultError as error:
-        if diverged:
-            raise Orphaned(f"{who} {diverged}. Nothing starts from that: {error.what}", Cause.DIVERGED) from None
         raise Orphaned(f"{who} left no weights: {error}", Cause.CRASHED) from None
-    digest = found.training.weights
     complete = found.complete and diverged is None and (found.parent is None or found.parent.complete is not False)
     parent = Parent(
         spec=giver, runner=cell.runner, mode=cell.mode, weights=digest, complete=complete, diverged=diverged

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite import divergence, examples, initial
-from suite.divergence import Divergence
+from suite.divergence import Divergence, What
 from suite.evaluation import BATCH, evaluate, judged
 from suite.examples import Examples, Split
 from suite.meters.clock import quiet, settled, timed
@@ -134,7 +134,10 @@ def measure(
             examples=given,
             diverged=course.diverged,
         )
-        training = training.model_copy(update={"diverged": training.divergence})  # the final losses count as well
+        lost = training.divergence  # the final losses count as well
+        if lost and not divergence.finite(begin.weights):
+            lost = lost.model_copy(update={"what": What.START})
+        training = training.model_copy(update={"diverged": lost})
         images = held.split("test").images
         latency = tuple(
             latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls, meter)

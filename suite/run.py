@@ -13,14 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from suite import choice, data, environment, estimate, files, initial, launch, lineage, paths, plan, tune, weights
+from suite import (
+    choice,
+    data,
+    environment,
+    estimate,
+    files,
+    initial,
+    launch,
+    lineage,
+    paths,
+    plan,
+    result,
+    tune,
+    weights,
+)
 from suite.environment import ROOT
-from suite.errors import MachineError, RunError, SpecError
+from suite.errors import MachineError, ResultError, RunError, SpecError
 from suite.launch import unfinished
 from suite.layers import Shape
 from suite.plan import Entry, Plan, Profile
 from suite.reading import read_model
-from suite.result import Cause
+from suite.result import Cause, Measured
 from suite.runners import base
 from suite.spelling import hint, listed, shown
 from suite.vocabulary import Place
@@ -183,12 +197,16 @@ def pythons(tokens: tuple[str, ...]) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Progress:
-    """What is running, what is done, and the seconds that the rest will take, as far as anyone can tell."""
+    """What is running, what is done, and the seconds that the rest will take, as far as anyone can tell.
+
+    ``news`` are sentences on the trainings that diverged in trials that ended since the last time.
+    """
 
     running: Entry | None
     done: int
     total: int
     seconds_left: float
+    news: tuple[str, ...] = ()
 
 
 def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Generator[Progress]:
@@ -212,13 +230,18 @@ def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Gen
                     env={**os.environ, "PYTHONPATH": str(ROOT)},
                     process_group=0,  # Ctrl-C reaches us alone, and each worker hears of it once
                 )  # fmt: skip
+        before = todo
         while any(worker.poll() is None for worker in workers.values()):
             left = unfinished(folder, made)
             ahead = forecast.remaining(left, time.monotonic() - began)
-            yield Progress(left[0] if left else None, len(made.entries) - len(left), len(made.entries), ahead)
+            news = _news(folder, before, left)
+            yield Progress(left[0] if left else None, len(made.entries) - len(left), len(made.entries), ahead, news)
             _refuse_stopped(workers, logs)
+            before = left
             time.sleep(POLL_SECONDS)
         _refuse_stopped(workers, logs)
+        if news := _news(folder, before, unfinished(folder, made)):
+            yield Progress(None, len(made.entries), len(made.entries), 0.0, news)
     finally:
         for worker in workers.values():
             if worker.poll() is None:
@@ -228,6 +251,19 @@ def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Gen
                 worker.wait(launch.GRACE_SECONDS * 2)
     for entry in unfinished(folder, made):
         launch.record_failure(folder, made, entry, Cause.WORKER_DIED, f"the worker for {entry.runner} died")
+
+
+def _news(folder: Path, before: tuple[Entry, ...], left: tuple[Entry, ...]) -> tuple[str, ...]:
+    """A sentence on each training that diverged in the trials that have ended since ``before``."""
+    told = []
+    for entry in (entry for entry in before if entry not in left and entry.kind == "measure"):
+        for cell, path in zip(entry.cells, launch.files(folder, entry), strict=True):
+            with contextlib.suppress(ResultError):  # whoever makes the report refuses it
+                found = result.read(path)
+                diverged = found.training.divergence if isinstance(found, Measured) and found.training else None
+                who = f"{cell.spec}, {cell.runner} ({cell.mode}), seed {cell.seed}"
+                told += [f"{who}: {diverged}"] if diverged else []
+    return tuple(told)
 
 
 def _refuse_stopped(workers: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:

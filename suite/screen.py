@@ -148,6 +148,10 @@ def follow(made: Plan, progress: Iterable[Progress]) -> None:
     shown: Entry | None = None
     try:
         for state in progress:
+            if state.news and shown and out.is_terminal:
+                out.print()
+            for line in state.news:
+                out.print(f"[yellow]note[/] {escape(line)}", soft_wrap=True)
             if state.running is None:
                 continue
             if out.is_terminal:

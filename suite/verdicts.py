@@ -20,6 +20,7 @@ class ClaimVerdict(StrEnum):
     NOT_REPRODUCED = "not reproduced"
     TOO_NOISY = "too noisy to tell"
     NOT_FAR_ENOUGH = "not run far enough"
+    DIVERGED = "diverged"
     ASSUMPTION = "depends on an assumption"
     NOT_TESTABLE = "not testable"
     CONTEXT = "shown, never judged"

@@ -67,11 +67,13 @@ def shapes(path: Path) -> dict[str, Shape]:
         raise ResultError(f"is no safetensors file ({str(error)[:200]})", where=where) from None
 
 
-def read(path: Path, wanted: Mapping[str, Shape], digest: str | None = None, *, alone: bool = True) -> Weights:
+def read(
+    path: Path, wanted: Mapping[str, Shape], digest: str | None = None, *, alone: bool = True, finite: bool = True
+) -> Weights:
     """The ``wanted`` tensors of a file, which holds no others if it is to hold them ``alone``.
 
-    ``digest`` is the fingerprint that they must have.  Raises ResultError with the tensor that is missing, unknown, of
-    another shape or type, or not finite.
+    ``digest`` is the fingerprint that they must have, and ``finite`` if each value must be.  Raises ResultError with
+    the tensor that is missing, unknown, of another shape or type, or not finite.
     """
     where, found = str(path), shapes(path)
     if missing := sorted(wanted.keys() - found.keys()):
@@ -84,7 +86,7 @@ def read(path: Path, wanted: Mapping[str, Shape], digest: str | None = None, *, 
     with safe_open(where, framework="numpy") as file:
         weights: Weights = {name: file.get_tensor(name) for name in wanted}
     for name, value in weights.items():
-        if not np.isfinite(value).all():
+        if finite and not np.isfinite(value).all():
             raise ResultError(f"{name} is not finite throughout", where=where)
     if digest is not None and initial.fingerprint(weights) != digest:
         raise ResultError("does not hold the weights that it was recorded with", where=where)

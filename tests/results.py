@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.assessment import Analogy, Classified, Embedded, Located, Near, Neighbours, Sorted
+from suite.divergence import Divergence, What
 from suite.result import (
     Cause,
     Cell,
@@ -146,6 +147,30 @@ def measured(
         "memory": Memory(import_bytes=300 << 20, build_bytes=350 << 20, steady_bytes=420 << 20),
     }
     return Measured(**{**_record(at, of), **known, **fields})
+
+
+LOST = Scores(loss=None, penalty=0.0, accuracy=None)
+"""Of a split over which the outputs are no numbers."""
+
+
+def diverged(result: Measured, epoch: int = 1, recorded: bool = True, assessment: Any = None) -> Measured:
+    """The same cell, had its weights been lost in ``epoch``; not ``recorded`` as in results before schema 4."""
+    run = result.training
+    assert run
+    epochs = run.epochs[:epoch] if recorded else run.epochs
+    lost = tuple(
+        e if i < epoch else e.model_copy(
+            update={"train_loss": None, "test": LOST, "validation": LOST if e.validation else None}
+        )
+        for i, e in enumerate(epochs, 1)
+    )  # fmt: skip
+    told = Divergence(epoch=epoch, what=What.TRAINING_LOSS, ended="weights") if recorded else None
+    taught = {
+        "epochs": lost, "train": LOST, "test": LOST, "validation": LOST if run.validation else None, "diverged": told,
+        "assessment": assessment,
+    }  # fmt: skip
+    known = {} if recorded else {"schema_version": 3}
+    return result.model_copy(update={"training": run.model_copy(update=taught), **known})
 
 
 def proof(

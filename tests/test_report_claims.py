@@ -9,9 +9,9 @@ import pytest
 
 import tests.results as make
 from suite.report import build
-from suite.report.claims import per_seed, value
 from suite.report.compare import decide, drafts
 from suite.report.merge import merge
+from suite.report.seeds import per_seed, value
 from suite.result import Scores
 from suite.spec import EarlyStopping
 

@@ -290,6 +290,14 @@ def test_workers_are_out_of_reach_of_the_terminals_ctrl_c(tmp_path: Path) -> Non
     assert launched(tmp_path) is None
 
 
+def test_a_training_that_diverges_is_news_once(tmp_path: Path) -> None:
+    wild = runs.SPEC.replace("learning_rate: 0.1", "learning_rate: 1.0e+30")
+    made = runs.make(tmp_path, spec=wild, rounds=1)
+    states = list(run.supervise(tmp_path, made, {name: Path(sys.executable) for name in ("reference", "null")}))
+    (line,) = (line for state in states for line in state.news)
+    assert line.startswith("tiny, reference (numpy), seed 0: diverged in epoch 1: training loss not finite")
+
+
 def test_a_plan_that_was_damaged_is_not_run(tmp_path: Path, wanted: Callable[..., Profile]) -> None:
     folder, _ = run.prepare(wanted(), tmp_path, "", quiet)
     (folder / "plan.json").write_text('{"profile": ')

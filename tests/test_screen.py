@@ -1,7 +1,9 @@
 """What the command line shows, and that nothing from a file can dress it up."""
 
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,22 @@ def test_a_terminal_gets_one_line_that_renews_itself(tmp_path: Path, monkeypatch
     assert lines[0] == ""
     assert len(lines) == 4
     assert {len(line) for line in lines[1:]} == {30}, "no longer than the terminal is wide, and over what stood there"
+
+
+def test_news_of_a_run_stands_on_lines_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what comes after the last trial."""
+    made = runs.make(tmp_path)
+    first, second, _, last = progress(made)
+    told = [first, replace(second, news=("[red]a[/] diverged",)), replace(last, news=("b diverged", "c diverged"))]
+    for terminal in (True, False):
+        file = use(monkeypatch, terminal=terminal)
+        screen.follow(made, told)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).replace("\r", "\n").splitlines()
+        assert [line for line in lines if line.startswith("note ")] == [
+            "note [red]a[/] diverged",
+            "note b diverged",
+            "note c diverged",
+        ]
 
 
 def test_the_line_is_ended_when_the_run_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,12 @@ __all__ = ["Document", "Outcome", "build", "write"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the report lies; the answer as rows of plain text, header first; whether something failed."""
+    """Where the report lies; the answer as rows of plain text, header first; whether something failed; warnings."""
 
     path: Path
     answer: tuple[tuple[str, ...], ...]
     failed: bool
+    warnings: tuple[str, ...] = ()
 
 
 def write(folder: Path, *sources: Path) -> Outcome:
@@ -53,7 +54,7 @@ def write(folder: Path, *sources: Path) -> Outcome:
             stale.unlink()
     path = folder / "report.md"
     write_bytes(path, document.markdown.encode())
-    return Outcome(path, document.answer, document.failed)
+    return Outcome(path, document.answer, document.failed, document.warnings)
 
 
 def _plan(places: tuple[Path, ...], refused: list[ResultError]) -> Mapping[str, Any]:

@@ -142,7 +142,10 @@ def _clause(row: Row) -> Markdown:
 def _rule(rows: Sequence[Row], others: int) -> Markdown:
     count = comparisons(rows)
     if not count:
-        return Markdown("No interval could be computed: ranking takes two proven frameworks and five rounds of each.")
+        return Markdown(
+            "No interval could be computed: ranking takes two proven frameworks, and five rounds of each in which "
+            "training did not diverge."
+        )
     confidence = next(p.outcome.confidence for row in rows for p in row.pairings if isinstance(p.outcome, Ratio))
     return Markdown(
         f"How to read it: the ratio is the geometric mean, over rounds, of the ratio of the two medians in a round; in "

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from suite.report import drawing
+from suite.report import diverged, drawing
 from suite.report.claims import favourites
 from suite.report.compare import Kind, Question, Row
+from suite.report.diverged import divergence
 from suite.report.drawing import COLOURS, GREY, clean, plain_log, tick
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven, in_order
 from suite.report.studies import Study
@@ -20,7 +23,7 @@ from suite.report.units import digits
 from suite.result import Measured
 from suite.stats import SAME_SPEED, Decision, Ratio
 
-__all__ = ["COLOURS", "charts", "curves", "losses", "proven", "scores", "speakers"]
+__all__ = ["COLOURS", "charts", "crosses", "curves", "losses", "proven", "scores", "share_of", "speakers"]
 
 MOST_RATIOS = 60
 """Comparisons of the first chart; where there are more, it shows those of training alone."""
@@ -117,7 +120,12 @@ def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
         (f"{judged} accuracy, %", [("-", lambda r: scores(r, judged, "accuracy"))]),
     ]
     everyone = [r for results in trained.values() for r in results]
-    panels = [(title, lines) for title, lines in panels if any(take(r) for _, take in lines for r in everyone)]
+    lost = diverged.of(everyone)
+    panels = [
+        (title, lines)
+        for i, (title, lines) in enumerate(panels)
+        if any(take(r) for _, take in lines for r in everyone) or (lost and not i)
+    ]
     if not panels:
         return None
     figure = drawing.figure(3.4, f"{label}: training, best mode of each framework")
@@ -126,6 +134,7 @@ def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
         axes = figure.add_subplot(1, len(panels), i)
         for dash, take in lines:
             curves(axes, trained, take, colours, dash)
+        crosses(axes, trained, colours)
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -144,24 +153,55 @@ def curves(
 ) -> None:
     """A thin line per seed, a thick one for the mean of all; dashed curves are named by the plain ones.
 
-    Curves that agree lie upon each other, so each framework's is narrower than the one below it.
+    Curves that agree lie upon each other, so each framework's is narrower than the one below it.  Where a seed diverged
+    there is no mean from that epoch on.
     """
     for depth, (contender, results) in enumerate(cells.items()):
-        lines = [dict(line) for r in results if (line := take(r))]
+        lost = diverged.of(results)
+        lines = [dict(line) for r in results if (line := take(r)) or divergence(r)]
         if not lines:
             continue
-        width = thickest / 2.2**depth
+        colour, width = colours[contender], thickest / 2.2**depth
         for by_epoch in lines[:20]:
-            axes.plot(list(by_epoch), list(by_epoch.values()), dash, color=colours[contender], linewidth=0.6, alpha=0.4)
+            marker = "." if lost and len(by_epoch) == 1 else ""
+            axes.plot(
+                list(by_epoch), list(by_epoch.values()), dash, color=colour, linewidth=0.6, alpha=0.4, marker=marker
+            )
         shared = sorted(set.intersection(*(set(line) for line in lines)))
         mean = [fmean(line[epoch] for line in lines) for epoch in shared]
         seeds = f"{len(lines)} seed{'s' if len(lines) > 1 else ''}"
+        seeds += f", {len(lost.seeds)} diverged" if lost else ""
         name = f"{clean(contender.runner)} {clean(contender.mode)}, {seeds}" if dash == "-" else None
         marker = "o" if len(shared) < 3 else ""
         axes.plot(
-            shared, mean, dash, color=colours[contender], linewidth=width, marker=marker, markersize=3 + width,
+            shared, mean, dash, color=colour, linewidth=width, marker=marker, markersize=3 + width,
             label=name, alpha=0.9 if dash == "-" else 0.75,
         )  # fmt: skip
+
+
+def crosses(
+    axes: Axes, cells: Mapping[Contender, Sequence[Measured]], colours: Mapping[Contender, str], size: float = 8
+) -> None:
+    """Above the curves, a row for each framework: a cross at each epoch in which seeds diverged, and how many did."""
+    found = {contender: lost for contender, results in cells.items() if (lost := diverged.of(results))}
+    if not found:
+        return
+    if not any(np.asarray(line.get_xdata()).size for line in axes.lines):
+        axes.set_yticks([])
+    low, high = axes.get_ylim()
+    step = 0.15 * (high - low)
+    axes.set_ylim(low, high + step * len(found))
+    planned = max(r.spec.epochs for results in cells.values() for r in results)
+    beside = max(0.05 * planned, 0.2)
+    axes.set_xlim(1 - beside, planned + beside)
+    for row, (contender, lost) in enumerate(found.items()):
+        height = high + step * (len(found) - row - 0.5)
+        for epoch, count in sorted(Counter(each.epoch for each in lost.seeds.values()).items()):
+            axes.plot([epoch], [height], "x", color=colours[contender], markersize=0.7 * size, markeredgewidth=1.8)
+            axes.annotate(
+                f"{count} diverged", (epoch, height), xytext=(size, 0), textcoords="offset points", va="center",
+                fontsize=size, color=colours[contender],
+            )  # fmt: skip
 
 
 def held_out(results: Sequence[Measured]) -> str:
@@ -181,6 +221,12 @@ def scores(result: Measured, split: str, quantity: str) -> Points:
     times = 100 if quantity == "accuracy" else 1
     found = ((i, getattr(getattr(e, split), quantity, None)) for i, e in enumerate(epochs, 1))
     return [(i, times * value) for i, value in found if value is not None]
+
+
+def share_of(results: Sequence[Measured]) -> str:
+    """How many seeds diverged, for a legend."""
+    lost = diverged.of(results)
+    return f", {len(lost.seeds)} of {lost.ran} diverged" if lost else ""
 
 
 def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
@@ -204,7 +250,7 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
         x, y, low, high = (list(column) for column in zip(*points, strict=True))
         values += [*low, *high]
         axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
-        name = f"{clean(contender.runner)} {clean(contender.mode)}"
+        name = f"{clean(contender.runner)} {clean(contender.mode)}{share_of(results)}"
         axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, linewidth=1.7, label=name)
     if not values:
         return None

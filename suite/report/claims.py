@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean, median
 
 from suite.report.compare import Best, Kind, NotRanked, Question, Row, unlike
 from suite.report.merge import Arena, Contender, Evidence, NotProven
+from suite.report.seeds import Seeds, per_seed
 from suite.report.units import digits
-from suite.result import Measured, Scores
+from suite.result import Measured
 from suite.scales import POSITIVE, SHARE, Bounds
 from suite.spec import Claim, Spec
 from suite.stats import LEAST_SEEDS, Equivalence, Prediction, TooFew, equivalence, prediction
 from suite.verdicts import SETTLED, ClaimVerdict, Published, judge
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """One value per seed, all after ``epochs`` of ``planned`` epochs; ``complete`` if that is the full schedule.
-
-    ``from_short`` holds where the weights that training began with were not trained to the end themselves.
-    """
-
-    values: Mapping[int, float]
-    epochs: int
-    planned: int
-    complete: bool
-    from_short: bool = False
-
-    @property
-    def schedule(self) -> str:
-        """How far training went, in words."""
-        if self.complete:
-            return "full schedule"
-        if self.from_short:
-            return "begun from weights that were not trained to the end"
-        return f"after {self.epochs:,} of {self.planned:,} epochs"
-
-
-def whole(result: Measured) -> bool:
-    """Whether a cell ran its full schedule, from weights that did."""
-    return result.complete and not short_start(result)
-
-
-def short_start(result: Measured) -> bool:
-    """Whether a cell began from weights of which it is known that they were not trained to the end."""
-    return result.parent is not None and result.parent.complete is False
-
-
-def value(result: Measured, metric: str, *, penalised: bool = True) -> float | None:
-    """What a cell gave for a metric as a claim names it; None where it has none.
-
-    Sources report a loss with its L2 penalty, as Keras does, so the penalty is added where the spec has one, unless it
-    is wanted without.
-    """
-    run = result.training
-    if run is None:
-        return None
-    match metric:
-        case "stopped_at_epoch":
-            return float(len(run.epochs)) if result.spec.early_stopping else None
-        case "train_seconds":
-            return sum(epoch.seconds_ns for epoch in run.epochs) / 1e9
-        case "seconds_per_epoch":
-            return median(epoch.seconds_ns for epoch in run.epochs) / 1e9
-    split, _, quantity = metric.rpartition("_")
-    scores = getattr(run, split, None)
-    if not isinstance(scores, Scores):
-        return None
-    if quantity == "loss" and result.spec.l2 and penalised:
-        return None if scores.loss is None or scores.penalty is None else scores.loss + scores.penalty
-    found: float | None = getattr(scores, quantity, None)
-    return found
 
 
 def bounds(metric: str, spec: Spec) -> Bounds:
@@ -81,33 +22,6 @@ def bounds(metric: str, spec: Spec) -> Bounds:
     if metric.endswith("accuracy"):
         return SHARE
     return Bounds(1.0, float(spec.epochs)) if metric == "stopped_at_epoch" else POSITIVE
-
-
-def kept(results: Sequence[Measured]) -> list[Measured]:
-    """The cells that speak for a framework's mode: the complete ones, or else those trained longest."""
-    trained = [r for r in results if r.training is not None]
-    longest = max((len(r.training.epochs) for r in trained if r.training), default=0)
-    complete = [r for r in trained if whole(r)]
-    return complete or [r for r in trained if r.training and len(r.training.epochs) == longest]
-
-
-def per_seed(results: Sequence[Measured], metric: str, *, penalised: bool = True) -> Seeds | None:
-    """A metric such as ``test_accuracy`` by seed, from complete cells, or else from those trained longest.
-
-    Rounds that repeat a seed are averaged.  None where no cell has the metric.
-    """
-    chosen = kept([r for r in results if value(r, metric, penalised=penalised) is not None])
-    if not chosen:
-        return None
-    seeds: dict[int, list[float]] = {}
-    for result in chosen:
-        found = value(result, metric, penalised=penalised)
-        assert found is not None
-        seeds.setdefault(result.cell.seed, []).append(found)
-    means = {seed: fmean(found) for seed, found in sorted(seeds.items())}
-    epochs = max(len(r.training.epochs) for r in chosen if r.training)
-    began_short = not whole(chosen[0]) and chosen[0].complete
-    return Seeds(means, epochs, chosen[0].spec.epochs, whole(chosen[0]), began_short)
 
 
 def favourites(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[str, Contender]:
@@ -132,6 +46,7 @@ class AccuracyRow:
     second: Contender
     seeds: Seeds
     outcome: Equivalence | TooFew | NotRanked
+    note: str = ""
 
 
 def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ...]:
@@ -143,16 +58,20 @@ def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ..
             if first is None or second is None:
                 continue
             outcome: Equivalence | TooFew | NotRanked
+            both = ((one, first), (other, second))
+            lost = "; ".join(f"{c.runner} ({c.mode}): {seeds.diverged}" for c, seeds in both if seeds.diverged)
             reason = unproven(evidence, [*cells[one], *cells[other]])
             reason = reason or unlike(evidence, arena, one.runner, other.runner)
             if reason:
                 outcome = NotRanked(reason)
             elif (first.epochs, first.complete) != (second.epochs, second.complete) and not first.complete:
                 outcome = NotRanked(f"{first.epochs} epochs against {second.epochs}", failure=False)
+            elif not (first.values and second.values):
+                outcome = NotRanked(lost, failure=False)
             else:
                 shared = sorted(set(first.values) & set(second.values))
                 outcome = equivalence([first.values[s] for s in shared], [second.values[s] for s in shared])
-            found.append(AccuracyRow(arena, one, other, first, outcome))
+            found.append(AccuracyRow(arena, one, other, first, outcome, lost))
     return tuple(found)
 
 
@@ -183,8 +102,8 @@ class ClaimRow:
 
     @property
     def mean(self) -> float | None:
-        """Mean over seeds."""
-        return fmean(self.seeds.values.values()) if self.seeds else None
+        """Mean over all seeds; None where one that diverged has no value."""
+        return self.seeds.mean if self.seeds else None
 
 
 def claims(evidence: Evidence, rows: Sequence[Row]) -> tuple[ClaimRow, ...]:
@@ -205,20 +124,16 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
     results = evidence.arenas[arena][contender]
     seeds = per_seed(results, claim.metric)
     within = bounds(claim.metric, results[0].spec)
-    ours = prediction(list(seeds.values.values()), within) if seeds else None
+    ours = prediction(list(seeds.values.values()), within) if seeds and seeds.values else None
 
     def row(verdict: ClaimVerdict, reason: str = "", *, told: bool = True) -> ClaimRow:
         return ClaimRow(arena, claim, contender, seeds if told else None, ours if told else None, verdict, reason)
 
-    if claim.widest is None:
-        short = "" if seeds is None or seeds.complete else f", {seeds.schedule}"
-        return row(ClaimVerdict.CONTEXT, f"another machine{short}")
-    if reason := unproven(evidence, results):
-        return row(ClaimVerdict.NOT_TESTABLE, reason, told=False)
-    if seeds is None:
-        return row(ClaimVerdict.NOT_TESTABLE, _lacks(claim, results))
-    if not seeds.complete:
-        return row(ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
+    doubt = unproven(evidence, results)
+    if found := _unjudged(claim, results, seeds, doubt):
+        return row(*found, told=claim.widest is None or not doubt)
+    assert seeds
+    assert claim.widest is not None
     published = Published(claim.value, within, claim.widest, claim.to)
     values = list(seeds.values.values())
     others, untried = _others(evidence, rows, arena, claim, contender)
@@ -240,6 +155,23 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
     return row(verdict, "; ".join(notes))
 
 
+def _unjudged(
+    claim: Claim, results: Sequence[Measured], seeds: Seeds | None, doubt: str
+) -> tuple[ClaimVerdict, str] | None:
+    """What is said of a claim that is not judged, and why; ``doubt`` is why some cells are not proven."""
+    lost = str(seeds.diverged) if seeds and seeds.diverged else ""
+    if claim.widest is None:
+        short = "" if seeds is None or seeds.complete else seeds.schedule
+        return ClaimVerdict.CONTEXT, ", ".join(filter(None, ("another machine", short, lost)))
+    if lost:
+        return ClaimVerdict.DIVERGED, "; ".join(filter(None, (lost, doubt)))
+    if doubt:
+        return ClaimVerdict.NOT_TESTABLE, doubt
+    if seeds is None:
+        return ClaimVerdict.NOT_TESTABLE, _lacks(claim, results)
+    return None if seeds.complete else (ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
+
+
 def _margin(metric: str, half: float) -> str:
     """A half-width in the unit of its metric."""
     if metric.endswith(("accuracy", "reduction")):
@@ -255,11 +187,13 @@ def _others(
     others: dict[str, list[float]] = {}
     untried: list[str] = []
     for assumption in results[0].spec.assumptions:
-        other = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
+        seeds = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
+        other = list(seeds.values.values()) if seeds and not seeds.diverged else []
         if len(other) >= LEAST_SEEDS:
             others[f"{assumption.about}: {assumption.chosen}"] = other
         elif assumption.alternative:
-            untried.append(assumption.alternative)
+            lost = ", which diverged" if seeds and seeds.diverged else ""
+            untried.append(f"{assumption.alternative}{lost}")
     if claim.metric.endswith("loss") and results[0].spec.l2:
         bare = per_seed(results, claim.metric, penalised=False)
         others["losses: with the L2 penalty, as Keras reports them"] = list(bare.values.values()) if bare else []
@@ -277,7 +211,7 @@ def _lacks(claim: Claim, results: Sequence[Measured]) -> str:
 
 def _alternative(
     evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, runner: str, case: str | None
-) -> list[float]:
+) -> Seeds | None:
     """The same framework's values in the case that makes the other choice, or none at its full schedule."""
     name = arena.spec.split("/")[0]
     for other, cells in evidence.arenas.items():
@@ -288,6 +222,6 @@ def _alternative(
         here = (arena.run, arena.machine, arena.place, arena.device, arena.precision)
         if alike == here and speaker:
             seeds = per_seed(cells[speaker], claim.metric)
-            if seeds and seeds.complete and not unproven(evidence, cells[speaker]):
-                return list(seeds.values.values())
-    return []
+            if seeds and (seeds.complete or seeds.diverged) and not unproven(evidence, cells[speaker]):
+                return seeds
+    return None

@@ -8,6 +8,7 @@ from enum import StrEnum
 from itertools import combinations
 from statistics import median
 
+from suite.report import diverged
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven
 from suite.report.units import digits
 from suite.result import Measured
@@ -91,10 +92,14 @@ class Best:
 
 @dataclass(frozen=True)
 class NotRanked:
-    """Why there is nothing to rank.  ``failure``: the suite was asked to and could not."""
+    """Why there is nothing to rank.  ``failure``: the suite was asked to and could not.
+
+    ``shown``: the number itself stands where its cell is told of, with the reason for a note.
+    """
 
     reason: str
     failure: bool = True
+    shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,16 +139,17 @@ def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Q
     """Why a framework's mode is not ranked under a question, or else its variants."""
     results = [r for r in evidence.arenas[arena].get(contender, ()) if question.costs(r)]
     variants: tuple[str, ...] = ()
+    lost = diverged.words(results)
     for result in results:
         standing = evidence.standing(result)
         if isinstance(standing, NotProven):
-            return NotRanked(standing.reason)
+            return NotRanked("; ".join(filter(None, (standing.reason, lost))))
         variants = standing.variants
     share = null_share(evidence, arena, results, question.timed)
     if share is not None and share > NULL_LIMIT:
         words = f"the instrument costs {digits(100 * share, 2)} % of the shortest sample: over 1 %"
-        return NotRanked(words, failure=False)
-    return variants
+        return NotRanked("; ".join(filter(None, (words, lost))), failure=False)
+    return NotRanked(lost, failure=False, shown=True) if lost else variants
 
 
 def null_share(evidence: Evidence, arena: Arena, results: Sequence[Measured], question: Question) -> float | None:

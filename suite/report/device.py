@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from suite.report.compare import Kind, Question
+from suite.report.diverged import marked
 from suite.report.energy import BESIDE
 from suite.report.gpu import FAR_ABOVE, Baseline, Unknown, baseline, peak, slowed, state, working
 from suite.report.markdown import Markdown, Notes, bullets, md, table
@@ -95,9 +96,9 @@ def _traced(evidence: Evidence) -> Iterator[tuple[Arena, Contender, list[Measure
                 yield arena, contender, mine
 
 
-def _named(arena: Arena, contender: Contender, labels: Labels, notes: Notes) -> list[str]:
+def _named(arena: Arena, contender: Contender, results: Sequence[Measured], labels: Labels, notes: Notes) -> list[str]:
     mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
-    return [labels[arena], contender.runner, mode]
+    return [labels[arena], marked(contender.runner, results, notes), mode]
 
 
 def _metered(results: Sequence[Measured]) -> tuple[list[Metered], str]:
@@ -114,7 +115,7 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
         traces, why = _metered(results)
         bases = [baseline(t) for t in traces]
         used: list[float | Unknown] = [b.used_bytes if isinstance(b, Baseline) else b for b in bases]
-        line = _named(arena, contender, labels, notes)
+        line = _named(arena, contender, results, labels, notes)
         for found in (used, [peak(t) for t in traces], [peak(t, less_reserved=True) for t in traces]):
             told = [p for p in found if not isinstance(p, Unknown)]
             null = why or next((p.reason for p in found if isinstance(p, Unknown)), "")
@@ -164,7 +165,7 @@ def condition(evidence: Evidence, labels: Labels) -> list[Markdown]:
         throttle = found.throttle
         rows.append(
             [
-                *_named(arena, contender, labels, notes),
+                *_named(arena, contender, results, labels, notes),
                 f"{len(traces)} of {len(results)}",
                 show(found.utilization, " %"),
                 show(found.celsius, " °C"),

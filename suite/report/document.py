@@ -11,6 +11,7 @@ from suite.pytest_json import Timing
 from suite.report import (
     answers,
     device,
+    diverged,
     energy,
     pages,
     performance,
@@ -37,7 +38,8 @@ MOST_IMAGES = 6
 class Document:
     """A report: its Markdown, its charts by file name, the answer as plain rows (header first), and the verdict.
 
-    ``pages`` are the studies' and their index, by their path beside the report.
+    ``pages`` are the studies' and their index, by their path beside the report; ``warnings`` are sentences that belong
+    to the answer wherever it is shown.
 
     ``failed``: a cell failed that is not merely unsupported, or a benchmark could not be compared.
     """
@@ -47,6 +49,7 @@ class Document:
     answer: tuple[tuple[str, ...], ...]
     failed: bool
     pages: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def build(
@@ -81,6 +84,7 @@ def build(
             evidence, rows, labels, "ratios.svg" if "ratios.svg" in drawn else None, comparisons(joules)
         ),
         "Identity": trust.identity(evidence),
+        "Diverged": diverged.section(evidence, labels),
         "Not comparable": trust.not_comparable(evidence, labels),
         "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),
         "Published numbers": published.section(labels, judgements, studies),
@@ -114,6 +118,7 @@ def build(
         tuple(answers.answer_rows(rows, evidence.frameworks, labels)),
         _failed(evidence, rows, beside),
         book.pages(),
+        tuple(diverged.head(evidence, labels)),
     )
 
 
@@ -133,6 +138,7 @@ def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
     lines += setting.missing(evidence)
+    lines += diverged.head(evidence, labels)
     lines += device.warnings(evidence, labels)
     if evidence.refused:
         lines.append(f"Files refused, and listed below: {len(evidence.refused):,}.")

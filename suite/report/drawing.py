@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from suite.report.diverged import divergence
 from suite.report.markdown import plain
 from suite.report.merge import Contender, in_order
 from suite.result import Measured
@@ -106,11 +107,11 @@ def plain_log(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def one_per_seed(results: Sequence[Measured]) -> list[Measured]:
-    """The first cell of each seed."""
+    """The first cell of each seed; one that diverged before any other."""
     seeds: dict[int, Measured] = {}
-    for result in results:
+    for result in sorted(results, key=lambda r: divergence(r) is None):
         seeds.setdefault(result.cell.seed, result)
-    return list(seeds.values())
+    return [r for r in results if any(r is one for one in seeds.values())]
 
 
 def tick(milliseconds: float) -> str:

@@ -19,6 +19,7 @@ from suite.report.compare import (
     questions,
     unranked,
 )
+from suite.report.diverged import marked
 from suite.report.gpu import Energy, Unknown, baseline, energy, working
 from suite.report.markdown import Markdown, Notes, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence
@@ -98,7 +99,8 @@ def _asked(evidence: Evidence) -> Iterator[tuple[Arena, Contender, Question, lis
     for arena, cells in evidence.arenas.items():
         for contender, results in cells.items():
             for question in questions(results) if contender.runner not in UNRANKED else ():
-                if not isinstance(unranked(evidence, arena, contender, question), NotRanked):
+                standing = unranked(evidence, arena, contender, question)
+                if not isinstance(standing, NotRanked) or standing.shown:
                     mine = [r for r in results if question.costs(r) and r.gpu]
                     yield from [(arena, contender, question, mine)] if mine else []
 
@@ -122,7 +124,8 @@ def _cells(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
         idle = [b.watts for b in bases if b.watts is not None]
         rows.append(
             [
-                labels[arena], contender.runner, mode, asked(question), shown, _range(medians) if medians else "",
+                labels[arena], marked(contender.runner, results, notes), mode, asked(question),
+                shown, _range(medians) if medians else "",
                 watts(median(e.watts for e in told)) if told else notes.dash(why),
                 watts(median(sampled)) if sampled else notes.dash(why if not told else "power was not told"),
                 watts(fmean(idle)) if idle else notes.dash("power was not told of an idle GPU"),

@@ -48,7 +48,8 @@ def _splits(study: Study, labels: Labels, found: Mapping[Arena, Found], quantity
     for arena in order:
         judged = [row for metric in metrics for row in mine[arena].get(metric, ())]
         far = apart[arena]
-        gap = notes.dash("nothing was measured") if far is None else _far(quantity, far)
+        lost = "; ".join(sorted({row.reason for row in judged if row.verdict is ClaimVerdict.DIVERGED}))
+        gap = notes.dash(lost or "nothing was measured") if far is None else _far(quantity, far)
         body.append(
             [labels[arena], study.specs[arena].title or DASH,
              *(_beside(mine[arena].get(metric, ())) for metric in metrics), gap, _verdict(judged, notes)]
@@ -146,8 +147,7 @@ def _times(study: Study, labels: Labels, found: Mapping[Arena, Found], shown: st
         seconds = rows.get("train_seconds", ()) or rows.get("seconds_per_epoch", ())
         body.append(
             [labels[arena], f"{study.specs[arena].epochs:,}", _epochs(stopped), _verdict(stopped, notes) or DASH,
-             " / ".join((number(seconds[0].claim.metric, seconds[0].claim.value), *map(_seconds, seconds)))
-             if seconds else DASH]
+             _taken(seconds, notes)]
         )  # fmt: skip
     words = (
         f"Epochs and times, {shown}. A published time comes from another machine and is never judged; ours is the sum "
@@ -163,5 +163,15 @@ def _epochs(rows: Sequence[ClaimRow]) -> str:
     return " / ".join((f"{rows[0].claim.value:g}", *(_mean(row, lambda v: f"{v:.1f}") for row in rows)))
 
 
-def _seconds(row: ClaimRow) -> str:
-    return DASH if row.mean is None else number(row.claim.metric, row.mean)
+def _taken(rows: Sequence[ClaimRow], notes: Notes) -> str:
+    if not rows:
+        return DASH
+    published = number(rows[0].claim.metric, rows[0].claim.value)
+    return " / ".join((published, *(_seconds(row, notes) for row in rows)))
+
+
+def _seconds(row: ClaimRow, notes: Notes) -> str:
+    if row.mean is None:
+        return DASH
+    shown = number(row.claim.metric, row.mean)
+    return notes.mark(shown, str(row.seeds.diverged)) if row.seeds and row.seeds.diverged else shown

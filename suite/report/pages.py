@@ -6,15 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import fmean, median
+from statistics import median
 
-from suite.report import drawing, grid, published, tunings, worth
+from suite.report import diverged, drawing, grid, published, tunings, worth
 from suite.report.answers import asked, cost
 from suite.report.charts import speakers
-from suite.report.claims import ClaimRow, Seeds, per_seed
+from suite.report.claims import ClaimRow
 from suite.report.compare import NotRanked, Question, Row, by_round, headline, questions, unlike, unranked
 from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, in_order
+from suite.report.seeds import Seeds, per_seed
 from suite.report.studies import Study
 from suite.result import Measured, Parent
 from suite.spec import Spec
@@ -50,7 +51,7 @@ class Book:
 
     def tuned(self) -> list[Markdown]:
         """Where tuned inference is told."""
-        mine = [s for s in self.studies if any(tunings.of(self.evidence, arena) for arena in s.arenas)]
+        mine = [s for s in self.studies if any(tunings.section(self.evidence, arena) for arena in s.arenas)]
         if not mine:
             return []
         links = ", ".join(published.link(study) for study in mine)
@@ -90,8 +91,10 @@ class Book:
         told = [seeds for arena in study.arenas for seeds in self._schedules(arena)]
         if not told:
             return "not trained"
-        fewest, most = (f(len(s.values) for s in told) for f in (min, max))
+        fewest, most = (f(s.ran for s in told) for f in (min, max))
         seeds = f"{fewest} to {most} seeds" if fewest < most else f"{most} seed{'s' if most > 1 else ''}"
+        lost = sum(len(s.diverged.seeds) for s in told if s.diverged)
+        seeds += f" ({lost} of {sum(s.ran for s in told)} trainings diverged)" if lost else ""
         full = sum(s.complete for s in told)
         if full == len(told):
             return f"{seeds}, full schedule"
@@ -138,6 +141,7 @@ class Book:
             lines.append(f"Not run to its end: {self._far(study)}.")
         for arena in study.arenas:
             cells = self._modes(arena)
+            lines += [f"{self.labels[arena]}: {told}." for told in diverged.summed(cells)]
             lines += [
                 f"{self.labels[arena]}: {one} and {other} are not comparable, {reason}."
                 for one, other in combinations(in_order(c.runner for c in cells), 2)
@@ -160,6 +164,7 @@ class Book:
         """Seeds, epochs and final scores of each framework, in the mode that speaks for it."""
         if study.large and self._claims(study):
             return []
+        notes = Notes()
         body = []
         for arena in study.arenas:
             for contender, results in self._spoken(arena).items():
@@ -167,11 +172,11 @@ class Book:
                 if seeds is None:
                     continue
                 body.append(
-                    [self.labels[arena], contender.runner, contender.mode, f"{len(seeds.values)}", seeds.schedule,
-                     *(_score(results, metric) for metric in ("train_loss", "test_loss", "test_accuracy"))]
+                    [self.labels[arena], contender.runner, contender.mode, f"{seeds.ran}", seeds.schedule,
+                     *(_score(results, metric, notes) for metric in ("train_loss", "test_loss", "test_accuracy"))]
                 )  # fmt: skip
         heads = ["benchmark", "framework", "mode", "seeds", "schedule", "train loss", "test loss", "test accuracy"]
-        return [table(heads, body, "lllrlrrr")] if body else []
+        return [table(heads, body, "lllrlrrr"), *notes.lines()] if body else []
 
     def _images(self, words: str, study: Study, *kinds: str) -> list[Markdown]:
         """The charts of a study: by the number of the arena, or by the study's own name."""
@@ -226,7 +231,9 @@ class Book:
         costs = by_round(self.evidence.arenas[arena][contender], question)
         standing = unranked(self.evidence, arena, contender, question)
         if isinstance(standing, NotRanked):
-            return notes.dash(standing.reason)
+            shown = standing.shown and costs
+            value = cost(question, median(costs.values())) if shown else DASH
+            return notes.mark(value, standing.reason)
         return cost(question, median(costs.values())) if costs else notes.dash("not asked")
 
     def _tunings(self, study: Study) -> list[Markdown]:
@@ -241,11 +248,15 @@ def _text(blocks: Iterator[Markdown]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _score(results: Sequence[Measured], metric: str) -> str:
+def _score(results: Sequence[Measured], metric: str, notes: Notes) -> str:
+    """The mean over all seeds."""
     seeds = per_seed(results, metric)
     if seeds is None:
         return DASH
-    return published.number(metric, fmean(seeds.values.values()))
+    if seeds.mean is None:
+        return notes.dash(str(seeds.diverged))
+    mean = published.number(metric, seeds.mean)
+    return notes.mark(mean, str(seeds.diverged)) if seeds.diverged else mean
 
 
 def _stated(study: Study, labels: Mapping[Arena, str]) -> list[Markdown]:
@@ -309,4 +320,6 @@ def _donor(parent: Parent) -> str:
 
 
 def _ended(parent: Parent) -> str:
+    if parent.diverged:
+        return f"no: it {parent.diverged}"
     return {True: "yes", False: "no", None: "not known"}[parent.complete]

@@ -10,6 +10,7 @@ from suite.report.answers import asked
 from suite.report.compare import Kind, Question, by_round, null_share, questions, unranked
 from suite.report.compare import NotRanked as Unranked
 from suite.report.device import held_back
+from suite.report.diverged import marked, words
 from suite.report.markdown import DASH, Markdown, Notes, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence
 from suite.report.units import digits, duration, mebibytes, percent, rate
@@ -27,10 +28,11 @@ def _cells(evidence: Evidence, labels: Labels) -> Iterator[tuple[Arena, str, Con
 
 
 def _shown(evidence: Evidence, labels: Labels, kind: Kind) -> Iterator[tuple[str, Contender, Question, list[Measured]]]:
-    """What is printed as comparable: proven, and not drowned by the instrument."""
+    """What is proven, and not drowned by the instrument; what diverged is shown as well, with the note."""
     for arena, label, contender, results in _cells(evidence, labels):
         for question in questions(results):
-            if question.kind is kind and not isinstance(unranked(evidence, arena, contender, question), Unranked):
+            standing = unranked(evidence, arena, contender, question) if question.kind is kind else ()
+            if question.kind is kind and (not isinstance(standing, Unranked) or standing.shown):
                 yield label, contender, question, [r for r in results if question.costs(r)]
 
 
@@ -46,9 +48,11 @@ def _rates(costs: Sequence[float], results: Sequence[Measured], question: Questi
 
 
 def _marked(value: str, results: Sequence[Measured], question: Question, notes: Notes) -> str:
-    """A number, with a note where power or heat held the GPU back."""
+    """A number, with a note where power or heat held the GPU back, and where its training diverged."""
     reasons = held_back(results, question)
-    return notes.mark(value, f"throttled: {reasons}") if reasons else value
+    said = [f"throttled: {reasons}"] if reasons else []
+    said += filter(None, [words(results)])
+    return notes.mark(value, "; ".join(said)) if said else value
 
 
 def _settled(results: Sequence[Measured], question: Question) -> str:
@@ -194,16 +198,16 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
             notes.dash(why.get(name, "the system did not tell")) if p is None else mebibytes(p)
             for name, p in zip(fields, peaks, strict=True)
         ]
-        rows.append([label, contender.runner, contender.mode, *shown])
+        rows.append([label, marked(contender.runner, results, notes), contender.mode, *shown])
     if not rows:
         return [Markdown("Nothing was measured.")]
-    words = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
-    words += " *Device* is that of the whole GPU above its idle baseline." if "device_bytes" in fields else ""
-    words += " *Allocator* is what the framework's own allocator held there." if "allocator_bytes" in fields else ""
+    told = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
+    told += " *Device* is that of the whole GPU above its idle baseline." if "device_bytes" in fields else ""
+    told += " *Allocator* is what the framework's own allocator held there." if "allocator_bytes" in fields else ""
     return [
         table(["benchmark", "framework", "mode", *fields.values()], rows, "lll" + "r" * len(fields)),
         *notes.lines(),
-        Markdown(words),
+        Markdown(told),
     ]
 
 

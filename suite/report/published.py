@@ -25,6 +25,10 @@ RULE = Markdown(
     "choice where the source leaves one open changes the one into the other. Published times come from other machines "
     "and are context."
 )
+DIVERGED = Markdown(
+    "*Diverged*: a training of that framework met a loss or a weight that was not finite, so nothing is judged: from "
+    "the other seeds alone a verdict would be one on those that were spared."
+)
 PENALTY = Markdown(
     "Keras reports a loss with its L2 penalty; so do these sources as far as one can tell, and where a benchmark has "
     "L2 the loss that is judged here, and shown as ours, is the data's loss plus the penalty. Where the data's loss "
@@ -65,9 +69,12 @@ def counted(rows: Sequence[ClaimRow]) -> str:
 def rules(rows: Sequence[ClaimRow]) -> list[Markdown]:
     """How to read the verdicts."""
     penalised = any(row.claim.metric.endswith("loss") and row.seeds for row in rows)
-    judged = sum(row.claim.metric not in TIMES and row.seeds is not None for row in rows)
+    unjudged = (ClaimVerdict.CONTEXT, ClaimVerdict.DIVERGED)
+    judged = sum(row.verdict not in unjudged and row.seeds is not None for row in rows)
     often = f" Each of the {judged} verdicts is at 95 % by itself: chance alone fails one in twenty."
     rule = Markdown(RULE + often) if judged > 1 else RULE
+    if any(row.verdict is ClaimVerdict.DIVERGED for row in rows):
+        rule = Markdown(f"{rule} {DIVERGED}")
     return [rule, PENALTY] if penalised else [rule]
 
 

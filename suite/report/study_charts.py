@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from suite.assessment import Sorted
 from suite.report import drawing
-from suite.report.charts import curves, held_out, losses, proven, scores, speakers
-from suite.report.claims import kept
+from suite.report.charts import crosses, curves, held_out, losses, proven, scores, share_of, speakers
 from suite.report.compare import Question, Row, by_round, headline, questions
+from suite.report.diverged import divergence
 from suite.report.drawing import clean
 from suite.report.merge import Arena, Contender, Evidence
+from suite.report.seeds import kept
 from suite.report.studies import Study
 from suite.report.units import duration
 from suite.result import Measured
@@ -51,7 +52,7 @@ def _multiples(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, s
     cells = {arena: _trained(speakers(evidence, rows, arena)) for arena in study.arenas}
     cells = {arena: mine for arena, mine in cells.items() if mine}
     everyone = [r for mine in cells.values() for rs in mine.values() for r in rs]
-    if not any(losses(r) for r in everyone):
+    if not any(losses(r) or divergence(r) for r in everyone):
         return None
     judged = held_out(everyone)
     shown = list(cells)[:MOST_PANELS]
@@ -68,6 +69,7 @@ def _multiples(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, s
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.set_ylim(bottom=0)
+        crosses(axes, cells[arena], colours, size=6)
     names = {c.runner: drawing.colour(c.runner, runners) for mine in cells.values() for c in mine}
     handles = [mpl.lines.Line2D([], [], color=colour, linewidth=2) for colour in names.values()]
     figure.legend(handles, [clean(name) for name in names], loc="outside lower center", ncols=3)
@@ -80,18 +82,18 @@ def _trained(cells: Mapping[Contender, Sequence[Measured]]) -> dict[Contender, l
 
 
 def _errors(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
-    """The two distributions of reconstruction errors, a panel per framework, under its first seed."""
-    found: dict[Contender, Sorted] = {}
+    """The two distributions of reconstruction errors, a panel per framework, under its first seed that has them."""
+    found: dict[Contender, tuple[int, Sorted]] = {}
     for contender, results in cells.items():
         for result in drawing.one_per_seed(kept(results)):
             told = result.training.assessment if result.training else None
             if isinstance(told, Sorted) and told.normal and sum(told.normal) and sum(told.anomalous):
-                found.setdefault(contender, told)
+                found.setdefault(contender, (result.cell.seed, told))
     if not found:
         return None
-    figure = drawing.figure(3.3, f"{label}: reconstruction errors of test images, first seed")
+    figure = drawing.figure(3.3, f"{label}: reconstruction errors of test images, one seed")
     share = None
-    for i, (contender, told) in enumerate(found.items(), 1):
+    for i, (contender, (seed, told)) in enumerate(found.items(), 1):
         share = axes = figure.add_subplot(1, len(found), i, sharey=share, sharex=share)
         edges = np.array(told.edges)
         for counts, colour, name in (
@@ -103,7 +105,8 @@ def _errors(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
             axes.stairs(heights, edges, color=colour, linewidth=1.2)
         if told.threshold is not None:
             axes.axvline(told.threshold, color="black", linewidth=1.2, linestyle="--", label="threshold")
-        axes.set_title(f"{clean(contender.runner)} {clean(contender.mode)}", fontsize=10, loc="left")
+        name = f"{clean(contender.runner)} {clean(contender.mode)}, seed {seed}"
+        axes.set_title(f"{name}{share_of(cells[contender])}", fontsize=10, loc="left")
         axes.set_xlabel("mean squared error of an image")
         axes.set_ylabel("% of its kind" if i == 1 else "")
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -130,7 +133,7 @@ def _styles(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
                     va="center", fontsize=8,
                 )  # fmt: skip
         axes.set_yticks(range(len(order)))
-        names = [f"{clean(c.runner)} {clean(c.mode)}" for c in order]
+        names = [f"{clean(c.runner)} {clean(c.mode)}{share_of(cells[c])}" for c in order]
         axes.set_yticklabels(names if i == 1 else [], fontsize=9)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0, 1.38 * max(costs.values(), default=1.0))

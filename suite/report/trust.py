@@ -8,10 +8,12 @@ from itertools import combinations
 from statistics import fmean, median
 
 from suite.report.answers import cost
-from suite.report.claims import AccuracyRow, per_seed
+from suite.report.claims import AccuracyRow
 from suite.report.compare import NotRanked, by_round, questions, unlike, unranked
+from suite.report.diverged import marked
 from suite.report.markdown import DASH, Markdown, Notes, md, table
 from suite.report.merge import UNRANKED, Arena, Evidence, divergence, in_order, position, program, way
+from suite.report.seeds import Seeds, per_seed
 from suite.report.units import percent
 from suite.result import Check, Measured, Proof, Tunings, Verdict
 from suite.scales import SHARE
@@ -108,7 +110,7 @@ def not_comparable(evidence: Evidence, labels: Labels) -> list[Markdown]:
                 standing = unranked(evidence, arena, contender, question)
                 if isinstance(standing, NotRanked):
                     value = cost(question, median(by_round(results, question).values()))
-                    shown = value if standing.failure else DASH
+                    shown = value if standing.failure or standing.shown else DASH
                     rows.append(
                         [labels[arena], contender.runner, contender.mode, str(question), shown, standing.reason]
                     )
@@ -130,29 +132,41 @@ def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -
             seeds = per_seed(results, "test_accuracy") if contender.runner not in UNRANKED else None
             if seeds is None:
                 continue
-            values = list(seeds.values.values())
-            expected = prediction(values, SHARE)
-            interval = (
-                notes.dash(str(expected)) if isinstance(expected, TooFew)
-                else f"{percent(expected.low)} to {percent(expected.high)}"
-            )  # fmt: skip
             rows.append(
-                [labels[arena], contender.runner, contender.mode, f"{len(values)}", percent(fmean(values)),
-                 _range(values), interval, seeds.schedule]
-            )  # fmt: skip
+                [labels[arena], contender.runner, contender.mode, f"{seeds.ran}", *_over(seeds, notes), seeds.schedule]
+            )
     if not rows:
         return [Markdown("No benchmark with classes was trained.")]
     heads = ["benchmark", "framework", "mode", "seeds", "mean", "range", "95 % for one further run", "schedule"]
     blocks = [table(heads, rows, "lllrrlll"), *notes.lines()]
     if pairs:
         blocks.append(Markdown("\n".join(_equivalence(pair, labels) for pair in pairs)))
+        tests = sum(isinstance(pair.outcome, Equivalence) for pair in pairs)
+        many = f" {tests} such test{'s' if tests > 1 else ''}, each at its own 5 %." if tests else ""
         blocks.append(
             Markdown(
                 "Two one-sided t-tests over paired seeds at 5 %, margin 0.5 points, from five seeds; in brackets the "
-                f"90 % interval. {len(pairs)} such test{'s' if len(pairs) > 1 else ''}, each at its own 5 %."
+                f"90 % interval.{many}"
             )
         )
     return blocks
+
+
+def _over(seeds: Seeds, notes: Notes) -> tuple[str, str, str]:
+    """Mean, range and prediction interval over all seeds, or a dash where one that diverged has no accuracy."""
+    values = list(seeds.values.values())
+    if not values:
+        spared = list(seeds.spared.values())
+        rest = f"; the other {len(spared)}: {_range(spared)}" if spared else ""
+        dash = notes.dash(f"{seeds.diverged}, without an accuracy, so there is no mean{rest}")
+        return dash, dash, dash
+    expected = prediction(values, SHARE)
+    if isinstance(expected, TooFew):
+        interval: str = notes.dash(str(expected))
+    else:
+        interval = f"{percent(expected.low)} to {percent(expected.high)}"
+    mean = percent(fmean(values))
+    return notes.mark(mean, str(seeds.diverged)) if seeds.diverged else mean, _range(values), interval
 
 
 def _range(values: Sequence[float]) -> str:
@@ -166,6 +180,7 @@ def _equivalence(pair: AccuracyRow, labels: Labels) -> Markdown:
             said = "equivalent within 0.5 points" if test.equivalent else "not shown to be equivalent within 0.5 points"
             numbers = f"{100 * test.mean:+.2f} points ({100 * test.low:+.2f} to {100 * test.high:+.2f})"
             words = md(f"{said}: {{}} minus {{}} is {numbers}, {test.pairs} seeds, {pair.seeds.schedule}", one, other)
+            words = md("{}; {}", words, pair.note) if pair.note else words
         case TooFew() as few:
             words = md("{} and {} not tested: {}", one, other, few)
         case NotRanked() as reason:
@@ -175,6 +190,7 @@ def _equivalence(pair: AccuracyRow, labels: Labels) -> Markdown:
 
 def repeatability(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Whether trainings with one seed end in the same weights, to the bit."""
+    notes = Notes()
     rows: list[list[str]] = []
     for arena, cells in evidence.arenas.items():
         for contender, results in cells.items():
@@ -194,8 +210,9 @@ def repeatability(evidence: Evidence, labels: Labels) -> list[Markdown]:
                     if equal == len(repeated)
                     else f"differ under {len(repeated) - equal} of {len(repeated)} seeds"
                 )
-                rows.append([labels[arena], contender.runner, contender.mode, f"{len(repeated)}", f"{trainings}", said])
+                who = marked(contender.runner, results, notes)
+                rows.append([labels[arena], who, contender.mode, f"{len(repeated)}", f"{trainings}", said])
     if not rows:
         return [Markdown("No cell was trained twice with one seed: whether it repeats to the bit is not known.")]
     heads = ["benchmark", "framework", "mode", "seeds repeated", "trainings", "final weights"]
-    return [table(heads, rows, "lllrrl")]
+    return [table(heads, rows, "lllrrl"), *notes.lines()]

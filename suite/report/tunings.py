@@ -9,7 +9,7 @@ from statistics import fmean, median
 from suite.report.markdown import Markdown, Notes, bullets, md, table
 from suite.report.merge import Arena, Contender, Evidence, NotProven, arena, contender, position
 from suite.report.units import duration, percent
-from suite.result import Tuned, Tunings
+from suite.result import Cause, Tuned, Tunings
 from suite.stats import LEAST_ROUNDS, Centre, TooFew, median_interval, rounds_interval
 
 NONE = "none"
@@ -24,6 +24,7 @@ RULE = Markdown(
     "by itself. *Outputs* is the largest change of an output, relative to the largest output. Each framework "
     "is compared with itself alone: these lines rank no framework."
 )
+LOST = "outputs are no classes, or in some round not finite"
 Way = tuple[str, str, int]
 """Tuning, mode and batch size."""
 
@@ -48,6 +49,17 @@ def of(evidence: Evidence, here: Arena) -> dict[Contender, list[Tunings]]:
         if arena(record) == here:
             found.setdefault(contender(record), []).append(record)
     return {c: found[c] for c in sorted(found, key=lambda c: (position(c.runner), c.mode))}
+
+
+def lost(evidence: Evidence, here: Arena) -> dict[Contender, int]:
+    """How often a framework's inference was not tuned, for the weights that it was to run over had diverged."""
+    found: dict[Contender, int] = {}
+    where = here.run, here.spec, here.device, here.precision
+    for f in evidence.failed:
+        if f.cause is Cause.DIVERGED and f.entry in evidence.tuning:
+            alike = (f.run, f.cell.spec, f.cell.device, f.cell.precision) == where
+            found[contender(f)] = found.get(contender(f), 0) + alike
+    return {who: count for who, count in found.items() if count}
 
 
 def lines(records: Sequence[Tunings]) -> list[Line]:
@@ -91,7 +103,7 @@ def _line(which: Way, records: Sequence[Tunings]) -> Line:
         latency.value if isinstance(latency, Centre) else median(pooled),
         latency,
         ratio,
-        fmean(accuracies) if accuracies else None,
+        fmean(accuracies) if accuracies and len(accuracies) == len(mine) else None,
         100 * fmean(gained) if gained else None,
         max(changes) if changes else None,
     )
@@ -106,10 +118,13 @@ def _find(record: Tunings, which: Way | None) -> Tuned | None:
 def section(evidence: Evidence, here: Arena) -> list[Markdown]:
     """Blocks for one benchmark; nothing where it was not tuned."""
     blocks: list[Markdown] = []
-    found = of(evidence, here)
+    found, missed = of(evidence, here), lost(evidence, here)
     for who, records in found.items():
-        blocks += _framework(evidence, who, records)
-    if not found:
+        blocks += _framework(evidence, who, records, missed.get(who, 0))
+    for who in (c for c in missed if c not in found):
+        words = "not tuned, for in every round the weights had diverged"
+        blocks.append(md(f"**{{}}**, by itself {{}}: {words}.", who.runner, who.mode))
+    if not blocks:
         return []
     claimed = [claim for claim in evidence.specs[here].claims if claim.metric == REDUCTION]
     for claim in claimed:
@@ -120,8 +135,11 @@ def section(evidence: Evidence, here: Arena) -> list[Markdown]:
     return blocks
 
 
-def _framework(evidence: Evidence, who: Contender, records: Sequence[Tunings]) -> list[Markdown]:
+def _framework(evidence: Evidence, who: Contender, records: Sequence[Tunings], missed: int) -> list[Markdown]:
+    """``missed``: rounds whose weights had diverged.  Accuracies of the others alone would speak for none."""
     notes = Notes()
+    rest = f"in {missed} of {len(records) + missed} rounds the weights had diverged, so there is no mean"
+    why = rest if missed else LOST
     rows = []
     for line in lines(records):
         tuning, mode, batch = line.way
@@ -132,8 +150,8 @@ def _framework(evidence: Evidence, who: Contender, records: Sequence[Tunings]) -
             latency = notes.mark(latency, f"no interval, {line.interval}")
         rows.append(
             [tuning, mode, f"{batch:,}", latency, _change(line, notes),
-             percent(line.accuracy) if line.accuracy is not None else notes.dash("outputs are no classes"),
-             f"{line.points:+.2f}" if line.points is not None and tuning != NONE else "",
+             percent(line.accuracy) if line.accuracy is not None and not missed else notes.dash(why),
+             f"{line.points:+.2f}" if line.points is not None and tuning != NONE and not missed else "",
              f"{line.change:.1e}" if line.change is not None and tuning != NONE else ""]
         )  # fmt: skip
     images = sorted({t.images for r in records for t in r.tunings if t.images})
@@ -141,6 +159,7 @@ def _framework(evidence: Evidence, who: Contender, records: Sequence[Tunings]) -
     over = f", accuracy over {' or '.join(f'{n:,}' for n in images)} test images" if images else ""
     standings = [evidence.standing(r) for r in records]
     unproven = next((s.reason for s in standings if isinstance(s, NotProven)), "")
+    counted += f" of {len(records) + missed}; in the others the weights had diverged" if missed else ""
     doubt = md(" Its untuned way is **not proven**: {}.", unproven) if unproven else Markdown("")
     blocks = [md("**{}**, by itself {}, {}{}.{}", who.runner, who.mode, counted, over, doubt)]
     if rows:

@@ -12,14 +12,17 @@ from typing import TypeVar
 import numpy as np
 
 from suite.assessment import Analogy, Classified, Embedded, Located, Near, Neighbours, Sorted
-from suite.report.claims import kept
+from suite.report import diverged
+from suite.report.diverged import divergence
 from suite.report.drawing import one_per_seed
 from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.merge import Contender
+from suite.report.seeds import kept
 from suite.report.units import digits, percent
 from suite.result import Measured
 from suite.scales import POSITIVE, SHARE, Bounds
 from suite.stats import TooFew, prediction
+from suite.task import Reconstruction
 
 MOST_CLASSES = 20
 """Above it a confusion matrix is no longer read, and only what is confused most is told."""
@@ -34,6 +37,7 @@ def section(cells: Cells, *, confusions: bool = True) -> list[Markdown]:
     Without ``confusions`` the matrices are left out, of which many benchmarks would have too many.
     """
     return [
+        *_told(cells),
         *(_confusions(_of(cells, Classified)) if confusions else []),
         *_anomalies(_of(cells, Sorted)),
         *_embeddings(_of(cells, Embedded)),
@@ -41,14 +45,46 @@ def section(cells: Cells, *, confusions: bool = True) -> list[Markdown]:
     ]
 
 
+def _lost(result: Measured) -> bool:
+    """Whether a cell diverged so that its outputs, or word vectors, are no numbers to be judged."""
+    if divergence(result) is None or result.training is None:
+        return False
+    match result.training.assessment:
+        case Classified():
+            return False
+        case Sorted() as told:
+            return not told.edges
+        case Embedded() as told:
+            return not told.neighbours and not told.analogies
+        case Located() as told:
+            return told.mean_iou is None
+        case None:
+            return True
+
+
+def _told(cells: Cells) -> list[Markdown]:
+    """Whose seeds diverged; where some of those networks tell nothing, the other seeds' do not speak for all."""
+    lines = []
+    for contender, results in cells.items():
+        seeds = one_per_seed(kept(results))
+        if not seeds or isinstance(seeds[0].spec.task, Reconstruction) or not (words := diverged.words(seeds)):
+            continue
+        lost = "and the outputs are no numbers" if any(map(_lost, seeds)) else "and what their networks give counts"
+        lines.append(md("{} ({}): {}, {}.", contender.runner, contender.mode, words, lost))
+    return [bullets(lines)] if lines else []
+
+
 def _of(cells: Cells, kind: type[Kind]) -> dict[Contender, dict[int, Kind]]:
-    """Assessments of one kind by framework and seed, of the cells that were trained farthest."""
+    """Assessments of one kind by framework and seed, of the cells that were trained farthest.
+
+    A framework is left out where one of its seeds diverged and has none.
+    """
     found = {}
     for contender, results in cells.items():
         seeds = one_per_seed(kept(results))
         mine = {r.cell.seed: r.training.assessment for r in seeds if r.training}
         chosen = {seed: a for seed, a in sorted(mine.items()) if isinstance(a, kind)}
-        if chosen:
+        if chosen and not any(map(_lost, seeds)):
             found[contender] = chosen
     return found
 
