@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from suite.kinds import RunningVariance
 from suite.layers import (
     Activation,
     BatchNorm,
@@ -34,6 +35,7 @@ class Norm(Frozen):
 
     momentum: Fraction = 0.9
     epsilon: PositiveFloat = 1e-5
+    running_variance: RunningVariance = "unbiased"
 
 
 class Mlp(Frozen):
@@ -51,7 +53,7 @@ class Mlp(Frozen):
         for units in self.hidden:
             model.append(Dense(layer="dense", units=units))
             if norm := self.batch_norm:
-                model.append(BatchNorm(layer="batch_norm", momentum=norm.momentum, epsilon=norm.epsilon))
+                model.append(BatchNorm(layer="batch_norm", **dict(norm)))
             model.append(Activation(layer=self.activation))
             model += [Dropout(layer="dropout", rate=self.dropout)] if self.dropout else []
         return (*model, Dense(layer="dense", units=self.classes))
@@ -73,6 +75,7 @@ class Resnet(Frozen):
     use_bias: bool = Field(False, description="whether convolutions have biases, which batch norm makes idle")
     momentum: Fraction = 0.9
     epsilon: PositiveFloat = 1e-5
+    running_variance: RunningVariance = "unbiased"
     dropout: Fraction = Field(0.0, description="rate in front of the dense layer")
     kernel_init: Initialiser = Initialiser.HE_NORMAL
 
@@ -122,7 +125,13 @@ class Resnet(Frozen):
             use_bias=self.use_bias,
             kernel_init=self.kernel_init,
         )
-        return [convolution, BatchNorm(layer="batch_norm", momentum=self.momentum, epsilon=self.epsilon)]
+        norm = BatchNorm(
+            layer="batch_norm",
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            running_variance=self.running_variance,
+        )
+        return [convolution, norm]
 
 
 class Form(Frozen):

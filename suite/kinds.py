@@ -157,9 +157,12 @@ class MaxPool(_Pool):
 
 
 class AveragePool(_Pool):
-    """Mean of each window; padding is not counted."""
+    """Mean of each window over its values, or, if ``count_padding``, over the whole window, padding as zeros."""
 
     layer: Literal["average_pool"]
+    count_padding: bool = Field(
+        False, description="whether padding counts among the values of a mean, as PyTorch has it by default"
+    )
 
 
 class GlobalAveragePool(Single):
@@ -172,16 +175,26 @@ class GlobalAveragePool(Single):
         return (_image(self, shape)[2],)
 
 
+RunningVariance = Annotated[
+    Literal["unbiased", "biased"],
+    Field(
+        description="which variance of a batch of n values enters the running one: the sum of squares over n - 1 "
+        "(PyTorch, TensorFlow's fused operation), or over n (Keras)"
+    ),
+]
+
+
 class BatchNorm(Single):
     """Normalisation per channel over batch and positions (Ioffe & Szegedy 2015).
 
     ``momentum`` is the share of the old running value that is kept.  The batch is normalised with its biased
-    variance; the running variance takes the unbiased one.
+    variance; the running variance takes the unbiased one, or, as Keras has it, the biased one too.
     """
 
     layer: Literal["batch_norm"]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    running_variance: RunningVariance = "unbiased"
 
     @override
     def tensors(self, shape: Shape) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ how it computes is the reference's business.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
@@ -73,6 +73,7 @@ __all__ = [
     "Tensor",
     "graph",
     "padding_of",
+    "rebuilt",
     "walk",
     "window",
 ]
@@ -205,6 +206,22 @@ def _place(layer: Layer, shape: Shape, name: str, field: str) -> Node:
         raise MisfitError(error.what, field, error.way_out) from None
     tensors = tuple(replace(tensor, name=f"{name}/{tensor.role}") for tensor in layer.tensors(shape))
     return Node(name, layer, shape, output, tensors, layer.macs(shape), body, shortcut, branches)
+
+
+def rebuilt(nodes: tuple[Node, ...], change: Callable[[Node], Layer]) -> tuple[Layer, ...]:
+    """The layers of ``nodes``, each as ``change`` makes it; those of several branches keep theirs, changed."""
+    made: list[Layer] = []
+    for node in nodes:
+        match node.layer:
+            case Residual() as layer:
+                branches = {"body": rebuilt(node.body, change), "shortcut": rebuilt(node.shortcut, change)}
+                made.append(layer.model_copy(update=branches))
+            case Concat() as layer:
+                parts = tuple(rebuilt(branch, change) for branch in node.branches)
+                made.append(layer.model_copy(update={"branches": parts}))
+            case _:
+                made.append(change(node))
+    return tuple(made)
 
 
 def walk(nodes: tuple[Node, ...]) -> Iterator[Node]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
 
@@ -72,22 +72,62 @@ class Sgd(Frozen):
 
 
 class Adam(Frozen):
-    """Kingma & Ba 2014, algorithm 1: ``epsilon`` is added to the root after bias correction."""
+    """Kingma & Ba 2014, algorithm 1: ``epsilon`` is added to the root after bias correction.
+
+    ``before_correction`` is the form of their section 2, which TensorFlow and Keras have: epsilon meets the uncorrected
+    root, so that it weighs ``1 / sqrt(1 - beta_2^t)`` times as much in step t.
+    """
 
     name: Literal["adam"]
     learning_rate: PositiveFloat = 0.001
     beta_1: Fraction = 0.9
     beta_2: Fraction = 0.999
     epsilon: PositiveFloat = 1e-8
+    epsilon_place: Literal["after_correction", "before_correction"] = Field(
+        "after_correction",
+        description="whether epsilon is added to the root after bias correction (the paper's algorithm 1, PyTorch) or "
+        "before it (TensorFlow, Keras)",
+    )
 
 
 class RmsProp(Frozen):
-    """``s = rho * s + (1 - rho) * g**2; w -= rate * g / (sqrt(s) + epsilon)`` (Hinton 2012, as PyTorch has it)."""
+    """``s = rho * s + (1 - rho) * g**2; w -= rate * g / (sqrt(s) + epsilon)`` (Hinton 2012, as PyTorch has it).
+
+    ``inside_root`` divides by ``sqrt(s + epsilon)``, as TensorFlow and Keras do.
+    """
 
     name: Literal["rmsprop"]
     learning_rate: PositiveFloat = 0.001
     rho: Fraction = 0.9
     epsilon: PositiveFloat = 1e-8
+    epsilon_place: Literal["outside_root", "inside_root"] = Field(
+        "outside_root",
+        description="whether the step is divided by sqrt(s) + epsilon (PyTorch) or by sqrt(s + epsilon) (TensorFlow, "
+        "Keras)",
+    )
+
+
+LATER: Mapping[str, frozenset[object]] = {
+    "epsilon_place": frozenset({"after_correction", "outside_root"}),
+    "running_variance": frozenset({"unbiased"}),
+    "count_padding": frozenset({False}),
+}
+"""Fields that specs did not have from the first, and the values that say what was meant without them.
+
+No digest counts a field at such a value, so that a spec keeps the digest that its older results tell.
+"""
+
+
+def without_later(value: Any) -> Any:
+    """A JSON value without the fields that ``LATER`` leaves out, at any depth."""
+    match value:
+        case dict():
+            counted = (key for key in value if key not in LATER or value[key] not in LATER[key])
+            return {key: without_later(value[key]) for key in counted}
+        case list() | tuple():
+            return [without_later(item) for item in value]
+        case _:
+            return value
 
 
 Optimizer = Annotated[Sgd | Adam | RmsProp, Field(discriminator="name")]

@@ -26,11 +26,11 @@ from suite.layers import (
     Layer,
     MisfitError,
     Node,
-    Residual,
     SampledScores,
     Shape,
     Tensor,
     graph,
+    rebuilt,
     walk,
 )
 from suite.recipe import (
@@ -47,6 +47,7 @@ from suite.recipe import (
     Sgd,
     Source,
     Target,
+    without_later,
 )
 from suite.task import Anomaly, Classification, Detection, WordEmbedding
 
@@ -263,7 +264,7 @@ class Spec(Recipe):
     @cached_property
     def digest(self) -> str:
         """``sha256:...`` over everything that decides what is computed."""
-        return digest(without_place(self.model_dump(mode="json", exclude=set(PROSE))))
+        return digest(without_later(without_place(self.model_dump(mode="json", exclude=set(PROSE)))))
 
     @cached_property
     def computation(self) -> str:
@@ -272,7 +273,7 @@ class Spec(Recipe):
         Specs that share it share their proof.
         """
         decisive = {"model", "loss", "optimizer", "schedule", "l2", "target", "input_range", "batch_size"}
-        parts = self.model_dump(mode="json", include=decisive)
+        parts = without_later(self.model_dump(mode="json", include=decisive))
         shapes = {"batches": self.batches, "input": self.input_shape, "classes": self.data.classes}
         rest = {"frozen": sorted(self.frozen_names), "box_weight": self.box_weight}
         steps = self.steps_per_epoch if self.schedule else None
@@ -282,21 +283,11 @@ class Spec(Recipe):
     def without_dropout(self) -> Spec:
         """The same benchmark at dropout rate 0, as the gate probes it."""
 
-        def still(layer: Layer) -> Layer:
-            match layer:
-                case Dropout():
-                    return layer.model_copy(update={"rate": 0.0})
-                case Residual():
-                    return layer.model_copy(update={"body": all_of(layer.body), "shortcut": all_of(layer.shortcut)})
-                case Concat():
-                    return layer.model_copy(update={"branches": tuple(all_of(branch) for branch in layer.branches)})
-                case _:
-                    return layer
+        def still(node: Node) -> Layer:
+            dropout = isinstance(node.layer, Dropout)
+            return node.layer.model_copy(update={"rate": 0.0}) if dropout else node.layer
 
-        def all_of(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-            return tuple(still(layer) for layer in layers)
-
-        return self.replace(model=all_of(self.model))
+        return self.replace(model=rebuilt(self.graph, still))
 
     @property
     def placeless(self) -> Spec:

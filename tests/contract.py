@@ -102,6 +102,20 @@ JOINED = {
     ],
 }
 DETECTOR = [conv(3, 2, 1), {"layer": "tanh"}, JOINED]
+COUNTED = {"count_padding": True}
+BIASED = {"layer": "batch_norm", "momentum": 0.7, "running_variance": "biased"}
+OTHER_WAY = [
+    conv(3, use_bias=False),
+    BIASED,
+    {"layer": "tanh"},
+    pool("average_pool", 2, 2, "same") | COUNTED,
+    {"layer": "flatten"},
+    {"layer": "dense", "units": 4, "use_bias": False},
+    BIASED,
+    {"layer": "sigmoid"},
+    {"layer": "dense", "units": 3},
+]
+"""What specs may ask for where frameworks differ: images and vectors under a biased running variance."""
 FREEZABLE = [
     conv(3, 1, [1, 0], use_bias=False),
     {"layer": "batch_norm"},
@@ -124,6 +138,8 @@ TWO_TABLES = [{"layer": "concat", "branches": [[LOOKUP], [LOOKUP, {"layer": "rel
 STEPS = {"at": [1, 3], "factor": 0.1}
 RMSPROP = {"name": "rmsprop", "learning_rate": 0.01, "rho": 0.8, "epsilon": 1e-6}
 MOMENTUM = {**SGD, "momentum": 0.9}
+INSIDE = {**RMSPROP, "epsilon": 1e-2, "epsilon_place": "inside_root"}
+EARLY = {**ADAM, "epsilon": 1e-2, "epsilon_place": "before_correction"}
 
 WINDOWS = [
     (1, 1, "valid"), (2, 1, "same"), (2, 2, "same"), (3, 2, "same"), (3, 3, "same"), ((3, 2), (1, 2), "same"),
@@ -184,6 +200,14 @@ SPECS: list[tuple[str, Spec]] = [
     ("steps-nesterov", spec(FLAT, optimizer={**MOMENTUM, "nesterov": True}, schedule=STEPS)),
     ("steps-rmsprop", spec(FLAT, optimizer=RMSPROP, schedule=STEPS)),
     *((f"conv-{k}-{s}-{p}", spec([conv(k, s, p), {"layer": "relu"}, *FLAT])) for k, s, p in WINDOWS),
+    ("other-way", spec(OTHER_WAY, optimizer=INSIDE)),
+    ("other-way-adam-l2-steps", spec(OTHER_WAY, optimizer=EARLY, l2=0.01, schedule=STEPS)),
+    ("other-way-frozen", spec(OTHER_WAY, optimizer=INSIDE, l2=0.01, frozen=["conv2d_1", "batch_norm_1"])),
+    ("words-inside", words(TWO_TABLES, optimizer=INSIDE)),
+    *(
+        (f"average_pool-{w}-{s}-{p}-counted", spec([conv(1), pool("average_pool", w, s, p) | COUNTED, *FLAT]))
+        for w, s, p in POOLS
+    ),
     *(
         (f"{kind}-{w}-{s}-{p}", spec([conv(1), pool(kind, w, s, p), *FLAT]))
         for kind in ("max_pool", "average_pool")
@@ -192,7 +216,10 @@ SPECS: list[tuple[str, Spec]] = [
 ]
 """(id, spec) for every layer, loss and optimizer, and every way that padding falls."""
 
-NAMES = "perceptron", "residuals", "l2", "rmsprop", "average_pool-2-1-same", "sampled", "boxes", "frozen-l2-steps"
+NAMES = (
+    *("perceptron", "residuals", "l2", "rmsprop", "average_pool-2-1-same", "sampled", "boxes", "frozen-l2-steps"),
+    *("other-way", "other-way-adam-l2-steps", "average_pool-2-1-same-counted"),
+)
 FEW = [(n, one) for n, one in SPECS if n in NAMES]
 """For modes in which every graph is compiled for many seconds."""
 

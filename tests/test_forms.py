@@ -98,10 +98,11 @@ def test_width_depth_and_biases_are_as_asked_for(resnet):
 
 def test_a_residual_networks_constants_reach_every_layer(resnet):
     spec = resnet(
-        CIFAR, stem="cifar", classes=10, blocks=[1], momentum=0.99, epsilon=0.001, kernel_init="he_uniform", dropout=0.3
-    )
+        CIFAR, stem="cifar", classes=10, blocks=[1], momentum=0.99, epsilon=0.001, kernel_init="he_uniform",
+        dropout=0.3, running_variance="biased",
+    )  # fmt: skip
     norms = [node.layer for node in walk(spec.graph) if isinstance(node.layer, BatchNorm)]
-    assert {(layer.momentum, layer.epsilon) for layer in norms} == {(0.99, 0.001)}
+    assert {(layer.momentum, layer.epsilon, layer.running_variance) for layer in norms} == {(0.99, 0.001, "biased")}
     assert {layer.kernel_init for layer in convolutions(spec)} == {"he_uniform"}
     assert [layer.rate for layer in spec.model if isinstance(layer, Dropout)] == [0.3]
     assert isinstance(spec.model[-1], Dense)
@@ -116,6 +117,8 @@ def test_the_short_form_of_a_perceptron_is_its_layers():
     assert full[2] == BatchNorm(layer="batch_norm")
     own = form(mlp={"hidden": [5], "batch_norm": {"momentum": 0.99, "epsilon": 0.001}}).layers()
     assert own[2] == BatchNorm(layer="batch_norm", momentum=0.99, epsilon=0.001)
+    biased = form(mlp={"hidden": [5], "batch_norm": {"running_variance": "biased"}}).layers()
+    assert biased[2] == BatchNorm(layer="batch_norm", running_variance="biased")
     assert full[-1].units == 3
 
 

@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[1]
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
 LAYERS = ("errors", "shapes", "kinds", "layers")
 WORDS = ("spelling", "vocabulary", "vocabulary.*")
-SPEC = (*LAYERS, *WORDS, "paths", "facts", "forms", "task", "schema", "problems", "reading", "recipe", "spec")
+SPEC = (*LAYERS, *WORDS, "paths", "facts", "forms", "task", "schema", "problems", "reading", "recipe", "spec", "semantics")
 CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
 REPORT = (*SPEC, "scales", "stats", "verdicts", "trace", "assessment", "divergence", "files", "result", "pytest_json")
-RUNNER = (*LAYERS, "task", "recipe", "spec", "initial", "reference", "reference.*", "runners.base", "runners._*")
+MEANING = (*LAYERS, "paths", "recipe", "spec", "semantics")
+RUNNER = (*MEANING, "task", "initial", "reference", "reference.*", "runners.base", "runners._*")
 
 # The first pattern that fits a module is its law; a module without one may import whatever is no framework.
 LAWS: dict[str, tuple[str, ...]] = {
@@ -41,6 +42,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "spec": (*LAYERS, "paths", "facts", "task", "recipe"),
     "loading": (*SPEC, "lineage"),
     "choice": (*SPEC, "lineage", "loading"),
+    "semantics": (*LAYERS, "recipe", "spec"),
     "trace": ("errors", "layers"),
     "assessment": LAYERS,
     "divergence": LAYERS,

@@ -45,6 +45,15 @@ def dropout(x):
     return layers.dropout(x, 0.4, np.random.default_rng(7))
 
 
+def counting_pool(*arguments):
+    return layers.average_pool(*arguments, count_padding=True)
+
+
+POOLS = {
+    "max pool": layers.max_pool,
+    "average pool": layers.average_pool,
+    "average pool that counts padding": counting_pool,
+}
 IMAGES = draw(3, 5, 6, 2)
 VECTORS = draw(4, 5)
 CASES = {
@@ -64,7 +73,7 @@ CASES = {
 }
 for size, stride, padding in GEOMETRIES:
     place = f"{size} by {stride} {padding}"
-    for name, pool in {"max pool": layers.max_pool, "average pool": layers.average_pool}.items():
+    for name, pool in POOLS.items():
         CASES[f"{name} {place}"] = (lambda x, f=pool, g=(size, stride, padding): f(x, *g), IMAGES)
     CASES[f"conv2d {place}"] = (
         lambda x, k, b, g=(stride, padding): layers.conv2d(x, k, b, *g),
@@ -194,6 +203,8 @@ def test_average_pooling_agrees_with_scipy(size, stride, padding):
     )
     y, _ = layers.average_pool(IMAGES, size, stride, padding)
     np.testing.assert_allclose(y, sums / counts, rtol=0, atol=1e-13)
+    counted, _ = counting_pool(IMAGES, size, stride, padding)
+    np.testing.assert_allclose(counted, sums / np.prod(size), rtol=0, atol=1e-13)
 
 
 def row(*values):
@@ -208,6 +219,13 @@ def test_same_padding_falls_on_the_far_side():
 def test_padding_is_not_counted_in_an_average_and_never_wins_a_maximum():
     assert layers.average_pool(row(1, 2, 3), (1, 2), (1, 2), SAME)[0].ravel().tolist() == [1.5, 3]
     assert layers.max_pool(row(-1, -2, -3), (1, 2), (1, 2), SAME)[0].ravel().tolist() == [-1, -3]
+
+
+def test_padding_that_counts_is_zeros_in_the_mean():
+    assert counting_pool(row(1, 2, 3), (1, 2), (1, 2), SAME)[0].ravel().tolist() == [1.5, 1.5]
+    y, backward = counting_pool(row(3, 6, 9), (1, 3), (1, 1), (0, 1))
+    assert y.ravel().tolist() == [3, 6, 5]
+    assert backward(row(3, 3, 3))[0].ravel().tolist() == [2, 3, 2]
 
 
 def test_explicit_padding_falls_on_both_sides_of_its_axis_alone():
@@ -323,7 +341,7 @@ def test_pooling_backward_is_the_adjoint_of_forward(geometry, seed):
     shape, kernel_shape, stride, padding = geometry
     random = np.random.default_rng(seed)
     x = random.normal(size=shape)
-    for pool in (layers.max_pool, layers.average_pool):
+    for pool in POOLS.values():
         out, backward = pool(x, kernel_shape[:2], stride, padding)
         y = random.normal(size=out.shape)
         assert abs((x * backward(y)[0]).sum() - (out * y).sum()) <= 1e-12 * (1 + np.abs(out * y).sum())

@@ -13,6 +13,7 @@ import contract  # noqa: E402 - it and the runner need the framework
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.runners.base import Tuning, find  # noqa: E402
 from suite.runners.torch import Runner  # noqa: E402
+from suite.semantics import under  # noqa: E402
 from suite.spec import Spec  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")]
@@ -181,6 +182,15 @@ def test_a_tuning_answers_nearly_the_same_and_leaves_the_program_alone(
     assert error < most
     assert bool(error > 1e-4) is (tuning in NARROW)
     np.testing.assert_array_equal(program.infer(images), plain)
+
+
+@pytest.mark.parametrize("tuning", ["channels_first", *NARROW])
+def test_a_biased_running_variance_leaves_tunings_as_they_are(on_cpu: Runner, tuning: Tuning) -> None:
+    """It is of no matter in evaluation, and PyTorch quantises its own batch norms alone."""
+    images, _ = contract.data(TUNED, "float32")
+    biased = under(TUNED, ("biased_running_variance",))
+    one, other = (loaded(on_cpu, spec, "eager").tuned(tuning, images)(images) for spec in (TUNED, biased))
+    np.testing.assert_array_equal(one, other)
 
 
 @compiles

@@ -38,14 +38,14 @@ from suite.identity.answers import Memory, UnprovableError, images_of, shuffled
 from suite.identity.compare import errors, largest
 from suite.identity.dropout import dropout_checks
 from suite.identity.stages import Gate
-from suite.layers import BatchNorm, walk
 from suite.result import Check, Identity, Verdict
-from suite.runners.base import Precision, Runner, State, Variant
+from suite.runners.base import Precision, Runner, State
+from suite.semantics import relevant
 from suite.spec import Spec, digest
 
 GENTLEST = 3
 """How often the weights of the start are divided, at most, where the reference overflows from them."""
-SHARED = ("initial", "shapes", "kinds", "layers", "spec")
+SHARED = ("initial", "shapes", "kinds", "layers", "semantics", "spec")
 """Modules that tell a runner and the reference alike what to compute."""
 
 
@@ -105,17 +105,6 @@ def _through(gate: Gate, memory: Memory, spec: Spec, runner: Runner, mode: str, 
         for rate in probe.dropout_rates(spec):
             gate.checks += dropout_checks(spec, rate, runner, mode, precision)
     return drift
-
-
-def relevant(spec: Spec, variants: frozenset[Variant]) -> frozenset[Variant]:
-    """The variants that change what ``spec`` computes."""
-    normalised = any(isinstance(node.layer, BatchNorm) and not spec.is_frozen(node) for node in walk(spec.graph))
-    played: dict[Variant, bool] = {
-        "adam_epsilon_before_correction": spec.optimizer.name == "adam",
-        "rmsprop_epsilon_inside_root": spec.optimizer.name == "rmsprop",
-        "biased_running_variance": normalised,
-    }
-    return frozenset(variant for variant in variants if played[variant])
 
 
 def _telling(checks: list[Check]) -> tuple[Check, ...]:

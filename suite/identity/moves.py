@@ -18,19 +18,22 @@ import numpy as np
 from suite.identity.compare import TOLERANCE, Tensors, scales
 from suite.reference.optimizers import update
 from suite.runners.base import State, Variant, Weights
+from suite.semantics import under
 from suite.spec import Spec
 
 
 def moves(spec: Spec, before: State, gradients: Tensors, variants: frozenset[Variant]) -> dict[str, Weights]:
     """How far each element may be off behind a step from ``before``: by kind, as ``answers.changed`` names them."""
-    optimizer = spec.optimizer.model_copy(update={"learning_rate": float(spec.rates(before.step, 1)[0])})
+    optimizer = under(spec, variants).optimizer.model_copy(
+        update={"learning_rate": float(spec.rates(before.step, 1)[0])}
+    )
     found: dict[str, Weights] = defaultdict(dict)
     for name, scale in scales(gradients, noise_counts=False).items():
         held = {slot: values[name] for slot, values in before.slots.items()}
         weight, gradient = before.weights[name], gradients[name].astype(np.float64)
 
         def step(off: float) -> Weights:
-            moved, slots = update(optimizer, weight, gradient + off, held, before.step + 1, variants)  # noqa: B023
+            moved, slots = update(optimizer, weight, gradient + off, held, before.step + 1)  # noqa: B023
             return {"weights": moved} | {f"slot {slot}": values for slot, values in slots.items()}
 
         middle = step(0.0)

@@ -82,10 +82,16 @@ def max_pool(x: Array, size: Pair, stride: Pair, padding: Margins) -> Result:
     return flat.max(axis=3), backward
 
 
-def average_pool(x: Array, size: Pair, stride: Pair, padding: Margins) -> Result:
-    """Sum of each window over the number of its values that are not padding; the gradient is shared out alike."""
+def average_pool(x: Array, size: Pair, stride: Pair, padding: Margins, count_padding: bool = False) -> Result:
+    """Sum of each window over the number of its values that are not padding; the gradient is shared out alike.
+
+    ``y[n, p, q] = sum over i, j of x[n, p * sh + i, q * sw + j] / values in the window``, as TensorFlow documents
+    ``avg_pool2d``.  With ``count_padding`` it is over ``kh * kw`` everywhere, padding being zeros: PyTorch's
+    ``AvgPool2d`` with ``count_include_pad``.
+    """
     grid = Windows(x.shape[1:3], size, stride, padding)
-    counts = grid.windows(grid.pad(np.ones_like(x[:1, :, :, :1]), 0)).sum(axis=(3, 4))
+    ones = np.ones_like(x[:1, :, :, :1])
+    counts = grid.windows(grid.pad(ones, float(count_padding))).sum(axis=(3, 4))
 
     def backward(dy: Array) -> tuple[Array, ...]:
         d_padded = grid.pad(np.zeros_like(x), 0)

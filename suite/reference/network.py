@@ -25,7 +25,7 @@ from suite.layers import (
     SampledScores,
 )
 from suite.reference import layers
-from suite.runners.base import Array, Variant, Weights
+from suite.runners.base import Array, Weights
 
 ACTIVATIONS = {"relu": layers.relu, "tanh": layers.tanh, "sigmoid": layers.sigmoid, "softmax": layers.softmax}
 
@@ -58,7 +58,6 @@ class Training:
     weights: Weights
     random: np.random.Generator
     frozen: frozenset[str] = frozenset()
-    variants: frozenset[Variant] = frozenset()
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
 
@@ -125,7 +124,8 @@ class Training:
     def _batch_norm(self, node: Node, layer: BatchNorm, x: Array) -> layers.Result:
         """Batch norm whose running variance takes the unbiased one, ``n / (n - 1)`` times the batch's, n values each.
 
-        The variant takes the biased one.  A frozen one keeps to its running statistics, and leaves them as they are.
+        That is what PyTorch documents of ``BatchNorm2d``; Keras' ``BatchNormalization`` takes the batch's own, which is
+        biased.  A frozen one keeps to its running statistics, and leaves them as they are.
         """
         if self._is_frozen(node):
             gamma, beta, mean, variance = (self.weights[t.name] for t in node.tensors)
@@ -133,7 +133,7 @@ class Training:
         tensors = {t.role: t.name for t in node.tensors}
         gamma, beta = self.weights[tensors[Role.GAMMA]], self.weights[tensors[Role.BETA]]
         y, chain, mean, variance = layers.batch_norm(x, gamma, beta, layer.epsilon)
-        if "biased_running_variance" not in self.variants:
+        if layer.running_variance == "unbiased":
             values = x.size // x.shape[-1]
             variance = variance * (values / max(values - 1, 1))
         for role, value in ((Role.MOVING_MEAN, mean), (Role.MOVING_VARIANCE, variance)):
@@ -155,8 +155,8 @@ def _stateless(node: Node, x: Array, weights: Weights) -> layers.Result:
             return layers.conv2d(x, first, second, stride, padding)
         case MaxPool(window=window, strides=strides, padding=padding):
             return layers.max_pool(x, window, strides, padding)
-        case AveragePool(window=window, strides=strides, padding=padding):
-            return layers.average_pool(x, window, strides, padding)
+        case AveragePool(window=window, strides=strides, padding=padding, count_padding=counted):
+            return layers.average_pool(x, window, strides, padding, counted)
         case GlobalAveragePool():
             return layers.global_average_pool(x)
         case Embedding():

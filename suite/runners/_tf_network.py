@@ -120,14 +120,19 @@ class Network:
                 raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
 
     def _pool(self, node: Node, layer: MaxPool | AveragePool, x: Tensor) -> Tensor:
-        """Natively where TensorFlow knows the padding by name, for of other padding it counts every value."""
+        """Natively where TensorFlow knows the padding by name, for of other padding it counts every value.
+
+        Of padding by name its mean counts none.
+        """
         largest, padding = isinstance(layer, MaxPool), self._padding[node.name]
         pool: Function = tf.nn.max_pool2d if largest else tf.nn.avg_pool2d
         if isinstance(padding, str):
             return pool(x, layer.window, layer.strides, padding, self.layout)
         padded = tf.pad(x, padding, constant_values=x.dtype.min if largest else 0)
         pooled = pool(padded, layer.window, layer.strides, "VALID", self.layout)
-        return pooled if largest else pooled * _share(node, layer, self.layout).astype(x.dtype.as_numpy_dtype)
+        if isinstance(layer, MaxPool) or layer.count_padding:
+            return pooled
+        return pooled * _share(node, layer, self.layout).astype(x.dtype.as_numpy_dtype)
 
     def _normalise(
         self, node: Node, layer: BatchNorm, x: Tensor, held: list[Tensor], statistics: dict[str, Tensor] | None
@@ -140,8 +145,9 @@ class Network:
         y, mean, variance = norm(images, *held, layer.epsilon, statistics is not None)
         if statistics is not None:
             keep = x.dtype.as_numpy_dtype(layer.momentum)
-            for tensor, old, new in zip(node.tensors[2:], held[2:], (mean, variance), strict=True):
-                statistics[tensor.name] = keep * old + (1 - keep) * new
+            taken = (1 - keep), (1 - keep) * (_biased_share(images) if layer.running_variance == "biased" else 1)
+            for tensor, old, new, share in zip(node.tensors[2:], held[2:], (mean, variance), taken, strict=True):
+                statistics[tensor.name] = keep * old + share * new
         return y if len(node.input) == 3 else tf.reshape(y, (-1, *node.input))
 
 
@@ -173,7 +179,8 @@ def _unfusable(nodes: tuple[Node, ...]) -> frozenset[str]:
 def _padding(node: Node, layer: Conv2D | MaxPool | AveragePool, layout: str) -> str | Sides:
     """As TensorFlow takes it: by name where a name says the same, else (before, after) of each dimension."""
     sides = _sides(node, layer, layer.padding)
-    named = (Padding.VALID, Padding.SAME)
+    counted = isinstance(layer, AveragePool) and layer.count_padding
+    named = (Padding.VALID,) if counted else (Padding.VALID, Padding.SAME)
     known = (rule.upper() for rule in named if layer.padding is rule or _sides(node, layer, rule) == sides)
     return next(known, [(0, 0), *sides, (0, 0)] if layout == "NHWC" else [(0, 0), (0, 0), *sides])
 
@@ -193,6 +200,20 @@ def _share(node: Node, layer: MaxPool | AveragePool, layout: str) -> Any:
         shares.append(layer.window[axis] / counted)
     share = np.multiply.outer(*shares)
     return share[..., None] if layout == "NHWC" else share
+
+
+def _biased_share(images: Tensor) -> Any:
+    """What a batch's unbiased variance is multiplied by to be the biased one: (n - 1) / n, for n values a channel.
+
+    It is a number wherever the batch's size is known when a step is built: then it costs nothing, being multiplied into
+    what the running variance takes of the new one.  In a session it is an operation on two integers.  Of one value
+    TensorFlow's operation gives the biased variance as it is.
+    """
+    if images.shape.is_fully_defined():
+        values = images.shape.num_elements() // images.shape[-1]
+        return images.dtype.as_numpy_dtype((values - 1) / values if values > 1 else 1)
+    values = tf.cast(tf.size(images) // images.shape[-1], images.dtype)
+    return tf.maximum(values - 1, 1) / values
 
 
 def _fused_norm(

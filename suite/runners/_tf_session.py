@@ -77,6 +77,7 @@ class Program:
                 v.assign(self._fed[kind][name]) for kind, held in self._held.items() for name, v in held.items()
             ]
             self._take = tf.group(*assigned)
+            self._begin = [variable.initializer for variable in self._learner.trainer.scratch.values()]
         self._session = tf.compat.v1.Session(graph=self._graph, config=_configuration("GPU" in device))
         self.load(State({name: np.zeros(tensor.shape) for name, tensor in spec.tensors.items()}))
 
@@ -93,6 +94,7 @@ class Program:
             for name, place in placeholders.items():
                 # A copy, for a variable may go on in the memory of the array that it was fed.
                 feed[place] = np.array(given[name], self._real) if name in given else np.zeros(place.shape, self._real)
+        self._session.run(self._begin)
         self._session.run(self._take, feed)
         self._step = state.step
 

@@ -52,6 +52,14 @@ class Trainer:
             slot: {name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in self.variables.items()}
             for slot in kept
         }
+        fused = isinstance(spec.optimizer, RmsProp) and spec.optimizer.epsilon_place == "inside_root"
+        self.scratch = {
+            name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in self.variables.items() if fused
+        }
+        """The momentum that TensorFlow's RMSprop multiplies by 0 and writes anew in each step: no slot.
+
+        It is 0 after loading, for 0 times what is not finite would stay so.
+        """
 
     def _hyperparameters(self) -> tuple[float, ...]:
         """What every step takes: made tensors once, for eager operations would make them anew each time."""
@@ -61,14 +69,14 @@ class Trainer:
             case Sgd(momentum=momentum):
                 return (momentum,)
             case RmsProp(rho=rho):
-                return rho, 1 - float(self._real(rho))
+                return rho, 1 - float(self._real(rho)), 0.0
 
     def rates(self, step: int, count: int) -> Array:
         """Learning rates and epsilons (2, count) of the steps after ``step``.
 
         TensorFlow's Adam adds its epsilon before bias correction.  The paper's ``m^ / (sqrt(v^) + epsilon)`` is
-        ``sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon * sqrt(1 - b2^t))``; the powers are taken in float64,
-        for in float32 ``1 - b2^t`` loses half of its digits.
+        ``sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon * sqrt(1 - b2^t))``, so that one to be added after it is
+        another in each step; the powers are taken in float64, for in float32 ``1 - b2^t`` loses half of its digits.
         """
         optimizer = self._optimizer
         rates = np.empty((2, count))
@@ -77,7 +85,9 @@ class Trainer:
         if isinstance(optimizer, Adam):
             t = np.arange(step + 1, step + count + 1)
             root = np.sqrt(1 - float(self._real(optimizer.beta_2)) ** t)
-            rates *= root / (1 - float(self._real(optimizer.beta_1)) ** t), root
+            rates[0] *= root / (1 - float(self._real(optimizer.beta_1)) ** t)
+            if optimizer.epsilon_place == "after_correction":
+                rates[1] *= root
         return cast(Array, rates.astype(self._real))
 
     def penalise(self, gradients: list[Tensor]) -> list[Tensor]:
@@ -109,8 +119,14 @@ class Trainer:
                         var=variable.handle, accum=slots[0].handle, lr=rate, grad=gradient,
                         momentum=self._constants[0], use_nesterov=nesterov,
                     )  # fmt: skip
+                case RmsProp(epsilon_place="inside_root"):
+                    rho, _, none = self._constants
+                    step = tf.raw_ops.ResourceApplyRMSProp(
+                        var=variable.handle, ms=slots[0].handle, mom=self.scratch[name].handle, lr=rate, rho=rho,
+                        momentum=none, epsilon=epsilon, grad=gradient,
+                    )  # fmt: skip
                 case RmsProp():  # the fused operation has its epsilon inside the root
-                    rho, rest = self._constants
+                    rho, rest, _ = self._constants
                     square = slots[0].assign(rho * slots[0] + rest * tf.square(gradient))
                     step = variable.assign_sub(rate * gradient / (tf.sqrt(square) + epsilon))
             done.append(step)

@@ -105,6 +105,31 @@ class Scores(nn.Module):  # type: ignore[misc]
         return torch.bmm(candidates, mean.unsqueeze(2)).squeeze(2)
 
 
+class BiasedNorm(nn.BatchNorm2d):  # type: ignore[misc]
+    """Batch norm of (n, c) or (n, c, h, w) whose running variance takes the batch's biased one.
+
+    PyTorch has no such thing: its operation adds the unbiased one, ``n / (n - 1)`` times as large for n values.  So it
+    is given the running variance times that factor, and what it makes of it is taken by its inverse: two operations on
+    c numbers.  They are not made in place, for the way back reads what the operation was given.
+    """
+
+    def _check_input_dim(self, x: torch.Tensor) -> None:
+        if x.dim() not in (2, 4):
+            raise ValueError(f"expected (n, c) or (n, c, h, w), not {x.dim()} dimensions")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(x)
+        values = x.numel() // x.shape[1]
+        share = (values - 1) / values if values > 1 else 1.0  # of one value PyTorch takes no variance at all
+        variance = self.running_var / share
+        y = functional.batch_norm(
+            x, self.running_mean, variance, self.weight, self.bias, True, self.momentum, self.eps
+        )  # fmt: skip
+        torch.mul(variance, share, out=self.running_var)
+        return y
+
+
 def model(spec: Spec, holders: dict[str, nn.Module]) -> nn.Sequential:
     """From NHWC images, or tokens, to outputs in canonical form.
 
@@ -155,7 +180,11 @@ def _conv2d(node: Node, layer: Conv2D) -> list[nn.Module]:
 
 
 def _batch_norm(node: Node, layer: BatchNorm) -> list[nn.Module]:
-    kind = nn.BatchNorm2d if len(node.input) == 3 else nn.BatchNorm1d
+    """Frozen or not: a frozen one is never in training, so that its running variance takes nothing."""
+    if layer.running_variance == "biased":
+        kind = BiasedNorm
+    else:
+        kind = nn.BatchNorm2d if len(node.input) == 3 else nn.BatchNorm1d
     norm = kind(node.input[-1], layer.epsilon, 1 - layer.momentum)
     norm.num_batches_tracked = None  # a counter that only a cumulative average needs
     return [norm]
@@ -183,10 +212,14 @@ def _pool(node: Node, layer: MaxPool | AveragePool) -> list[nn.Module]:
         options: dict[str, Any] = {"padding": near, "ceil_mode": bool(uneven)}
         if isinstance(layer, MaxPool):
             return [nn.MaxPool2d(layer.window, layer.strides, **options)]
-        return [nn.AvgPool2d(layer.window, layer.strides, **options, count_include_pad=False)]
+        if layer.count_padding and uneven:  # count_include_pad leaves out the row that ceil_mode adds
+            options["divisor_override"] = math.prod(layer.window)
+        return [nn.AvgPool2d(layer.window, layer.strides, **options, count_include_pad=layer.count_padding)]
     if isinstance(layer, MaxPool):
         return [nn.ConstantPad2d(_sides(margins), -math.inf), nn.MaxPool2d(layer.window, layer.strides)]
     pool = [nn.ZeroPad2d(_sides(margins)), nn.AvgPool2d(layer.window, layer.strides)]
+    if layer.count_padding:
+        return pool
     share = nn.Sequential(*pool)(torch.ones(1, 1, *node.input[:2], dtype=torch.float64))
     return [*pool, Scale(1 / share)]
 

@@ -18,6 +18,7 @@ from suite.errors import Unsupported
 from suite.layers import Conv2D, Dense, walk
 from suite.runners import _torch_layers as native
 from suite.runners.base import Tuning
+from suite.semantics import under
 from suite.spec import Spec
 
 
@@ -46,8 +47,10 @@ def tuned(model: nn.Sequential, spec: Spec, tuning: Tuning, calibration: torch.T
     """
     if calibration.dtype.is_floating_point:
         calibration = calibration.float()
-    # Built anew, as the program itself was, so that nothing but the switch is another.
-    made = native.model(spec, {}).to(calibration.device, torch.float32, memory_format=torch.channels_last)
+    # Built anew, as the program itself was, so that nothing but the switch is another.  What a running variance takes
+    # is of no matter in evaluation, and quantisation knows PyTorch's own batch norms alone.
+    plain = under(spec, ("unbiased_running_variance",))
+    made = native.model(plain, {}).to(calibration.device, torch.float32, memory_format=torch.channels_last)
     made.load_state_dict(model.state_dict())
     made.eval().requires_grad_(False)
     match tuning:

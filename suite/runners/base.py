@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from suite.errors import MachineError
 from suite.layers import Frozen
+from suite.semantics import Variant as Variant  # part of the protocol
 from suite.spec import Spec
 from suite.spelling import hint, listed
 from suite.vocabulary import Place
@@ -28,9 +29,6 @@ Array = NDArray[Any]
 Weights = dict[str, Array]
 Precision = Literal["float64", "float32"]
 Device = Literal["cpu", "cuda"]
-Variant = Literal["adam_epsilon_before_correction", "biased_running_variance", "rmsprop_epsilon_inside_root"]
-"""A native semantics that truly differs from the canonical one; the reference implements it as well."""
-
 Tuning = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
 """One switch of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
 

@@ -17,6 +17,7 @@ from suite.errors import Unsupported
 from suite.layers import Role
 from suite.reference import losses, network, optimizers
 from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Variant, Weights
+from suite.semantics import under
 from suite.spec import Spec
 
 
@@ -24,7 +25,8 @@ class Program:
     """A spec in NumPy; ``dtype`` is any NumPy float type, and everything is computed in it."""
 
     def __init__(self, spec: Spec, dtype: DTypeLike, seed: int = 0, variants: frozenset[Variant] = frozenset()) -> None:
-        self._spec, self._dtype, self._seed, self._variants = spec, np.dtype(dtype), seed, variants
+        spec = under(spec, variants)
+        self._spec, self._dtype, self._seed = spec, np.dtype(dtype), seed
         self._trainable = list(spec.trainable)
         self._kernels = [name for name, tensor in spec.trainable.items() if tensor.role is Role.KERNEL]
         self._splits: dict[str, tuple[Array, Array]] = {}
@@ -79,7 +81,7 @@ class Program:
         for name in self._trainable:
             held = {slot: values[name] for slot, values in self._slots.items()}
             self._weights[name], new = optimizers.update(
-                optimizer, self._weights[name], training.gradients[name], held, self._step, self._variants
+                optimizer, self._weights[name], training.gradients[name], held, self._step
             )
             for slot, value in new.items():
                 self._slots[slot][name] = value
@@ -93,7 +95,7 @@ class Program:
 
         The sum is over the kernels that are trained.
         """
-        training = network.Training(self._weights, random, self._spec.frozen_names, self._variants)
+        training = network.Training(self._weights, random, self._spec.frozen_names)
         outputs, backward = training.forward(self._spec.graph, images)
         loss, gradient = losses.loss(self._spec.loss, outputs, targets, self._spec.box_weight)
         backward(gradient)

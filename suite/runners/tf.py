@@ -56,6 +56,8 @@ class Program:
             held = state.slots.get(slot, {})
             for name, variable in variables.items():
                 variable.assign(np.asarray(held[name], self._real) if name in held else tf.zeros_like(variable))
+        for variable in self._trainer.scratch.values():
+            variable.assign(tf.zeros_like(variable))
         self._step = state.step
 
     def state(self) -> State:

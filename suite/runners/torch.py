@@ -115,21 +115,24 @@ class Program:
         images, targets = self._splits["train"]
         batches = torch.tensor(order, device=self._device).split(self._spec.batch_size)
         rates = self._spec.rates(self._steps, len(batches)).tolist()
-        losses = [self._train_batch(images, targets, *each) for each in zip(batches, rates, strict=True)]
+        epsilons = objective.epsilons(self._spec, self._steps, len(batches))
+        losses = [self._train_batch(images, targets, *each) for each in zip(batches, rates, epsilons, strict=True)]
         self._steps += len(batches)
         sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64, device=self._device)
         return float(torch.stack(losses).double() @ sizes) / len(order)
 
     def _train_batch(
-        self, images: torch.Tensor, targets: torch.Tensor, batch: torch.Tensor, rate: float
+        self, images: torch.Tensor, targets: torch.Tensor, batch: torch.Tensor, rate: float, epsilon: float | None
     ) -> torch.Tensor:
-        """One optimizer step; returns the loss, which stays on the device."""
+        """One optimizer step, by another ``epsilon`` if there is one; returns the loss, which stays on the device."""
         loss, _, gradients = self._differentiate(images.index_select(0, batch), targets.index_select(0, batch))
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
         if rate != self._rate:
             objective.set_rate(self._optimizer, rate)
             self._rate = rate
+        if epsilon is not None:
+            objective.set_epsilon(self._optimizer, epsilon)
         self._optimizer.step()
         return loss
 

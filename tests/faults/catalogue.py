@@ -8,6 +8,7 @@ import numpy as np
 
 from suite.layers import Activation, AveragePool, BatchNorm, Conv2D, Dropout, MaxPool, Padding
 from suite.runners.base import Runner
+from suite.semantics import under
 from tests.faults.plant import Planted, layers, optimizer
 from tests.faults.spoilt import (
     AxesSwapped,
@@ -177,6 +178,10 @@ def _thaws(ending):
     return change
 
 
+def _unbiased(spec, _m):
+    return under(spec, ("unbiased_running_variance",))
+
+
 def _shorter_epoch(spec, _m):
     """The ragged batch is not counted among an epoch's steps."""
     whole = spec.data.train // spec.batch_size * spec.batch_size
@@ -215,7 +220,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("tanh skipped in a network with branches", "residual", r"float64 training outputs: tanh_1", _first(lambda layer: layer.layer == "tanh", lambda *_: None)),
     Fault("relu in a branch skipped", "residual", r"float64 training outputs: residual_1/body/relu_1", _first(_relu, lambda *_: None)),
     Fault("average instead of max pooling", "cnn", r"float64 training outputs: max_pool_1", _first(_is(MaxPool), lambda x, _: AveragePool(layer="average_pool", **x.model_dump(exclude={"layer"})))),
-    Fault("max instead of average pooling", "cnn", r"float64 training outputs: average_pool_1", _first(_is(AveragePool), lambda x, _: MaxPool(layer="max_pool", **x.model_dump(exclude={"layer"})))),
+    Fault("max instead of average pooling", "cnn", r"float64 training outputs: average_pool_1", _first(_is(AveragePool), lambda x, _: MaxPool(layer="max_pool", **x.model_dump(exclude={"layer", "count_padding"})))),
     Fault("batch norm's epsilon", "cnn", r"float64 training outputs: batch_norm_1", _first(_is(BatchNorm), _update(epsilon=_relative)), (99.0, *RELATIVE), 1e-3),
     Fault("batch norm's momentum as its complement", "cnn", r"float64 statistics: batch_norm_1/moving_mean", _first(_is(BatchNorm), _update(momentum=_complement))),
     Fault("batch norm's momentum", "cnn", r"float64 statistics: batch_norm_1/moving_\w+", _first(_is(BatchNorm), _update(momentum=lambda v, m: v * (1 - m))), RELATIVE, 1e-8),
@@ -231,6 +236,18 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("weight decay without its 2", "mlp", r"float64 gradients: dense_3/kernel", _l2(lambda l2, _: l2 / 2)),
     Fault("weight decay", "mlp", r"float64 gradients: dense_\d/kernel", _l2(_relative), RELATIVE, 1e-5),
     Fault("weight decay left out of training", "mlp", STEP_1 + r"slot m: dense_1/kernel", _training_alone(lambda spec, _: spec.replace(l2=0.0))),
+    Fault("Adam's epsilon before bias correction", "mlp", STEP_1 + r"weights: \S+", _optimizer(epsilon_place=lambda *_: "before_correction")),
+    Fault("Adam's epsilon after bias correction, not before", "early", STEP_1 + r"weights: \S+", _optimizer(epsilon_place=lambda *_: "after_correction")),
+    Fault("Adam's epsilon before bias correction, off", "early", STEP_1 + r"weights: \S+", _optimizer(epsilon=_relative), (99.0, *RELATIVE), 1e-2),
+    Fault("RMSprop's epsilon inside the root", "residual", STEP_1 + r"weights: \S+", _optimizer(epsilon_place=lambda *_: "inside_root")),
+    Fault("RMSprop's epsilon outside the root, not inside", "inside", STEP_1 + r"weights: \S+", _optimizer(epsilon_place=lambda *_: "outside_root")),
+    Fault("RMSprop's epsilon inside the root, off", "inside", STEP_1 + r"weights: \S+", _optimizer(epsilon=_relative), (99.0, *RELATIVE), 1e-3),
+    Fault("running variance biased", "cnn", r"float64 statistics: batch_norm_1/moving_variance", _first(_is(BatchNorm), _update(running_variance=lambda *_: "biased"))),
+    Fault("running variance unbiased, not biased", "inside", r"float64 statistics: batch_norm_1/moving_variance", _first(_is(BatchNorm), _update(running_variance=lambda *_: "unbiased"))),
+    Fault("running variance of vectors unbiased, not biased", "early", r"float64 statistics: batch_norm_1/moving_variance", _first(_is(BatchNorm), _update(running_variance=lambda *_: "unbiased"))),
+    Fault("running variance unbiased, not biased, in training alone", "inside", STEP_1 + r"statistics: batch_norm_1/moving_variance", _training_alone(_unbiased)),
+    Fault("padding counts in a mean", "cnn", r"float64 training outputs: average_pool_1", _first(_is(AveragePool), _update(count_padding=lambda *_: True))),
+    Fault("padding does not count in a mean where it should", "inside", r"float64 training outputs: average_pool_1", _first(_is(AveragePool), _update(count_padding=lambda *_: False))),
     Fault("slots forgotten on the way in", "cnn", r"float64 step 2, slot velocity: conv2d_1/kernel", _program(SlotsForgotten)),
     Fault("slot scaled", "mlp", STEP_1 + r"slot v: dense_1/kernel", _program(SlotScaled), RELATIVE, 1e-8),
     Fault("bias correction one step ahead", "mlp", STEP_1 + r"weights: dense_1/kernel", _program(StepAhead)),

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import tensorflow as tf
 
-from suite.layers import Embedding, Padding, window
+from suite.layers import AveragePool, Embedding, Padding, window
 from suite.runners import _tf_network as network
 from suite.runners import _tf_trainer as trainer
 from suite.runners.base import Precision, Program, Runner
@@ -22,6 +22,7 @@ PADDING, LOOK_UP, NETWORK = network._padding, network._look_up, network.Network.
 RATES, PENALISE, SCATTER, DENSE = trainer.Trainer.rates, trainer.Trainer.penalise, trainer._scatter, trainer.dense
 UPDATE, TRAINER = trainer.Learner.update, trainer.Trainer.__init__
 MATMUL, CONV2D, CONCAT = tf.matmul, tf.nn.conv2d, tf.concat
+RMSPROP = tf.raw_ops.ResourceApplyRMSProp
 DROPOUT, MOMENTUM = tf.nn.experimental.stateless_dropout, tf.raw_ops.ResourceApplyMomentum
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
@@ -152,6 +153,26 @@ def _constant_rate(_m, self, step, count):
     return rates
 
 
+def _corrected_epsilon(_m, self, step, count):
+    rates = RATES(self, step, count).copy()
+    if self._optimizer.name == "adam":
+        rates[1] *= np.sqrt(1 - self._optimizer.beta_2 ** np.arange(step + 1, step + count + 1))
+    return rates
+
+
+def _outside_root(_m, *, grad, epsilon, **options):
+    """Somebody meant to bring an epsilon from outside the root inside it."""
+    return RMSPROP(grad=grad, epsilon=tf.square(epsilon), **options)
+
+
+def _with_momentum(_m, *, momentum, **options):
+    return RMSPROP(momentum=momentum + 0.9, **options)
+
+
+def _uncounted(_m, node, layer, layout):
+    return "SAME" if isinstance(layer, AveragePool) else PADDING(node, layer, layout)
+
+
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 # fmt: off
 FAULTS = (  # a fault a line, to be read as a table
@@ -177,6 +198,11 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("tf: boxes weigh as much as classes", "boxes", "float64 loss: loss", replaced(trainer, "_loss", lambda _m, kind, outputs, targets, *_: LOSS(kind, outputs, targets))),
     Fault("tf: a frozen batch norm takes the batch's statistics", "frozen", TRAINING + "residual_1/body/batch_norm_1", replaced(network.Network, "__init__", _nothing_frozen)),
     Fault("tf: the rate never steps", "scheduled", r"float64 step \d+, weights: dense_1/kernel", replaced(trainer.Trainer, "rates", _constant_rate)),
+    Fault("tf: Adam's epsilon after correction, not before", "early", STEP_1 + r"weights: \S+", replaced(trainer.Trainer, "rates", _corrected_epsilon)),
+    Fault("tf: RMSprop's epsilon squared inside the root", "inside", STEP_1 + r"weights: \S+", replaced(tf.raw_ops, "ResourceApplyRMSProp", _outside_root)),
+    Fault("tf: RMSprop with momentum", "inside", r"float64 step 2, weights: \S+", replaced(tf.raw_ops, "ResourceApplyRMSProp", _with_momentum)),
+    Fault("tf: running variance unbiased, not biased", "inside", "float64 statistics: batch_norm_1/moving_variance", replaced(network, "_biased_share", lambda *_: 1)),
+    Fault("tf: padding does not count where it should", "inside", TRAINING + "average_pool_1", replaced(network, "_padding", _uncounted)),
     Fault("tf: statistics no part of the step", "cnn", STEP_1 + "statistics: batch_norm_1/moving_mean", replaced(trainer.Learner, "update", lambda _m, self, gradients, _statistics, *rest: UPDATE(self, gradients, {}, *rest))),
     Fault("tf: in a session, the last operation of a step is not run", "scheduled", STEP_1 + "slot velocity: dense_2/bias", in_session(trainer.Learner, "update", lambda _m, *given: UPDATE(*given)[:-1])),
 )

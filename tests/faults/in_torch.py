@@ -22,7 +22,7 @@ CROSS_ENTROPY, DROPOUT, GRAD = functional.cross_entropy, functional.dropout, tor
 AVERAGE_POOL, MAX_POOL, BAG = functional.avg_pool2d, functional.max_pool2d, functional.embedding_bag
 EMBEDDING, MSE, SIGMOID_LOSS = functional.embedding, functional.mse_loss, functional.binary_cross_entropy_with_logits
 EDGES, OPTIMIZER, DETECTION = native.edges, objective.optimizer, objective.Detection
-SET_RATE = objective.set_rate
+SET_RATE, EPSILONS = objective.set_rate, objective.epsilons
 BITS = (7, 10, 12, 14, 16, 18, 20)
 
 
@@ -163,6 +163,24 @@ def _reversed_branches(_m, joined, x):
     return torch.cat([branch(x) for branch in reversed(joined.branches)], dim=1)
 
 
+def _uncounted_pool(_m, x, size, stride, padding=0, ceil_mode=False, *_):
+    return AVERAGE_POOL(x, size, stride, padding, ceil_mode, count_include_pad=False)
+
+
+def _half_counted_pool(_m, x, size, stride, padding=0, ceil_mode=False, count_include_pad=True, _divisor=None):
+    """What PyTorch's own padding counts: not the row that ceil_mode adds."""
+    return AVERAGE_POOL(x, size, stride, padding, ceil_mode, count_include_pad)
+
+
+@torch.no_grad()
+def _outside(_m, rmsprop):
+    for group in rmsprop.param_groups:
+        for weight in group["params"]:
+            square = rmsprop.state[weight]["square_avg"]
+            square.mul_(group["alpha"]).addcmul_(weight.grad, weight.grad, value=1 - group["alpha"])
+            weight.addcdiv_(weight.grad, square.sqrt() + group["eps"], value=-group["lr"])
+
+
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 STEP_N = r"float64 step \d+.*, weights: dense_1/kernel"
 # fmt: off
@@ -199,6 +217,12 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: the learning rate never steps", "scheduled", STEP_N, replaced(objective, "set_rate", lambda *_: None)),
     Fault("torch: the learning rate steps once", "scheduled", STEP_N, replaced(objective, "set_rate", lambda _m, optimizer, rate: SET_RATE(optimizer, max(rate, 0.025)))),
     Fault("torch: frozen batch norm by the batch", "frozen", TRAINING + "residual_1/body/batch_norm_1", replaced(torch.nn.BatchNorm2d, "eval", lambda _m, norm: norm)),
+    Fault("torch: Adam's epsilon as it is, not before correction", "early", STEP_1 + r"weights: \S+", replaced(objective, "epsilons", lambda _m, _spec, _step, count: [None] * count)),
+    Fault("torch: Adam's epsilon of the step before", "early", r"float64 step 2, weights: \S+", replaced(objective, "epsilons", lambda _m, spec, step, count: EPSILONS(spec, max(step - 1, 0), count))),
+    Fault("torch: RMSprop's epsilon outside the root, not inside", "inside", STEP_1 + r"weights: \S+", replaced(objective.RmsPropInside, "step", _outside)),
+    Fault("torch: running variance unbiased, not biased", "inside", "float64 statistics: batch_norm_1/moving_variance", replaced(native.BiasedNorm, "forward", lambda _m, norm, x: torch.nn.BatchNorm2d.forward(norm, x))),
+    Fault("torch: padding does not count where it should", "inside", TRAINING + "average_pool_2", replaced(functional, "avg_pool2d", _uncounted_pool)),
+    Fault("torch: padding counts on the near side alone", "inside", TRAINING + "average_pool_3", replaced(functional, "avg_pool2d", _half_counted_pool)),
     Fault("torch: dropout in evaluation", "mlp", "(float32 query of .*: outputs|dropout 0.25: evaluation)", replaced(functional, "dropout", _dropout_in_evaluation)),
 )
 # fmt: on

@@ -132,7 +132,7 @@ def _other_softmax_loss(_m, logits, labels):
     return (total[:, 0] - logits[rows, labels]).sum() / len(logits), gradient / len(logits)
 
 
-def _scheduled_adam(_m, setting, weight, gradient, held, step, variant):
+def _scheduled_adam(_m, setting, weight, gradient, held, step):
     """Bias correction in the rate and the epsilon, the slots by increments: TensorFlow's form."""
     real = weight.dtype.type
     beta_1, beta_2 = setting.beta_1, setting.beta_2
@@ -140,7 +140,8 @@ def _scheduled_adam(_m, setting, weight, gradient, held, step, variant):
     m = held["m"] + (gradient - held["m"]) * real(1 - beta_1)
     v = held["v"] + (np.square(gradient) - held["v"]) * real(1 - beta_2)
     rate = real(setting.learning_rate * root / (1 - beta_1**step))
-    return weight - rate * m / (np.sqrt(v) + real(setting.epsilon * root)), {"m": m, "v": v}
+    epsilon = setting.epsilon if setting.epsilon_place == "before_correction" else setting.epsilon * root
+    return weight - rate * m / (np.sqrt(v) + real(epsilon)), {"m": m, "v": v}
 
 
 def _wide_sgd(_m, setting, weight, gradient, held):
@@ -149,10 +150,12 @@ def _wide_sgd(_m, setting, weight, gradient, held):
     return new.astype(weight.dtype), {k: v.astype(weight.dtype) for k, v in slots.items()}
 
 
-def _incremental_rmsprop(_m, setting, weight, gradient, held, inside):
+def _incremental_rmsprop(_m, setting, weight, gradient, held):
     real = weight.dtype.type
     square = held["square"] + (gradient * gradient - held["square"]) * real(1 - setting.rho)
-    step = gradient / (np.sqrt(square) + real(setting.epsilon))
+    epsilon = real(setting.epsilon)
+    inside = setting.epsilon_place == "inside_root"
+    step = gradient / (np.sqrt(square + epsilon) if inside else np.sqrt(square) + epsilon)
     return weight - step * real(setting.learning_rate), {"square": square}
 
 
