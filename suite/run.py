@@ -29,7 +29,7 @@ from suite import (
     weights,
 )
 from suite.environment import ROOT
-from suite.errors import MachineError, ResultError, RunError, SpecError
+from suite.errors import DataError, MachineError, ResultError, RunError, SpecError
 from suite.launch import unfinished
 from suite.layers import Shape
 from suite.plan import Entry, Plan, Profile
@@ -133,7 +133,7 @@ def prepare(
     """Fetch the data, make the plan and its folder; the same question finds its old folder.  Raises as ``draft``.
 
     Where the user's own files have moved since, the old plan learns of it.  ``shared`` says that other containers will
-    do the work: raises RunError for data that they would not see.
+    do the work: raises DataError for data that they would not see.
     """
     made = draft(wanted, command, lambda name: data.fetch(name, say))
     if shared:
@@ -149,12 +149,13 @@ def prepare(
 
 
 def _refuse_unshared(made: Plan, reports: Path) -> None:
-    """Raises RunError for data that the containers of the workers do not see; natively all see the same."""
-    shared = [data.root(), reports.resolve(), ROOT, *map(Path, filter(None, [os.environ.get("PARITY_FILES")]))]
+    """Raises DataError for data that the containers of the workers do not see; natively all see the same."""
+    mounted = filter(None, [os.environ.get("PARITY_FILES")])
+    shared = [folder.resolve() for folder in (data.root(), reports, ROOT, *map(Path, mounted))]
     for spec in made.specs if environment.in_container() else ():
         place = paths.file_of(spec.dataset)
-        if place and not any(place.is_relative_to(folder) for folder in shared):
-            raise RunError("is in this container alone", where=f"{spec.id}: {place}", way_out=paths.IN_CONTAINER)
+        if place and not any(place.resolve().is_relative_to(folder) for folder in shared):
+            raise DataError("is in this container alone", where=f"{spec.id}: {place}", way_out=paths.IN_CONTAINER)
 
 
 def refuse_unwritable(reports: Path) -> None:

@@ -108,7 +108,7 @@ def test_in_a_container_data_that_only_this_one_sees_are_refused(
     run.prepare(wanted, reports, "", quiet, shared=True)
     shutil.rmtree(reports)
     monkeypatch.setenv("PARITY_PLACE", "container")
-    with pytest.raises(RunError, match="is in this container alone") as caught:
+    with pytest.raises(DataError, match="is in this container alone") as caught:
         run.prepare(wanted, reports, "", quiet, shared=True)
     assert str(tmp_path / "study" / "data" / "own.npz") in caught.value.where
     assert "PARITY_FILES" in caught.value.way_out
