@@ -183,7 +183,7 @@ WORDS = {
     LAYER % '{"layer": "batch_norm", "scale": false}': (
         "there is no such field",
         "Every batch_norm",
-        "momentum, epsilon.",
+        "momentum, epsilon, running_variance.",
     ),
     # The same by another name.
     OPTIMIZER % '{"name": "adam", "lr": 0.1}': (
