@@ -198,6 +198,19 @@ WORDS = {
     ),
     LAYER % '{"layer": "dense", "out_features": 3}': ("there is no such field: it is called units here", "There are:"),
     LAYER % '{"layer": "conv2d", "kernel_size": 3, "filters": 3}': ("it is called kernel here", "There are:"),
+    LAYER % '{"layer": "batch_norm", "unbiased": false}': (
+        "it is called running_variance here",
+        "or biased, as in Keras",
+    ),
+    LAYER % '{"layer": "average_pool", "window": 2, "count_include_pad": true}': (
+        "it is called count_padding here",
+        "false unless stated",
+    ),
+    OPTIMIZER % '{"name": "rmsprop", "epsilon_inside_sqrt": true}': (
+        "it is called epsilon_place here",
+        "or inside_root, as in TensorFlow",
+    ),
+    OPTIMIZER % '{"name": "adam", "eps_in_sqrt": true}': ("there is no such field", "Nearest is epsilon_place"),
     '{"early_stopping": {"patience": 1, "monitor": "val_loss"}}': (
         "val_loss is called validation_loss here",
         "There are:",

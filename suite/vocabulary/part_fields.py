@@ -92,9 +92,10 @@ _NORM: dict[str, Entry] = {
         "Every batch_norm has a scale, gamma, and a shift, beta. Nearest is its name under frozen, as in "
         "[batch_norm_1]: but that keeps its running statistics as well."
     ),
-    "unbiased bessel biased": Gap(
-        "A batch is normalised with its biased variance, and the running variance takes the unbiased one, as PyTorch "
-        "and TensorFlow's fused operation have it; Keras' running variance is biased."
+    "unbiased bessel biased": Synonym(
+        "running_variance",
+        "It is unbiased, as in PyTorch and TensorFlow's fused operation, or biased, as in Keras; a batch itself is "
+        "normalised with its biased variance.",
     ),
     "track_running_stats use_running_average training momentum_schedule": Gap(
         "Leave it out: training uses the batch's statistics, evaluation the running ones. A frozen one keeps to those."
@@ -137,11 +138,7 @@ _OPTIMIZER: dict[str, Entry] = {
         "Nearest is the optimizer as its paper has it; `suite show` states every value that it takes."
     ),
 }
-_EPSILON_INSIDE: dict[str, Entry] = {
-    "epsilon_inside_sqrt eps_in_sqrt epsilon_inside_root eps_inside_sqrt": Gap(
-        "epsilon is added to the root, as in PyTorch; TensorFlow's and Keras' RMSprop have it inside the root."
-    ),
-}
+_INSIDE = "epsilon_inside_sqrt eps_in_sqrt epsilon_inside_root eps_inside_sqrt"
 
 PART_FIELDS: Mapping[str, Table] = MappingProxyType(
     {
@@ -157,8 +154,12 @@ PART_FIELDS: Mapping[str, Table] = MappingProxyType(
         "AveragePool": table(
             {
                 **_POOL,
-                "count_include_pad include_pad count_padding divisor_override": Gap(
-                    "Padding is not counted in a mean, as in TensorFlow; PyTorch counts it unless it is told not to."
+                "count_include_pad include_pad": Synonym(
+                    "count_padding",
+                    "It is false unless stated, as in TensorFlow; PyTorch counts padding unless it is told not to.",
+                ),
+                "divisor_override": Gap(
+                    "Nearest is `count_padding: true`, by which every window is divided by its size."
                 ),
             }
         ),
@@ -208,15 +209,24 @@ PART_FIELDS: Mapping[str, Table] = MappingProxyType(
                 "b1 beta_one": Synonym("beta_1"),
                 "b2 beta_two": Synonym("beta_2"),
                 "betas": Gap("There are two fields: beta_1 and beta_2."),
-                "eps epsilon_hat": Synonym("epsilon"),
-                **_EPSILON_INSIDE,
+                "eps": Synonym("epsilon"),
+                "epsilon_hat": Synonym(
+                    "epsilon",
+                    "With `epsilon_place: before_correction` it is the paper's epsilon hat, as TensorFlow has it.",
+                ),
+                _INSIDE: Gap(
+                    "Adam's epsilon is added to the root. Nearest is epsilon_place, which says whether after bias "
+                    "correction, as in PyTorch, or before it, as in TensorFlow and Keras."
+                ),
             }
         ),
         "RmsProp": table(
             {
                 "alpha beta decay_rate smoothing discounting_factor beta_2": Synonym("rho"),
                 "eps": Synonym("epsilon"),
-                **_EPSILON_INSIDE,
+                _INSIDE: Synonym(
+                    "epsilon_place", "It is outside_root, as in PyTorch, or inside_root, as in TensorFlow and Keras."
+                ),
             }
         ),
         "layer": _LAYER,

@@ -64,7 +64,7 @@ OPTIMIZERS = table(
             "Nearest is rmsprop; the centred form takes the square of the mean gradient from the mean square."
         ),
         "rmsprop_tf tf_rmsprop": Gap(
-            "Nearest is rmsprop, which adds epsilon to the root; TensorFlow's RMSprop adds it inside the root."
+            "Nearest is rmsprop with `epsilon_place: inside_root`, which is how TensorFlow's RMSprop adds epsilon."
         ),
         "noisy_sgd sgld dpsgd fromage prodigy dadaptation schedule_free schedule_free_adamw "
         "optimistic_gradient_descent rmsprop_momentum": Gap(
