@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from suite.scales import Bounds
-from suite.stats import TooFew, prediction
+from suite.scales import ANY, Bounds
+from suite.stats import Prediction, TooFew, prediction
 
 
 class ClaimVerdict(StrEnum):
@@ -45,15 +45,20 @@ class Published:
     def judge(self, values: Sequence[float]) -> ClaimVerdict:
         """The verdict from one value per seed at the full schedule.
 
-        An interval that leaves the number out tells that it is not reproduced, however wide it is; one that holds it
-        tells something only if it is narrow.
+        An interval that holds the number tells something only if it is narrow.  One that leaves it out tells that it is
+        not reproduced; if it is wide, only where the interval on the plain scale leaves it out too, for where a wide
+        interval ends hangs on the scale, and a few seeds do not tell which is right.
         """
-        expected = prediction(values, self.bounds)
-        if isinstance(expected, TooFew):
+        expected, plain = prediction(values, self.bounds), prediction(values, ANY)
+        if isinstance(expected, TooFew) or isinstance(plain, TooFew):
             return ClaimVerdict.NOT_FAR_ENOUGH
-        if not expected.meets(self.value, self.value if self.to is None else self.to):
-            return ClaimVerdict.NOT_REPRODUCED
-        return ClaimVerdict.TOO_NOISY if expected.half_width > self.widest else ClaimVerdict.REPRODUCED
+        wide = expected.half_width > self.widest
+        if self._met(expected):
+            return ClaimVerdict.TOO_NOISY if wide else ClaimVerdict.REPRODUCED
+        return ClaimVerdict.TOO_NOISY if wide and self._met(plain) else ClaimVerdict.NOT_REPRODUCED
+
+    def _met(self, expected: Prediction) -> bool:
+        return expected.meets(self.value, self.value if self.to is None else self.to)
 
 
 def judge(published: Published, values: Sequence[float], alternatives: Iterable[Sequence[float]] = ()) -> ClaimVerdict:

@@ -169,6 +169,13 @@ def test_a_number_within_an_interval_that_holds_everything_is_too_noisy_to_tell_
     assert float(width[1]) == pytest.approx((high - low) / 2, abs=0.06)
 
 
+def test_a_number_that_lies_outside_a_wide_interval_on_one_scale_alone_is_too_noisy_to_tell() -> None:
+    seeds = (0.1028, 0.4583, 0.1028, 0.4667, 0.7417, 0.7472, 0.4306, 0.7389, 0.4528, 0.7833)
+    text = spread(seeds, make.claiming(0.999))
+    assert "% to 98.52 %, 10 seeds | too noisy to tell¹" in line(text, "test accuracy")
+    assert "at most; on the plain scale the interval holds the number" in text
+
+
 def test_a_number_outside_a_wide_interval_is_not_reproduced() -> None:
     text = spread((0.6, 0.65, 0.7, 0.68, 0.62), make.claiming(0.999))
     assert "not reproduced" in line(text, "test accuracy")

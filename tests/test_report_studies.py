@@ -234,6 +234,61 @@ def test_a_grid_is_one_table_with_the_worst_disagreement_first() -> None:
     assert re.search(rf"\| case-\d \| +50 \| +{stops} \| reproduced +\| +9\.50 s / 0\.\d+ s / ", losses)
 
 
+def test_each_number_of_a_grid_that_is_too_noisy_to_tell_has_its_own_width_below() -> None:
+    results: list[Any] = []
+    for i in range(3):
+        claims = tuple(make.Claim(metric=metric, value=0.97) for metric in ("test_accuracy", "train_accuracy"))
+        spec = make.spec("grid", case=f"case-{i}", claims=claims)
+        results.append(make.proof("torch", "compile", spec))
+        for seed, value in enumerate((0.99, 0.95, 0.97, 0.98, 0.96), 1):
+            near = 0.97 + (value - 0.97) / 2
+            told = {
+                "test": Scores(loss=0.5, penalty=0.0, accuracy=value),
+                "train": Scores(loss=0.5, penalty=0.0, accuracy=near),
+            }
+            results.append(make.measured("torch", "compile", seed, seed, spec, taught=told))
+    text = part(build(results, {}), "Published numbers", "grid")
+    row = next(line for line in text.splitlines() if line.startswith("| case-0"))
+    assert re.search(r"97\.00 / 97\.00 \(9\d\.\d\d to (100\.00|99\.\d\d)\)", row)
+    assert "too noisy to tell" in row
+    widths = re.search(
+        r"test, torch: one further run falls within ± (\S+) points.*train, torch: .* ± (\S+) points,", text
+    )
+    assert widths is not None
+    assert float(widths[1]) > 1.8 * float(widths[2]) > 1.8
+
+
+def test_no_interval_of_a_share_leaves_0_to_100_percent_wherever_it_is_printed() -> None:
+    spec = make.spec(claims=(make.Claim(metric="test_accuracy", value=0.999),))
+    ends = (0.1, 1.0, 0.1, 0.98, 0.02, 1.0)
+    results: list[Any] = [make.proof("torch", "compile", spec), make.proof("tf", "xla", spec)]
+    for runner, mode in (("torch", "compile"), ("tf", "xla")):
+        for seed, share in enumerate(ends if runner == "torch" else ends[::-1], 1):
+            worth = {"auroc": share, "average_precision": share, "precision": share, "recall": 1 - share}
+            told = {
+                "test": Scores(loss=1e-3 * share, penalty=0.0, accuracy=share),
+                "assessment": make.sorted_out(seed, threshold=0.03 * share**4, **worth),
+            }
+            results.append(make.measured(runner, mode, seed, seed, spec, taught=told))
+    document = build(results, {})
+    told = "\n".join((document.markdown, *document.pages.values()))
+    lines = [
+        line for line in told.splitlines() if re.search(r"accuracy|ROC|precision|recall|threshold|digits-mlp", line)
+    ]
+    shares = [float(found) for line in lines for found in re.findall(r"(-?\d+\.\d\d) %", line)]
+    assert len(shares) > 20
+    assert 0 <= min(shares) <= max(shares) <= 100
+    intervals = [pair for line in lines for pair in re.findall(r"\((-?[\d.]+)(?: %)? to (-?[\d.]+)(?: %)?\)", line)]
+    assert len(intervals) >= 10
+    assert all(float(low) >= 0 for low, _ in intervals)
+    fractions = [line for line in lines if "ROC" in line or "average precision" in line]
+    assert fractions
+    assert all(0 <= float(found) <= 1 for line in fractions for found in re.findall(r"-?\d\.\d{4}", line))
+    points = re.search(r"torch \(compile\) minus .* points \((\S+) to (\S+)\)", document.markdown)
+    assert points is not None
+    assert -100 <= float(points[1]) < float(points[2]) <= 100
+
+
 def test_a_small_study_lists_its_numbers_and_has_no_grid() -> None:
     text = part(build(cases(2), {}), "Published numbers", "grid")
     assert "Accuracies in percent" not in text

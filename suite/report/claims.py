@@ -146,7 +146,9 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
         return row(verdict, str(ours))
     if verdict is ClaimVerdict.TOO_NOISY and ours:
         wide, most = (_margin(claim.metric, half) for half in (ours.half_width, claim.widest))
-        return row(verdict, f"one further run falls within {wide}, and a verdict takes {most} at most")
+        met = ours.meets(claim.value, claim.value if claim.to is None else claim.to)
+        near = "" if met else "; on the plain scale the interval holds the number"
+        return row(verdict, f"one further run falls within {wide}, and a verdict takes {most} at most{near}")
     noisy = [about for about, other in under.items() if other is ClaimVerdict.TOO_NOISY]
     notes = [f"the other choice is too noisy to tell: {'; '.join(noisy)}"] if noisy else []
     if claim.half_width and verdict is ClaimVerdict.REPRODUCED:

@@ -21,9 +21,9 @@ RULE = Markdown(
     "*Reproduced*: the published number lies in the 95 % prediction interval for one further run, from five seeds or "
     "more at the full schedule, and half of that interval is at most 1 point of an accuracy, 10 % of the value or 0.02 "
     "of a loss, 10 % of the value or 1 of an epoch, whichever is larger, or what the claim itself states. *Too noisy "
-    "to tell*: it lies in a wider interval. *Not reproduced*: it lies outside. *Depends on an assumption*: another "
-    "choice where the source leaves one open changes the one into the other. Published times come from other machines "
-    "and are context."
+    "to tell*: it lies in a wider interval, or outside so near its end that this hangs on the scale. *Not reproduced*: "
+    "it lies outside. *Depends on an assumption*: another choice where the source leaves one open changes the one into "
+    "the other. Published times come from other machines and are context."
 )
 DIVERGED = Markdown(
     "*Diverged*: a training of that framework met a loss or a weight that was not finite, so nothing is judged: from "
