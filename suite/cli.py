@@ -66,6 +66,7 @@ ABOUT_BENCHMARK = "a name from `suite list`, or the path of a YAML file; name/ca
 ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
 ABOUT_DEVICE = "cpu or cuda, instead of the profile's"
 ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
+ABOUT_THREADS = "threads of each framework inside an operation, one operation at a time; at most the machine's cores"
 ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,compile; may be repeated"
 
 
@@ -134,6 +135,7 @@ def run_(
     epochs: Annotated[int | None, typer.Option(min=1, help="train at most this long")] = None,
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
     deterministic: Annotated[bool | None, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")
     ] = False,
@@ -151,7 +153,7 @@ def run_(
     """
     wanted = _profile(
         profile, benchmarks=paths.benchmarks(benchmark), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
-        device=device, deterministic=deterministic,
+        device=device, deterministic=deterministic, threads=threads,
     )  # fmt: skip
     command = shlex.join(["suite", *sys.argv[1:]])
     if dry_run:
@@ -159,6 +161,7 @@ def run_(
         _tell(made.notes)
         out.print(screen.trials(made))
         say(f"{len(made.entries)} trials, {screen.spoken(estimate.total(made, made.entries))}; run {made.id}")
+        say(f"{screen.threads(made.threads)}; this process may use {environment.cores()}")
         return
     folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
     _tell(made.notes)
@@ -242,6 +245,7 @@ def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
 def prepare(
     profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "full",
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
     reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = run.REPORTS,
 ) -> None:
     """Fetch the data and make the plan, or find the same question's unfinished run; then workers can begin.
@@ -251,7 +255,7 @@ def prepare(
     """
     run.refuse_unwritable(reports)
     command = os.environ.get("PARITY_COMMAND") or shlex.join(["suite", *sys.argv[1:]])
-    wanted = _profile(profile, device=device)
+    wanted = _profile(profile, device=device, threads=threads)
     folder, made = run.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"), shared=True)
     _tell(made.notes)
     if busy := launch.working(folder, made):
@@ -294,6 +298,7 @@ def identity(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     deterministic: Annotated[bool, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; all cores by default")] = None,
     reports: Annotated[Path, typer.Option(help="where the proofs are kept")] = run.REPORTS,
 ) -> None:
     """Prove that every framework and mode computes what the reference defines, and print the verdicts.
@@ -308,7 +313,7 @@ def identity(
         {
             "name": "identity", "benchmarks": run.catalogue() if all_ else paths.benchmarks(benchmark), "rounds": 0,
             "runners": _runners(runner or every), "seeds": (0,), "process": "runner", "device": device,
-            "deterministic": deterministic, "timeout_seconds": PROOF_SECONDS,
+            "deterministic": deterministic, "threads": threads, "timeout_seconds": PROOF_SECONDS,
         }
     )  # fmt: skip
     folder, made = run.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))
@@ -349,6 +354,7 @@ def compare_(
     ] = None,
     question: Annotated[list[Kind] | None, typer.Option("--question", "-q", help="ask this alone")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="fresh processes a side; five are needed to tell")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"with --against, {ABOUT_THREADS}; 1 by default")] = None,
 ) -> None:
     """Find out whether something became slower: the working tree against a commit, or one stored run against another.
 
@@ -356,7 +362,7 @@ def compare_(
     """
     if against is not None and not runs:
         cells = {"benchmarks": paths.benchmarks(benchmark), "runners": _runners(runner or []), "rounds": rounds}
-        rows = compare.against(against, _profile("compare", **cells), question or (), say)
+        rows = compare.against(against, _profile("compare", **cells, threads=threads), question or (), say)
         out.print("\n", screen.answer(compare.told(rows)), sep="")
         say(f"\n{compare.rule(rows)}")
         raise typer.Exit(compare.status(rows))

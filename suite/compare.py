@@ -140,7 +140,7 @@ class Side:
         self._log = work / f"{tree.name}-{token}.log"
         caches = work / tree.name
         caches.mkdir(exist_ok=True)
-        words = token, made.profile.device, str(made.threads.intra)
+        words = token, made.profile.device, str(made.threads.intra), str(made.threads.inter)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(tree.pythons[token]), "-P", str(ROOT / "suite" / "duel.py"), *words],
@@ -324,6 +324,7 @@ def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[s
     for note in made.notes:
         say(f"note: {note}")
     say(f"here: {environment.commit()}; there: {ref}, {commit[:12]}")
+    say(f"threads of both: {made.threads.intra} in an operation, {made.threads.inter} operations at once")
     with checkout.worktree(ROOT, commit) as place, tempfile.TemporaryDirectory(prefix="parity-") as work:
         tokens = tuple(made.profile.runners)
         here = Tree("here", ROOT, run.pythons(tokens))

@@ -1,6 +1,6 @@
 """One side of a comparison: builds cells out of one checkout and times short blocks of their calls on request.
 
-    python -P suite/duel.py RUNNER DEVICE THREADS        # with PYTHONPATH = the checkout's root
+    python -P suite/duel.py RUNNER DEVICE INTRA INTER    # threads; with PYTHONPATH = the checkout's root
 
 It is always the newer checkout's file, run against either checkout's package, so it uses what both have: the runners'
 protocol, specs, data and the start.  Requests and replies are JSON, a line each, over the standard streams:
@@ -42,8 +42,8 @@ Calls = tuple[Callable[..., Any], list[tuple[Any, ...]]]
 class Duelist:
     """A runner and the program that it has built last."""
 
-    def __init__(self, token: str, device: base.Device, threads: int) -> None:
-        self._runner = base.find(token)(device, base.Threads(intra=threads, inter=1), 0)
+    def __init__(self, token: str, device: base.Device, threads: base.Threads) -> None:
+        self._runner = base.find(token)(device, threads, 0)
         self._program: base.Program
         self._begin: base.State
         self._calls: dict[str, Calls]
@@ -132,7 +132,7 @@ def answered(duelist: Duelist, do: str, **request: Any) -> dict[str, Any]:
         return {"error": text[:2000], "unsupported": isinstance(error, Unsupported)}
 
 
-def main(token: str, device: base.Device, threads: int) -> None:
+def main(token: str, device: base.Device, threads: base.Threads) -> None:
     """Answer requests; what a framework prints goes to the log, for the pipe is ours alone."""
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -148,6 +148,7 @@ def main(token: str, device: base.Device, threads: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], "cuda" if sys.argv[2] == "cuda" else "cpu", int(sys.argv[3]))
+        asked = base.Threads(intra=int(sys.argv[3]), inter=int(sys.argv[4]))
+        main(sys.argv[1], "cuda" if sys.argv[2] == "cuda" else "cpu", asked)
     except SuiteError as problem:
         sys.exit(str(problem))

@@ -24,6 +24,8 @@ REFERENCE_FLOPS_PER_SECOND = 2e10
 STEP_SECONDS = 5e-4
 FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 5e12}
 """Of small layers on two cores, which were seen there, and a guess for a large GPU; they serve only to predict."""
+SEEN_THREADS = 2
+"""With fewer a processor takes that much longer; what more would save was not seen, and is not promised."""
 SCORES_PER_SECOND = 1e8
 """Outputs that are scored."""
 PIXELS_PER_SECOND = 1e8
@@ -41,6 +43,12 @@ def seconds(made: Plan, entry: Entry) -> float:
     return START_SECONDS.get(entry.runner, 1.0) + parts
 
 
+def _rate(made: Plan) -> float:
+    """FLOPs per second of small layers under the plan's threads."""
+    shared = min(1.0, made.threads.intra / SEEN_THREADS) if made.profile.device == "cpu" else 1.0
+    return FLOPS_PER_SECOND[made.profile.device] * shared
+
+
 def _reference(spec: Spec) -> float:
     images = images_of(spec) * (STEPS + 2) + PROOF_PASSES * sum(epoch(smaller(spec)))
     return images * 3 * spec.flops / REFERENCE_FLOPS_PER_SECOND
@@ -50,7 +58,7 @@ def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     profile = made.profile
     if entry.kind == "prove":
         return PROOF_SECONDS.get(mode, 5.0)
-    inference = spec.flops / FLOPS_PER_SECOND[profile.device]
+    inference = spec.flops / _rate(made)
     if entry.kind == "tune":
         return (2 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
     spans = len(profile.throughput_batches)

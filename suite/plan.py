@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
 from suite import initial, lineage, paths
 from suite.choice import Describe, Finder
+from suite.errors import SpecError
 from suite.files import read_json, validate
 from suite.layers import Frozen, Shape
 from suite.result import Cell, Digest
@@ -32,6 +33,11 @@ Name = Annotated[str, Field(max_length=200)]
 Benchmark = Annotated[str, Field(max_length=paths.LONGEST + 200)]
 
 
+def _threads(given: object) -> object:
+    """A number alone stands for so many threads in one operation at a time."""
+    return {"intra": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+
 class Profile(Frozen):
     """How much is measured: read from benchmarks/profiles/*.yaml."""
 
@@ -46,7 +52,11 @@ class Profile(Frozen):
         description="round r trains from seed r, over again from the first when there are more rounds than seeds"
     )
     process: Literal["runner", "cell"] = Field(description="one process per runner and round, or one per cell")
-    threads: Threads | None = Field(None, description="null: as many as there are cores, one operation at a time")
+    threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
+        None,
+        description="of each framework: `intra` in an operation, `inter` operations at once; a number alone is intra "
+        "with one operation at a time; null: as many as there are cores",
+    )
     device: Device = "cpu"
     deterministic: bool = Field(False, description="ask each framework for deterministic algorithms, at their price")
     gpu_meter: bool | None = Field(None, description="meter the GPU; null: where the device is cuda")
@@ -151,9 +161,18 @@ def make(
 ) -> Plan:
     """Lay out every trial of a run; ``imported`` are the weights that specs start from: digest, and shapes by tensor.
 
-    Raises SpecError for stages that do not fit together.  Where nothing is measured none starts from another.
+    Raises SpecError for more threads than ``cores`` and for stages that do not fit together.  Where nothing is measured
+    none starts from another.
     """
     imported = imported or {}
+    threads = profile.threads or Threads(intra=cores)
+    if max(threads.intra, threads.inter) > cores:
+        raise SpecError(
+            f"{threads.intra} in an operation and {threads.inter} operations at once are more than the {cores} "
+            f"core{'s' if cores > 1 else ''} that this process may use",
+            where=f"profile {profile.name}: threads",
+            way_out=f"Ask for at most {cores}, as in --threads {cores}: threads that share a core wait for each other.",
+        )
     generations = dict.fromkeys((spec.id for spec in specs), 0)
     if profile.rounds:
         generations = lineage.generations(specs)
@@ -165,7 +184,7 @@ def make(
         profile=profile,
         specs=specs,
         entries=tuple(entries),
-        threads=profile.threads or Threads(intra=cores, inter=1),
+        threads=threads,
         machine=machine,
         source=source,
         locks=dict(locks),

@@ -17,6 +17,7 @@ from suite.layers import BatchNorm, Embedding, walk
 from suite.plan import Entry, Plan
 from suite.result import Failed, Identity, Proof, Record
 from suite.run import Progress
+from suite.runners.base import Threads
 from suite.spec import Spec
 from suite.vocabulary.alike import EMBEDDING_ALIKE, INITIALISERS_ALIKE, NORM_ALIKE, SMALL_MOMENTUM
 
@@ -46,6 +47,12 @@ def spoken(seconds: float) -> str:
     if minutes >= 120:
         return f"about {round(minutes / 60)} hours"
     return "under a minute" if minutes < 1 else "about a minute" if minutes == 1 else f"about {minutes} minutes"
+
+
+def threads(given: Threads) -> str:
+    """How many threads each framework has, in words."""
+    both = f"{given.intra} thread{'s' if given.intra > 1 else ''} in an operation"
+    return f"{both}, {given.inter} operation{'s' if given.inter > 1 else ''} at once"
 
 
 def short(count: int) -> str:

@@ -18,6 +18,10 @@ epochs: 2
 """
 
 
+CORES = 1
+"""Of the machine that plans are made for."""
+
+
 def profile(**changes: object) -> Profile:
     """Two rounds of the reference, as few samples as possible."""
     fields: dict[str, object] = {
@@ -34,7 +38,7 @@ def make(folder: Path, *, spec: str = SPEC, **changes: object) -> Plan:
     path.write_text(spec)
     data.fetch("digits")
     made = plan.make(
-        profile(**changes), load(path, data.describe), cores=1, machine=environment.machine(),
+        profile(**changes), load(path, data.describe), cores=CORES, machine=environment.machine(),
         source=environment.source_digest(), locks={"reference": None},
     )  # fmt: skip
     files.write_bytes(folder / "plan.json", made.model_dump_json().encode())

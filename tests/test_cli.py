@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from suite import cli, data, launch, plan, result, run, screen
+from suite import cli, data, environment, launch, plan, result, run, screen
 from suite.environment import ROOT
 from suite.result import Cause, Failed, Measured
 from tests import own, runs, timings
@@ -498,8 +498,51 @@ def test_the_doctors_status_tells_how_many_compute_on_the_device_asked_for(
 
 def test_device_and_determinism_make_another_plan(suite: Suite) -> None:
     options = ([], ["--device", "cuda"], ["--deterministic"])
-    plans = {suite("run", "-b", "digits-mlp", "--dry-run", *more).out.splitlines()[-1] for more in options}
+    plans = {suite("run", "-b", "digits-mlp", "--dry-run", *more).out.splitlines()[-2] for more in options}
     assert len(plans) == 3
+
+
+def test_threads_make_another_plan_and_are_told(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "cores", lambda: 4)
+    asked = [
+        suite("run", "-b", "digits-mlp", "--dry-run", *more).out.splitlines()[-2:] for more in ([], ["--threads", 1])
+    ]
+    assert asked[0][0] != asked[1][0]
+    words = "in an operation, 1 operation at once; this process may use 4"
+    assert [lines[1] for lines in asked] == [f"4 threads {words}", f"1 thread {words}"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "-b", "digits-mlp"],
+        ["run", "-b", "digits-mlp", "--dry-run"],
+        ["prepare", "quick"],
+        ["identity", "digits-mlp"],
+        ["compare", "--against", "HEAD"],
+    ],
+)
+def test_more_threads_than_cores_are_a_mistake_before_anything_is_made(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    if "HEAD" in words and not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    place = [] if words[0] == "compare" else ["--reports", tmp_path]
+    said = suite(*words, "--threads", 3, *place)
+    assert said.status == 2, said.all
+    assert "more than the 2 cores" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_and_its_proofs_have_the_threads_that_were_asked_for(suite: Suite, tmp_path: Path) -> None:
+    """Both in the records and in the environment from which NumPy takes them."""
+    words = profile(tmp_path), "--threads", 1, "--reports", tmp_path / "reports"
+    assert suite("run", *words).status == 0
+    found = result.read_all((tmp_path / "reports" / "latest") / "results", pytest.fail)  # type: ignore[arg-type]
+    assert {r.environment.threads_intra for r in found if r.environment} == {1}
+    made = plan.read(tmp_path / "reports" / "latest")
+    assert launch.trial_environment(tmp_path, made)["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize("command", ["run", "identity"])

@@ -6,6 +6,7 @@ import pytest
 
 from suite import estimate
 from suite.plan import Plan
+from suite.runners.base import Threads
 from tests import runs
 
 
@@ -20,7 +21,7 @@ def test_a_total_is_the_sum_of_its_trials(made: Plan) -> None:
     assert all(estimate.seconds(made, entry) > 0 for entry in made.entries)
 
 
-def test_more_of_anything_takes_longer(tmp_path: Path) -> None:
+def test_more_of_anything_takes_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def total(name: str, **changes: object) -> float:
         plan = runs.make(tmp_path / name, **{"runners": {"torch": ("eager",)}, **changes})
         return estimate.total(plan, plan.entries)
@@ -30,6 +31,11 @@ def test_more_of_anything_takes_longer(tmp_path: Path) -> None:
     assert total("modes", runners={"torch": ("eager", "compile")}) > least
     assert total("span", throughput_seconds=5.0) > least
     assert total("spans", throughput_batches=(64, 256, 512)) > least
+    dear = {"spec": runs.SPEC.replace("[8]", "[4000, 4000]")}
+    alone = total("one thread", **dear)
+    monkeypatch.setattr(runs, "CORES", 8)
+    assert alone > total("two threads", **dear, threads=Threads(intra=2)) == total("eight threads", **dear)
+    monkeypatch.undo()
     longer = total("longer", epochs=None, spec=runs.SPEC.replace("epochs: 2", "epochs: 200"))
     assert (
         longer > total("capped", epochs=1, spec=runs.SPEC.replace("epochs: 2", "epochs: 200")) == pytest.approx(least)

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from suite import data, plan
+from suite import data, plan, run
 from suite.errors import ResultError, SpecError
 from suite.plan import INSTRUMENT
 from suite.run import BENCHMARKS
+from suite.runners.base import Threads
 from tests import runs
 
 
@@ -181,3 +182,34 @@ def test_a_plan_that_is_none_is_refused_by_name(tmp_path: Path, content: str) ->
 
 def test_the_instrument_is_measured_in_every_run() -> None:
     assert "null" in INSTRUMENT
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("3", Threads(intra=3, inter=1)),
+        ("{intra: 3}", Threads(intra=3, inter=1)),
+        ("{intra: 2, inter: 3}", Threads(intra=2, inter=3)),
+        ("null", None),
+    ],
+)
+def test_threads_are_a_number_or_both_numbers(tmp_path: Path, written: str, read: Threads | None) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text((BENCHMARKS / "profiles" / "quick.yaml").read_text() + f"threads: {written}\n")
+    assert run.profile(str(path)).threads == read
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "{intra: 0}", "{inter: 1}", "true", "'2'", "1.5", "[2]"])
+def test_threads_that_are_none_are_refused(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text((BENCHMARKS / "profiles" / "quick.yaml").read_text() + f"threads: {written}\n")
+    with pytest.raises(SpecError, match="threads"):
+        run.profile(str(path))
+
+
+@pytest.mark.parametrize("asked", [Threads(intra=2), Threads(intra=1, inter=2)])
+def test_more_threads_than_cores_are_refused_with_how_many_there_are(tmp_path: Path, asked: Threads) -> None:
+    """The tests' plans are made for a machine of one core."""
+    assert runs.make(tmp_path, threads=Threads(intra=1)).threads == runs.make(tmp_path).threads == Threads(intra=1)
+    with pytest.raises(SpecError, match=r"are more than the 1 core that(.|\n)*--threads 1"):
+        runs.make(tmp_path, threads=asked)

@@ -217,7 +217,10 @@ def test_keras_is_never_imported() -> None:
 @pytest.mark.parametrize("mode", ["eager", "graph", "session"])
 def test_determinism_is_taken_when_asked_for(on_cpu: tf.Runner, mode: str) -> None:
     contract.check_determinism("tf", "cpu", mode)
-    assert on_cpu.settings() == {"tf32": "off", "deterministic": "off"}
+    threads = f"{contract.THREADS.intra} + {contract.THREADS.inter} threads"
+    assert on_cpu.settings() == {
+        "tf32": "off", "deterministic": "off", "layout": "NHWC", "session": f"{threads}, soft placement on",
+    }  # fmt: skip
 
 
 def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: tf.Runner) -> None:

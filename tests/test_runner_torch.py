@@ -145,7 +145,9 @@ def test_float32_stays_float32(runner: Runner) -> None:
 
 def test_determinism_is_taken_when_asked_for_and_given_back(on_cpu: Runner) -> None:
     contract.check_determinism("torch", "cpu", "eager")
-    assert on_cpu.settings() == {"tf32": "off", "deterministic": "off", "compile": "default mode"}
+    assert on_cpu.settings() == {
+        "tf32": "off", "deterministic": "off", "compile": "default mode", "layout": "channels_last",
+    }  # fmt: skip
     asked = Runner("cpu", contract.THREADS, contract.SEED, deterministic=True)
     assert asked.settings()["deterministic"] == "on"
     assert torch.are_deterministic_algorithms_enabled()

@@ -209,6 +209,14 @@ class Program:
         return Probe(training_outputs, outputs, float(loss), gradients, statistics)
 
 
+def settings(cuda: bool) -> str:
+    """How a session is configured, in words; read back from what each one is given."""
+    given = _configuration(cuda)
+    threads = f"{given.intra_op_parallelism_threads} + {given.inter_op_parallelism_threads} threads"
+    growth = f", memory growth {'on' if given.gpu_options.allow_growth else 'off'}" if cuda else ""
+    return f"{threads}, soft placement {'on' if given.allow_soft_placement else 'off'}{growth}"
+
+
 def _configuration(cuda: bool) -> Any:
     """Of a session: the process's threads, and the GPU's memory as it is needed."""
     threading = tf.config.threading

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 
 from suite.errors import MachineError
 from suite.layers import Frozen
@@ -39,8 +40,8 @@ SLOTS: Mapping[str, tuple[str, ...]] = {"sgd": ("velocity",), "adam": ("m", "v")
 class Threads(Frozen):
     """``intra``: threads inside one operation; ``inter``: operations at once."""
 
-    intra: int
-    inter: int
+    intra: PositiveInt
+    inter: PositiveInt = 1
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,10 @@ class Runner(Protocol):
         ...
 
     def settings(self) -> dict[str, str]:
-        """The switches that decide numbers, as set: tf32, deterministic and, on a GPU, how algorithms are chosen."""
+        """The switches that decide numbers, as set: tf32, deterministic and, on a GPU, how algorithms are chosen.
+
+        And what the framework's own way is: ``layout``, how its images lie in memory, how it compiles.
+        """
         ...
 
     def gpu(self) -> str | None:

@@ -166,8 +166,8 @@ class Runner:
         return {"cpu": platform.processor() or platform.machine(), "cuda": "NumPy computes on the processor only"}
 
     def settings(self) -> dict[str, str]:
-        """Nothing is to be set."""
-        return {}
+        """Nothing is to be set; images lie as the spec says."""
+        return {"layout": "NHWC"}
 
     def gpu(self) -> str | None:
         """None is used."""

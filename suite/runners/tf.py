@@ -18,6 +18,7 @@ from suite.errors import MachineError, Unsupported
 from suite.layers import AveragePool, Conv2D, MaxPool, walk
 from suite.runners._tf_core import Function, Tensor, is_op_determinism_enabled, onednn, tf, types
 from suite.runners._tf_session import Program as SessionProgram
+from suite.runners._tf_session import settings as session_settings
 from suite.runners._tf_trainer import Learner
 from suite.runners._tf_tuning import QUANTISED, lite, refusals, switched
 from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Variant, Weights, gpu_uuid
@@ -259,7 +260,8 @@ class Runner:
         tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
         switches = {"tf32": tf32, "deterministic": is_op_determinism_enabled()}
         switches |= {"cudnn_autotune": os.environ["TF_CUDNN_USE_AUTOTUNE"] == "1"} if self._cuda else {}
-        return {name: "on" if on else "off" for name, on in switches.items()}
+        own = {"layout": "NHWC", "session": session_settings(self._cuda)}
+        return {name: "on" if on else "off" for name, on in switches.items()} | own
 
     def gpu(self) -> str | None:
         """UUID of CUDA's first GPU, which TensorFlow takes as well; None on the processor."""
