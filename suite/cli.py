@@ -27,10 +27,10 @@ from suite import (
     estimate,
     files,
     launch,
+    outcome,
     paths,
     plan,
     proofs,
-    report,
     result,
     run,
     screen,
@@ -41,7 +41,6 @@ from suite.errors import ResultError, RunError, SpecError, SuiteError
 from suite.meters import nvml
 from suite.plan import Plan, Profile
 from suite.reading import refuse
-from suite.report import stored
 from suite.report.compare import Kind
 from suite.result import Cause, Failed, Proof
 from suite.runners import base
@@ -80,7 +79,7 @@ def main() -> int:
     try:
         status = int(app(prog_name="suite", standalone_mode=False) or 0)
     except SuiteError as error:
-        err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        screen.complain(error)
         return 1 if isinstance(error, RunError) else 2
     except Exception as error:
         usage = getattr(error, "exit_code", None)
@@ -227,18 +226,12 @@ def _resume(folder: Path, made: Plan) -> None:
 
 
 def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
-    """Write a run's report, print its answer, and let the link ``point`` lead to it; returns the exit status.
-
-    ``sources`` are what it is made of, if not of the run alone.
-    """
-    outcome = report.write(folder, *sources)
+    """Write a run's report, show its answer, and let the link ``point`` lead to it; returns the exit status."""
+    status = outcome.report_of(folder, *sources)
     if point is not None:
         with contextlib.suppress(OSError):  # not every file system has links, and a folder of that name stays
             run.point(point, folder)
-    out.print("\n", screen.answer(outcome.answer), sep="")
-    _tell(outcome.warnings)
-    say(f"\nreport: {folder / 'report.md'}")
-    return 1 if outcome.failed else 0
+    return status
 
 
 @app.command(rich_help_panel="For containers")
@@ -369,11 +362,7 @@ def compare_(
     if against is not None or len(runs or ()) != 2:
         way_out = "Give --against COMMIT, or the folders of two runs."
         raise SpecError("compare takes either a commit or two runs", way_out=way_out)
-    refused: list[ResultError] = []
-    found = stored.pairs(*(stored.load(folder, refused.append) for folder in runs or ()))
-    out.print(screen.answer(stored.told(found)))
-    for line in (*map(str, refused), *stored.caveats(found)):
-        say(line)
+    raise typer.Exit(outcome.two_runs(runs or ()))
 
 
 @app.command("doctor")

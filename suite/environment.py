@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 CPU = Path("/sys/devices/system/cpu")
 TELLING = (
     "cli.py",
+    "outcome.py",
     "compare.py",
     "checkout.py",
     "duel.py",
@@ -35,6 +37,15 @@ TELLING = (
     "envs.py",
 )
 """Modules that, with the report, show numbers or install what makes them."""
+READ = (
+    "ATEN_", "DNNL_", "GOMP_", "KMP_", "MALLOC_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TF_", "TORCH",
+    "XLA_", "CUDA_DEVICE_", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING", "CUDA_VISIBLE_DEVICES", "CUDNN_", "CXX",
+    "GLIBC_TUNABLES", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE", "PYTHONMALLOC", "TRITON_",
+)  # fmt: skip
+"""How the names of variables begin that libraries read and that decide speed."""
+PINNED = frozenset({"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_CUDNN_USE_AUTOTUNE"})
+"""Those that the suite itself sets for a trial: records hold what they say as threads and settings."""
+MOST_VARIABLES = 100
 
 
 def lock_digest(token: str) -> str | None:
@@ -121,6 +132,16 @@ def machine(gpus: tuple[Gpu, ...] = ()) -> str:
     return digest([cpu_model(), cpu_features(), cores(), memory, platform.machine(), [gpu.uuid for gpu in gpus]])
 
 
+def variables() -> dict[str, str]:
+    """The variables of this process that decide speed, as far as the caller set them; neither caches nor logs do."""
+    found = {
+        name[:400]: value[:400]
+        for name, value in sorted(os.environ.items())
+        if name.startswith(READ) and name not in PINNED and not re.search("CACHE|LOG|_CPP_", name)
+    }
+    return dict(list(found.items())[:MOST_VARIABLES])
+
+
 def processor() -> Processor:
     """Clock, temperature and load at this moment."""
     frequency = _clock()
@@ -186,6 +207,8 @@ def describe(token: str, *, device: str = "cpu", metered: bool = False) -> Envir
         image=os.environ.get("PARITY_IMAGE") or None,
         build=build(),
         packages=packages(),
+        cpu_features=digest(cpu_features()) if cpu_features() else None,
+        variables=variables(),
         governor=_text(CPU / "cpu0" / "cpufreq" / "scaling_governor"),
         turbo=turbo(),
         before=processor(),

@@ -103,17 +103,19 @@ def _check(spec: Spec, giver: str, given: Mapping[str, Shape]) -> None:
 
 def without_missing(
     specs: tuple[Spec, ...], fetch: Callable[[str], object], weights: Callable[[str], object]
-) -> tuple[tuple[Spec, ...], tuple[str, ...]]:
-    """The specs whose data and imported weights can be had, and a note on each of those that cannot.
+) -> tuple[tuple[Spec, ...], tuple[str, ...], dict[str, str]]:
+    """The specs whose data and imported weights can be had, a note on those that cannot, and why, by id, in few words.
 
     Both callables raise DataError for what is not there.  A stage goes with its parent.  The user's own files have been
     read before, or there would be no spec.
     """
     notes: list[str] = []
+    why: dict[str, str] = {}
     left = list(specs)
 
-    def leave_out(these: list[Spec], before: str, after: str) -> None:
+    def leave_out(these: list[Spec], before: str, after: str, words: str) -> None:
         if these:
+            why.update((spec.id, words) for spec in these)
             notes.append(f"{before}{', '.join(spec.id for spec in these)} was left out{after}")
             left[:] = [spec for spec in left if spec not in these]
 
@@ -122,13 +124,16 @@ def without_missing(
             fetch(dataset)
         except DataError as error:
             lost = [spec for spec in left if spec.dataset == dataset]
-            leave_out(lost, f"The data set {dataset} could not be had, so ", f": {error.what}.")
+            leave_out(
+                lost, f"The data set {dataset} could not be had, so ", f": {error.what}.", "its data could not be had"
+            )
     for name in dict.fromkeys(filter(None, map(imported, specs))):
         try:
             weights(name)
         except DataError as error:
             lost = [spec for spec in left if imported(spec) == name]
-            leave_out(lost, f"The weights {name} could not be had, so ", f": {error.what}. {error.way_out}")
+            after = f": {error.what}. {error.way_out}"
+            leave_out(lost, f"The weights {name} could not be had, so ", after, "its weights could not be had")
     while lost := [spec for spec in left if parent(spec) not in (None, *(other.id for other in left))]:
-        leave_out(lost, "", " as well, for want of what it starts from.")
-    return tuple(left), tuple(notes)
+        leave_out(lost, "", " as well, for want of what it starts from.", "what it starts from was left out")
+    return tuple(left), tuple(notes), why

@@ -97,12 +97,13 @@ class Plan(Frozen):
     locks: dict[str, str | None]
     imported: dict[str, Digest] = Field({}, description="the imported weights that specs start from, by name")
     notes: tuple[str, ...] = ()
+    left_out: dict[Name, str] = Field({}, description="benchmarks that were asked for, and why each is left out")
     command: str = ""
 
     @property
     def id(self) -> str:
         """Profile and digest: the name of the run's folder.  The user's own files count by what they hold."""
-        decisive = self.model_dump(mode="json", exclude={"notes", "command"})
+        decisive = self.model_dump(mode="json", exclude={"notes", "command", "left_out"})
         decisive["profile"]["benchmarks"] = [item for item in self.profile.benchmarks if not paths.split(item)]
         decisive["specs"] = [without_place(spec) for spec in decisive["specs"]]
         return f"{self.profile.name}-{digest(decisive).removeprefix('sha256:')[:12]}"
@@ -157,6 +158,7 @@ def make(
     locks: Mapping[str, str | None],
     imported: Mapping[str, tuple[Digest, Mapping[str, Shape]]] | None = None,
     notes: tuple[str, ...] = (),
+    left_out: Mapping[str, str] | None = None,
     command: str = "",
 ) -> Plan:
     """Lay out every trial of a run; ``imported`` are the weights that specs start from: digest, and shapes by tensor.
@@ -190,6 +192,7 @@ def make(
         locks=dict(locks),
         imported={name: found[0] for name, found in imported.items()},
         notes=notes,
+        left_out=dict(left_out or {}),
         command=command,
     )
 

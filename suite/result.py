@@ -5,7 +5,8 @@ reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absu
 
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
 model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
-the divergence of a training, and the half-width that a claim states.  All are read.
+the divergence of a training, the half-width that a claim states, the processor's features, the variables that libraries
+read, and whose failure a failure is.  All are read.
 """
 
 from __future__ import annotations
@@ -92,6 +93,10 @@ class Environment(Frozen):
     libraries: dict[Word, Word] = Field({}, description="the framework and the libraries under it, as the runner tells")
     devices: dict[Word, Word] = Field({}, description="what the framework sees, or why not")
     settings: dict[Word, Word] = Field({}, description="the framework's switches that decide numbers: tf32, ...")
+    cpu_features: Digest | None = Field(None, description="over the instruction sets that the processor offers")
+    variables: dict[Word, Word] | None = Field(
+        None, description="those of the process that libraries read and that decide speed, as far as the user set them"
+    )
     threads_intra: Count | None = None
     threads_inter: Count | None = None
     denormals: Literal["flushed", "kept"] | None = None
@@ -356,6 +361,9 @@ class Failed(_Record):
     outcome: Literal["failed"] = "failed"
     cause: Cause
     reason: Text
+    inherited: Word | None = Field(
+        None, description="what it starts from, if that is what failed; null: it failed itself"
+    )
     environment: Environment | None = None
 
 

@@ -103,8 +103,9 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
     chosen = find(wanted.benchmarks)
     specs = chosen.asked
     notes: tuple[str, ...] = ()
+    why: dict[str, str] = {}
     if wanted.rounds:
-        specs, left_out = lineage.without_missing(chosen.whole, fetch, weights.imported)
+        specs, left_out, why = lineage.without_missing(chosen.whole, fetch, weights.imported)
         notes = (*chosen.notes, *left_out)
     if not specs:
         raise RunError("no benchmark is left to run", way_out=" ".join(notes))
@@ -118,6 +119,7 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
         locks={token: environment.lock_digest(token) for token in wanted.runners},
         imported={name: _imported(weights.imported(name)) for name in names},
         notes=notes,
+        left_out=why,
         command=command,
     )
 

@@ -6,13 +6,16 @@ import json
 import math
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from suite import estimate
+from suite.errors import SuiteError
 from suite.layers import BatchNorm, Embedding, walk
 from suite.plan import Entry, Plan
 from suite.result import Failed, Identity, Proof, Record
@@ -24,13 +27,23 @@ from suite.vocabulary.alike import EMBEDDING_ALIKE, INITIALISERS_ALIKE, NORM_ALI
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
 SOURCE_WIDTH, LONGEST_ID = 20, 40
 """Columns of the catalogue."""
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+
+def clean(text: str) -> str:
+    """``text`` without what would move the cursor, colour or hide: no invisible characters but line ends."""
+    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else " " for c in text)
 
 
 def say(line: str) -> None:
-    """One line of plain text."""
-    out.print(escape(line), soft_wrap=True)
+    """Plain text, usually of one line."""
+    out.print(Text(clean(line)), soft_wrap=True)
+
+
+def complain(error: SuiteError) -> None:
+    """An error of the user's, or of the world's, on the stream for errors."""
+    err.print(Text.assemble(("error", "bold red"), " ", clean(str(error))), soft_wrap=True)
 
 
 def table(*columns: str) -> Table:
@@ -216,9 +229,9 @@ def _identity(found: Identity) -> tuple[str, str, str, str]:
 
 
 def answer(rows: tuple[tuple[str, ...], ...]) -> Table:
-    """A report's answer; the first row is the header."""
+    """A report's answer; the first row is the header.  What comes from results is text, whatever it looks like."""
     header, *rest = rows
     made = table(*header)
     for row in rest:
-        made.add_row(*(escape(cell) for cell in row))
+        made.add_row(*(Text(cell) for cell in row))
     return made

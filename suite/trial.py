@@ -101,7 +101,9 @@ class Trial:
                     return self._tune(cell, common)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
             traceback.print_exc()
-            return Failed(**common, cause=cause(error), reason=reason_of(error), environment=self._environment())
+            giver = common["spec"].starts_from if isinstance(error, Orphaned) else None
+            why, words = cause(error), reason_of(error)
+            return Failed(**common, cause=why, reason=words, inherited=giver, environment=self._environment())
 
     def _known(self, cell: Cell, taken: Heritage) -> dict[str, Any]:
         """What every outcome but a failure tells of where it ran and what it started from."""

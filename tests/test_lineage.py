@@ -104,7 +104,13 @@ def test_what_lacks_its_data_or_its_weights_is_left_out_and_its_children_too(spe
         if name == "gone":
             raise DataError("there is no such file", way_out="Import them.")
 
-    left, notes = lineage.without_missing(specs, fetch, weights)
+    left, notes, why = lineage.without_missing(specs, fetch, weights)
+    assert why == {
+        "lost": "its data could not be had",
+        "pretrained": "its weights could not be had",
+        "child": "what it starts from was left out",
+        "grandchild": "what it starts from was left out",
+    }
     assert [each.id for each in left] == ["kept", "trained"]
     assert notes == (
         "The data set mnist could not be had, so lost was left out: no mirror answers {here}.",

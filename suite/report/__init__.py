@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from suite.errors import ResultError, RunError
-from suite.files import read_json, write_bytes
-from suite.pytest_json import Timing
+from suite.files import write_bytes
 from suite.report.document import Document, build
-from suite.report.merge import read_sources
 from suite.report.pages import PAGES
+from suite.report.sources import Source, nothing, read_source
 
 __all__ = ["Document", "Outcome", "build", "write"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the report lies; the answer as rows of plain text, header first; whether something failed; warnings."""
+    """Where the report lies, what of it a terminal shows, and whether something failed.
+
+    Rows of plain text, header first: the ``answer``, and before it the ``differences`` between several runs, if any.
+    ``warnings`` belong to the answer; ``notes`` are lines on what has no number; ``refused`` are files that were no
+    results.
+    """
 
     path: Path
     answer: tuple[tuple[str, ...], ...]
     failed: bool
     warnings: tuple[str, ...] = ()
+    differences: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    refused: tuple[ResultError, ...] = ()
 
 
 def write(folder: Path, *sources: Path) -> Outcome:
@@ -32,16 +37,25 @@ def write(folder: Path, *sources: Path) -> Outcome:
 
     A source is a run's folder, a folder of files or a single file, of a result or of pytest-benchmark's; the first plan
     found among them is told.
-    Raises RunError where there is nothing to read or the report cannot be written.
+    Raises ResultError for a folder in which nothing can be read, and RunError where one is not there or the report
+    cannot be written.
     """
     places = tuple({place.resolve(): place for place in sources or (folder,)}.values())  # each once
     for place in places:
         if not place.exists():
             raise RunError("does not exist", where=str(place), way_out="`suite run` makes a run's folder.")
-    refused: list[ResultError] = []
-    timings: list[Timing] = []
-    results = read_sources(places, refused.append, timings.append)
-    document = build(results, _plan(places, refused), refused, timings)
+    found: list[Source] = [read_source(place, timed=True) for place in places]
+    refused = tuple(error for source in found for error in source.refused)
+    if not any(source.results or source.timings for source in found):
+        raise nothing(places[0], refused)
+    plans = [(source.run, source.plan) for source in found if source.plan]
+    document = build(
+        (result for source in found for result in source.results),
+        plans[0][1] if plans else {},
+        refused,
+        (timing for source in found for timing in source.timings),
+        dict(reversed(plans)),
+    )
     for name, svg in document.charts.items():
         write_bytes(folder / "charts" / name, svg)
     for stale in (folder / "charts").glob("*.svg"):
@@ -54,15 +68,5 @@ def write(folder: Path, *sources: Path) -> Outcome:
             stale.unlink()
     path = folder / "report.md"
     write_bytes(path, document.markdown.encode())
-    return Outcome(path, document.answer, document.failed, document.warnings)
-
-
-def _plan(places: tuple[Path, ...], refused: list[ResultError]) -> Mapping[str, Any]:
-    for place in places:
-        path = place / "plan.json"
-        if path.is_file():
-            try:
-                return read_json(path)
-            except ResultError as error:
-                refused.append(error)
-    return {}
+    shown = document.warnings, document.differences, document.notes
+    return Outcome(path, document.answer, document.failed, *shown, refused)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from suite.report.compare import Best, Kind, NotRanked, Pairing, Question, Row, comparisons
-from suite.report.markdown import DASH, Markdown, Notes, md, plain, table
+from suite.report.gaps import LEFT_OUT, Benchmark
+from suite.report.markdown import DASH, LONGEST_TABLE, Markdown, Notes, md, plain, table
 from suite.report.merge import Arena, Evidence
+from suite.report.unanswered import EVERYTHING, Unanswered
 from suite.report.units import duration, level, rate, speed
 from suite.stats import Ratio, TooFew
 
@@ -34,8 +38,8 @@ Show = Callable[[Question, float], str]
 def _best(question: Question, best: Best | NotRanked, show: Show = cost) -> tuple[str, str]:
     """A framework's entry, and the note it needs."""
     if isinstance(best, NotRanked):
-        return DASH, best.reason
-    notes = []
+        return best.word or DASH, best.reason
+    notes = [best.lacks] if best.lacks else []
     if best.variants:
         notes.append(f"identical to the reference up to {', '.join(best.variants)}")
     if len(best.chosen) > 1:
@@ -54,16 +58,64 @@ def verdict(pair: Pairing, more: str = "faster") -> str:
             return "not ranked"
 
 
-def answer_rows(rows: Sequence[Row], frameworks: Sequence[str], labels: Mapping[Arena, str]) -> list[tuple[str, ...]]:
-    """Header and rows as plain text, for a terminal."""
-    found = [("benchmark", "question", *frameworks, "verdict")]
-    for row in rows:
-        bests = [_best(row.question, row.bests[f])[0] for f in frameworks]
-        words = []
+@dataclass(frozen=True)
+class _Line:
+    """A line of the answer: its place among the others, entries of frameworks with their notes, and verdicts."""
+
+    place: tuple[str, str, int]
+    label: str
+    question: str
+    bests: tuple[tuple[str, str], ...]
+    verdicts: tuple[tuple[str, NotRanked | None], ...]
+    known: bool = True
+
+
+def _lines(
+    rows: Sequence[Row],
+    without: Sequence[Unanswered],
+    frameworks: Sequence[str],
+    labels: Mapping[Arena, str],
+    runs: Sequence[str],
+    show: Show = cost,
+    more: str = "faster",
+) -> list[_Line]:
+    """Rows with numbers, and what has none behind those of its benchmark."""
+    found = []
+    for i, row in enumerate(rows):
+        verdicts = []
         for pair in row.pairings:
-            why = f": {pair.outcome.reason}" if isinstance(pair.outcome, NotRanked) else ""
-            words.append(_named(row, pair, verdict(pair)) + why)
-        found.append((labels[row.arena], asked(row.question), *bests, "; ".join(words) or "nothing to compare with"))
+            refused = pair.outcome if isinstance(pair.outcome, NotRanked) else None
+            verdicts.append((_named(row, pair, verdict(pair, more)), refused))
+        bests = tuple(_best(row.question, row.bests[f], show) for f in frameworks)
+        place = row.arena.spec, row.arena.run, i
+        found.append(_Line(place, labels[row.arena], asked(row.question), bests, tuple(verdicts)))
+    for i, none in enumerate(without, len(rows)):
+        bests = tuple((none.bests[f].word or DASH, none.bests[f].reason) for f in frameworks)
+        said = none.verdict.word if none.verdict.word == LEFT_OUT else "no number"
+        place, label = (none.benchmark.spec, none.benchmark.run, i), called(none.benchmark, runs)
+        found.append(_Line(place, label, none.question, bests, ((said, none.verdict),), known=False))
+    return sorted(found, key=lambda line: line.place)
+
+
+def called(benchmark: Benchmark, runs: Sequence[str]) -> str:
+    """A benchmark without numbers, by its name and, among several, its run."""
+    number = f", run {runs.index(benchmark.run) + 1}" if len(runs) > 1 and benchmark.run in runs else ""
+    return benchmark.spec + number
+
+
+def answer_rows(
+    rows: Sequence[Row],
+    without: Sequence[Unanswered],
+    frameworks: Sequence[str],
+    labels: Mapping[Arena, str],
+    runs: Sequence[str],
+) -> list[tuple[str, ...]]:
+    """Header and rows as plain text, for a terminal; why something is not ranked in a few words."""
+    found = [("benchmark", "question", *frameworks, "verdict")]
+    for line in _lines(rows, without, frameworks, labels, runs):
+        words = [f"{said}: {why.word or why.reason}" if why and line.known else said for said, why in line.verdicts]
+        bests = (text for text, _ in line.bests)
+        found.append((line.label, line.question, *bests, "; ".join(words) or "nothing to compare with"))
     return [tuple(plain(cell) for cell in row) for row in found]
 
 
@@ -73,41 +125,66 @@ def _named(row: Row, pair: Pairing, words: str) -> str:
 
 
 def answers(
-    evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], ratio_chart: str | None, others: int = 0
+    evidence: Evidence,
+    rows: Sequence[Row],
+    without: Sequence[Unanswered],
+    labels: Mapping[Arena, str],
+    ratio_chart: str | None,
+    others: int = 0,
 ) -> list[Markdown]:
     """The section's blocks; ``others``: comparisons elsewhere in the report that hold together with these."""
-    if not rows:
-        return [Markdown("There is no number to compare.")]
-    blocks = [*ranking(evidence, rows, labels), *_sentences(rows, labels), _rule(rows, others)]
+    if not rows and not without:
+        return [Markdown(nothing(evidence))]
+    blocks = [*ranking(evidence, rows, labels, without=without), *_sentences(rows, without, labels, evidence.runs)]
+    blocks.append(_rule(rows, others))
     if ratio_chart:
         blocks.append(Markdown(f"![Ratios of speed with their intervals](charts/{ratio_chart})"))
     return blocks
 
 
+def nothing(evidence: Evidence) -> str:
+    """What stands where nothing was to be measured."""
+    words = "There is no number to compare"
+    if evidence.proofs:
+        counts = Counter(str(proof.identity.verdict) for proof in evidence.proofs)
+        counts.update(str(f.cause) for f in evidence.failed)
+        words += ": nothing was measured. Of the proofs " + ", ".join(f"{n:,} {what}" for what, n in counts.items())
+    return words + "."
+
+
 def ranking(
-    evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], show: Show = cost, more: str = "faster"
+    evidence: Evidence,
+    rows: Sequence[Row],
+    labels: Mapping[Arena, str],
+    show: Show = cost,
+    more: str = "faster",
+    without: Sequence[Unanswered] = (),
 ) -> list[Markdown]:
-    """A line per question: each framework's best mode, and the verdict on each pair."""
+    """A line per question: each framework's best mode, and the verdict on each pair.
+
+    Of a table too long to be shown whole, what has no number comes first.
+    """
     notes = Notes()
     body: list[list[str]] = []
-    for row in rows:
-        line: list[str] = [labels[row.arena], asked(row.question)]
-        for framework in evidence.frameworks:
-            text, note = _best(row.question, row.bests[framework], show)
-            line.append(notes.mark(text, note) if note else text)
+    found = _lines(rows, without, evidence.frameworks, labels, evidence.runs, show, more)
+    for line in sorted(found, key=lambda line: line.known) if len(found) > LONGEST_TABLE else found:
+        cells: list[str] = [line.label, line.question]
+        cells += [notes.mark(text, note) if note else text for text, note in line.bests]
+        told = {note for text, note in line.bests if note}
         verdicts = []
-        for pair in row.pairings:
-            words = md("{}", _named(row, pair, verdict(pair, more)))
-            if isinstance(pair.outcome, NotRanked):
-                words = notes.mark(words, pair.outcome.reason)
-            verdicts.append(words)
-        line.append(Markdown("; ".join(verdicts)) if verdicts else notes.dash("only one framework was measured"))
-        body.append(line)
+        for said, why in line.verdicts:
+            words = md("{}", said)
+            own = why is not None and not any(note in why.reason for note in told)
+            verdicts.append(notes.mark(words, why.reason) if why is not None and own else words)
+        cells.append(Markdown("; ".join(verdicts)) if verdicts else notes.dash("only one framework was measured"))
+        body.append(cells)
     heads = ["benchmark", "question", *(f"{f}, best mode" for f in evidence.frameworks), "verdict"]
     return [table(heads, body), *notes.lines()]
 
 
-def _sentences(rows: Sequence[Row], labels: Mapping[Arena, str]) -> list[Markdown]:
+def _sentences(
+    rows: Sequence[Row], without: Sequence[Unanswered], labels: Mapping[Arena, str], runs: Sequence[str]
+) -> list[Markdown]:
     lines = []
     for arena, group in groupby(rows, key=lambda row: row.arena):
         clauses: dict[Markdown, list[str]] = {}
@@ -115,6 +192,10 @@ def _sentences(rows: Sequence[Row], labels: Mapping[Arena, str]) -> list[Markdow
             clauses.setdefault(_clause(row), []).append(asked(row.question))
         parts = [md("{}: {}", " and ".join(named), clause) for clause, named in clauses.items()]
         lines.append(md("- **{}**: {}.", labels[arena], Markdown("; ".join(parts))))
+    for none in without:
+        whole = none.question == EVERYTHING or none.verdict.word == LEFT_OUT
+        words = none.verdict.word if whole else f"{none.question}: {none.verdict.word}"
+        lines.append(md("- **{}**: no number, {}.", called(none.benchmark, runs), words))
     return [Markdown("\n".join(lines))]
 
 
@@ -135,7 +216,8 @@ def _clause(row: Row) -> Markdown:
             case TooFew():
                 clauses.append(md("{} and {} not ranked, {}", pair.first, pair.second, pair.outcome))
             case NotRanked():
-                clauses.append(md("{} and {} not ranked, {}", pair.first, pair.second, pair.outcome.reason))
+                why = pair.outcome.word or pair.outcome.reason
+                clauses.append(md("{} and {} not ranked, {}", pair.first, pair.second, why))
     return Markdown("; ".join(clauses)) if clauses else Markdown("only one framework was measured")
 
 

@@ -9,9 +9,12 @@ from itertools import combinations
 from statistics import median
 
 from suite.report import diverged
+from suite.report.conditions import apart
+from suite.report.gaps import Gap, Gaps, failed, gaps, phrase
+from suite.report.gaps import reasons as reasons_of
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence, NotProven
 from suite.report.units import digits
-from suite.result import Measured
+from suite.result import Environment, Measured
 from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
 
 
@@ -80,7 +83,8 @@ class Best:
     """A framework's best proven mode: its median cost over rounds, and the costs that enter comparisons.
 
     ``fitted`` holds, per round, the cost of the mode that is best over the *other* rounds, so that no round helps to
-    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly alike.
+    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly alike.  ``lacks``
+    says which modes or rounds have no number, and why.
     """
 
     contender: Contender
@@ -88,18 +92,21 @@ class Best:
     fitted: Mapping[int, float]
     chosen: tuple[str, ...]
     variants: tuple[str, ...]
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
 class NotRanked:
     """Why there is nothing to rank.  ``failure``: the suite was asked to and could not.
 
-    ``shown``: the number itself stands where its cell is told of, with the reason for a note.
+    ``shown``: the number itself stands where its cell is told of, with the reason for a note.  ``word`` says it where
+    there is little room; "" where a dash will do.
     """
 
     reason: str
     failure: bool = True
     shown: bool = False
+    word: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,13 +150,13 @@ def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Q
     for result in results:
         standing = evidence.standing(result)
         if isinstance(standing, NotProven):
-            return NotRanked("; ".join(filter(None, (standing.reason, lost))))
+            return NotRanked("; ".join(filter(None, (standing.reason, lost))), word=standing.word)
         variants = standing.variants
     share = null_share(evidence, arena, results, question.timed)
     if share is not None and share > NULL_LIMIT:
         words = f"the instrument costs {digits(100 * share, 2)} % of the shortest sample: over 1 %"
         return NotRanked("; ".join(filter(None, (words, lost))), failure=False)
-    return NotRanked(lost, failure=False, shown=True) if lost else variants
+    return NotRanked(lost, failure=False, shown=True, word="diverged") if lost else variants
 
 
 def null_share(evidence: Evidence, arena: Arena, results: Sequence[Measured], question: Question) -> float | None:
@@ -161,7 +168,7 @@ def null_share(evidence: Evidence, arena: Arena, results: Sequence[Measured], qu
     return instrument_share(null, samples) if null and samples else None
 
 
-def best(evidence: Evidence, arena: Arena, runner: str, question: Question) -> Best | NotRanked:
+def best(evidence: Evidence, lost: Gaps, arena: Arena, runner: str, question: Question) -> Best | NotRanked:
     """The mode with the lowest median cost over rounds, among proven modes that lack no round another has."""
     series: dict[Contender, dict[int, float]] = {}
     variants: dict[Contender, tuple[str, ...]] = {}
@@ -175,13 +182,16 @@ def best(evidence: Evidence, arena: Arena, runner: str, question: Question) -> B
             reasons.setdefault(standing, []).append(contender.mode)
         else:
             series[contender], variants[contender] = costs, standing
+    mine = lost.of(arena, runner)
     if not series:
         if not reasons:
             cells = [r for c, rs in evidence.arenas[arena].items() if c.runner == runner for r in rs]
             told = sorted({why for r in cells if (why := question.missing(r))})
-            return NotRanked("; ".join(told[:3]) or absent(evidence, arena, runner), failure=not told)
+            return NotRanked("; ".join(told[:3]), failure=False) if told else absent(lost, mine, runner)
         words = [f"{' and '.join(modes)}: {standing.reason}" for standing, modes in reasons.items()]
-        return NotRanked("; ".join(words), any(standing.failure for standing in reasons))
+        words += [reasons_of(mine)] if mine else []
+        word = _word(lost, reasons, mine)
+        return NotRanked("; ".join(words), any(standing.failure for standing in reasons), word=word)
     most = max(len(costs) for costs in series.values())
     series = {c: costs for c, costs in series.items() if len(costs) == most}
     first = min(series, key=lambda c: (median(series[c].values()), c))
@@ -193,21 +203,30 @@ def best(evidence: Evidence, arena: Arena, runner: str, question: Question) -> B
         {r: series[pick][r] for r, pick in picks.items()},
         tuple(sorted({pick.mode for pick in picks.values()})),
         variants[first],
+        phrase(lost, mine, ("",)),
     )
+
+
+def _word(lost: Gaps, reasons: Mapping[NotRanked, list[str]], mine: Sequence[Gap]) -> str:
+    """Why none of a framework's numbers is ranked, in few words; its modes are named where they differ."""
+    words: dict[str, list[str]] = {}
+    for standing, modes in reasons.items():
+        words.setdefault(standing.word, []).extend(modes)
+    if len(words) == 1 and not mine:
+        return next(iter(words))
+    told = [f"{' and '.join(modes)} {word or 'not ranked'}" for word, modes in words.items()]
+    return ", ".join([*told, *([phrase(lost, mine, ("",))] if mine else [])])
 
 
 def _without(costs: Mapping[int, float], left_out: int) -> float:
     return median([cost for number, cost in costs.items() if number != left_out] or [0.0])
 
 
-def absent(evidence: Evidence, arena: Arena, runner: str) -> str:
+def absent(lost: Gaps, mine: Sequence[Gap], runner: str) -> NotRanked:
     """Why a framework has no number in an arena."""
-    failures = [f for f in evidence.failed if f.cell.spec == arena.spec and f.cell.runner == runner]
-    failures = [f for f in failures if f.cell.device == arena.device and f.cell.precision == arena.precision]
-    failures = [f for f in failures if f.environment is None or f.environment.place == arena.place]
-    if failures:
-        return "; ".join(sorted({f"{f.cell.mode} {f.cause}: {f.reason}" for f in failures})[:3])
-    return f"no result of {runner} in this run, on this machine and device"
+    if mine:
+        return NotRanked(reasons_of(mine), failed(mine), word=phrase(lost, mine))
+    return NotRanked(f"no result of {runner} in this run, on this machine and device", word="no result")
 
 
 Costs = tuple[list[float], list[float]]
@@ -223,19 +242,20 @@ class Draft:
     pairs: tuple[tuple[str, str, Costs | NotRanked], ...]
 
 
-def draft(evidence: Evidence, arena: Arena, question: Question) -> Draft:
+def draft(evidence: Evidence, lost: Gaps, arena: Arena, question: Question) -> Draft:
     """Each framework's best mode under a question, and what pairs of frameworks are compared by."""
-    bests = {f: best(evidence, arena, f, question) for f in evidence.frameworks}
+    bests = {f: best(evidence, lost, arena, f, question) for f in evidence.frameworks}
     pairs = combinations(evidence.frameworks, 2)
     return Draft(arena, question, bests, tuple((a, b, _pair(evidence, arena, bests, a, b)) for a, b in pairs))
 
 
-def drafts(evidence: Evidence) -> list[Draft]:
-    """The answer's rows, each pair of frameworks compared once."""
+def drafts(evidence: Evidence, lost: Gaps | None = None) -> list[Draft]:
+    """The answer's rows, each pair of frameworks compared once; ``lost`` is what has no number, if it is known yet."""
     found = []
+    lost = lost or gaps(evidence)
     for arena, contenders in evidence.arenas.items():
         ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
-        found += [draft(evidence, arena, question) for question in headline(questions(ranked))]
+        found += [draft(evidence, lost, arena, question) for question in headline(questions(ranked))]
     return found
 
 
@@ -260,9 +280,11 @@ def _pair(
     evidence: Evidence, arena: Arena, bests: Mapping[str, Best | NotRanked], one: str, other: str
 ) -> Costs | NotRanked:
     first, second = bests[one], bests[other]
-    for name, found in ((one, first), (other, second)):
-        if isinstance(found, NotRanked):
-            return NotRanked(f"{name}: {found.reason}", found.failure)
+    unranked = {name: found for name, found in ((one, first), (other, second)) if isinstance(found, NotRanked)}
+    if unranked:
+        words = [f"{name} {found.word}" for name, found in unranked.items() if found.word]
+        reason = "; ".join(f"{name}: {found.reason}" for name, found in unranked.items())
+        return NotRanked(reason, any(f.failure for f in unranked.values()), word=", ".join(words))
     assert isinstance(first, Best)
     assert isinstance(second, Best)
     if differs := unlike(evidence, arena, one, other):
@@ -275,15 +297,20 @@ _SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "draw
 
 
 def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
-    """What two frameworks' cells of one round and seed did not share, or nothing."""
+    """What two frameworks' cells of one round and seed did not share though they must, or nothing."""
     cells = evidence.arenas[arena]
     shared: dict[tuple[int, int], set[tuple[object, ...]]] = {}
+    ran: dict[int, list[Environment]] = {}
     for contender, results in cells.items():
         for r in results if contender.runner in (one, other) else ():
             d = r.digests
             drawn = r.training.examples if r.training else None
             found = (d.spec, d.dataset, d.weights, d.order, r.parent, drawn)
             shared.setdefault((r.cell.round, r.cell.seed), set()).add(found)
+            ran.setdefault(r.cell.round, []).append(r.environment)
+    for number, several in sorted(ran.items()):
+        if differs := apart(several):
+            return f"in round {number} not under the same {differs}"
     for (number, seed), values in sorted(shared.items()):
         if len(values) > 1:
             parts = zip(_SHARED, zip(*values, strict=True), strict=True)

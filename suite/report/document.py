@@ -11,6 +11,7 @@ from suite.pytest_json import Timing
 from suite.report import (
     answers,
     device,
+    differences,
     diverged,
     energy,
     pages,
@@ -25,9 +26,13 @@ from suite.report import (
 from suite.report.charts import charts
 from suite.report.claims import accuracies, claims
 from suite.report.compare import Row, comparisons, decide, drafts, judged
+from suite.report.gaps import gaps
 from suite.report.markdown import Markdown, bullets, md
 from suite.report.merge import Arena, Evidence, merge
 from suite.report.studies import group
+from suite.report.unanswered import Unanswered, unanswered
+from suite.report.unanswered import head as unanswered_head
+from suite.report.unanswered import lines as failure_lines
 from suite.result import Cause, Record
 
 MOST_IMAGES = 6
@@ -41,7 +46,8 @@ class Document:
     ``pages`` are the studies' and their index, by their path beside the report; ``warnings`` are sentences that belong
     to the answer wherever it is shown.
 
-    ``failed``: a cell failed that is not merely unsupported, or a benchmark could not be compared.
+    ``failed``: a cell failed that is not merely unsupported, or a benchmark could not be compared.  ``differences`` are
+    those between several runs as plain rows (header first), ``notes`` lines on what has no number, both for a terminal.
     """
 
     markdown: str
@@ -50,6 +56,8 @@ class Document:
     failed: bool
     pages: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    differences: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def build(
@@ -57,17 +65,22 @@ def build(
     plan: Mapping[str, Any],
     refused: Iterable[ResultError] = (),
     timings: Iterable[Timing] = (),
+    plans: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Document:
     """Make the report of ``results``; ``plan`` may be empty, ``refused`` are files that were no results.
 
-    ``timings`` are pytest-benchmark's.
+    ``timings`` are pytest-benchmark's; ``plans`` are those of all runs, where there are several.
     """
-    evidence = merge(results, plan, refused)
+    evidence = merge(results, plan, refused, plans)
     beside = pytest_benchmark.section(evidence, timings)
-    asked, of_energy = drafts(evidence), energy.drafts(evidence)
+    lost = gaps(evidence)
+    asked, of_energy = drafts(evidence, lost), energy.drafts(evidence, lost)
     count = judged(asked) + judged(of_energy)
     rows, joules = decide(asked, count), decide(of_energy, count)
+    without = unanswered(evidence, lost, rows)
     labels = names(evidence)
+    runs = differences.sides(evidence)
+    differ = differences.between(runs) if len(runs) > 1 else []
     studies = group(evidence)
     judgements = claims(evidence, rows)
     drawn = charts(evidence, rows, labels, studies) | study_charts.charts(evidence, rows, labels, studies)
@@ -80,12 +93,13 @@ def build(
         return [Markdown(f"![{words}](charts/{n})") for n in found]
 
     sections: dict[str, list[Markdown]] = {
+        "What differs between the runs": differences.section(runs, differ),
         "The answer": answers.answers(
-            evidence, rows, labels, "ratios.svg" if "ratios.svg" in drawn else None, comparisons(joules)
+            evidence, rows, without, labels, "ratios.svg" if "ratios.svg" in drawn else None, comparisons(joules)
         ),
         "Identity": trust.identity(evidence),
         "Diverged": diverged.section(evidence, labels),
-        "Not comparable": trust.not_comparable(evidence, labels),
+        "Not comparable": trust.not_comparable(evidence, labels, lost),
         "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),
         "Published numbers": published.section(labels, judgements, studies),
         "Latency": [
@@ -104,39 +118,43 @@ def build(
         "pytest-benchmark": beside,
         "The instrument": performance.instrument(evidence, labels),
         "Where the time went": performance.time_spent(evidence),
-        "Failed and unsupported": setting.failures(evidence),
+        "Failed and unsupported": setting.failures(lost),
         "Refused files": setting.refused(evidence.refused, evidence.doubles),
         "Environment": setting.environment(evidence),
         "Repeat it": setting.command(evidence),
     }
-    blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels), *book.pointer()]
+    head = unanswered_head(lost, rows, without)
+    blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels, head), *book.pointer()]
     for title, body in sections.items():
         blocks += [Markdown(f"## {title}"), *body] if body else []
     return Document(
         "\n\n".join(blocks) + "\n",
         drawn,
-        tuple(answers.answer_rows(rows, evidence.frameworks, labels)),
-        _failed(evidence, rows, beside),
+        tuple(answers.answer_rows(rows, without, evidence.frameworks, labels, evidence.runs)),
+        _failed(evidence, rows, without, beside),
         book.pages(),
         tuple(diverged.head(evidence, labels)),
+        differences.told(runs, differ),
+        (*([] if rows or without else [answers.nothing(evidence)]), *head, *failure_lines(lost, rows)),
     )
 
 
-def _failed(evidence: Evidence, rows: Sequence[Row], beside: Sequence[Markdown]) -> bool:
+def _failed(evidence: Evidence, rows: Sequence[Row], without: Sequence[Unanswered], beside: Sequence[Markdown]) -> bool:
     """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
     if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or setting.missing(evidence):
         return True
     if beside and not evidence.results:
         return False  # nothing was to be compared
-    if rows or not evidence.proofs:
-        return not rows or any(row.failed for row in rows)
+    if rows or without or not evidence.proofs:
+        return not rows or any(row.failed for row in rows) or any(none.failed for none in without)
     return not all(proof.identity.verdict.proven for proof in evidence.proofs)
 
 
-def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
+def _head(evidence: Evidence, labels: Mapping[Arena, str], unanswered: Sequence[str]) -> list[Markdown]:
     """What must be known before the first number: the plan's notes, and what is missing."""
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
+    lines += unanswered
     lines += setting.missing(evidence)
     lines += diverged.head(evidence, labels)
     lines += device.warnings(evidence, labels)
@@ -159,7 +177,7 @@ def _head(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
 def names(evidence: Evidence, *, placed: bool = True) -> dict[Arena, str]:
     """What to call each arena: the benchmark, and whatever else tells it from the others, its place only if wanted."""
     arenas = list(evidence.specs)
-    runs, machines = sorted({a.run for a in arenas}), sorted({a.machine for a in arenas})
+    runs, machines = evidence.runs, sorted({a.machine for a in arenas})
     where = {a.place for a in arenas}
     several = any(len({a.run for a in arenas if a.place == place}) > 1 for place in where)
     devices, precisions = {a.device for a in arenas}, {a.precision for a in arenas}

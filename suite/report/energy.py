@@ -20,6 +20,7 @@ from suite.report.compare import (
     unranked,
 )
 from suite.report.diverged import marked
+from suite.report.gaps import Gaps
 from suite.report.gpu import Energy, Unknown, baseline, energy, working
 from suite.report.markdown import Markdown, Notes, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence
@@ -65,14 +66,14 @@ def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
             return [energy(trace, span) for span in spans] or [Unknown("the trace has no span of this work")]
 
 
-def drafts(evidence: Evidence) -> list[Draft]:
+def drafts(evidence: Evidence, lost: Gaps) -> list[Draft]:
     """The answer's questions asked of energy, where the GPU computed and told it."""
     found = []
     for arena, contenders in evidence.arenas.items():
         ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
         for question in headline(questions(ranked)) if arena.device != "cpu" else ():
             wanted = Joules(question.kind, question.batch_size)
-            found += [draft(evidence, arena, wanted)] if any(wanted.costs(r) for r in ranked) else []
+            found += [draft(evidence, lost, arena, wanted)] if any(wanted.costs(r) for r in ranked) else []
     return found
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from suite import pytest_json
 from suite.errors import ResultError
 from suite.pytest_json import Timing
-from suite.result import Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings, Verdict, read
+from suite.result import Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings, Verdict
 from suite.spec import Spec
 
 UNRANKED = frozenset({"null", "reference"})
@@ -64,9 +62,20 @@ class Proven:
 
 @dataclass(frozen=True)
 class NotProven:
-    """Why a number stands without proof."""
+    """Why a number stands without proof; ``word`` says it where there is little room."""
 
     reason: str
+    word: str = "not proven"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell that a run was to prove, measure or tune, as ``kind`` says; "" is a run that is not known."""
+
+    run: str
+    cell: Cell
+    kind: str
+    entry: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ class Evidence:
     doubles: tuple[str, ...]
     plan: Mapping[str, Any]
     refused: tuple[ResultError, ...] = ()
+    plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Every plan by its run, "" where that is not known; ``plan`` is the first of them, which the report tells."""
 
     @cached_property
     def measured(self) -> tuple[Measured, ...]:
@@ -116,19 +127,32 @@ class Evidence:
         return {a: found[a] for a in sorted(found)}
 
     @cached_property
+    def tuning(self) -> frozenset[tuple[str, str]]:
+        """Run and id of each trial that was to tune."""
+        return tuned_entries(self.plans)
+
+    @cached_property
     def frameworks(self) -> tuple[str, ...]:
         """The frameworks that results or plan name, without null and reference."""
-        named = {r.cell.runner for r in self.results} | {cell.runner for cell, _ in self.planned}
+        named = {r.cell.runner for r in self.results} | {planned.cell.runner for planned in self.planned}
         return tuple(in_order(named - UNRANKED))
 
     @cached_property
-    def planned(self) -> tuple[tuple[Cell, bool], ...]:
-        """The cells of the plan, as far as it names any, and whether each was to be tuned."""
+    def runs(self) -> tuple[str, ...]:
+        """The runs that the results name, in the order of their numbers."""
+        return tuple(sorted({r.run for r in self.results}))
+
+    @cached_property
+    def planned(self) -> tuple[Planned, ...]:
+        """The cells of the plans, as far as they name any."""
         cells = []
-        for entry in _list(self.plan.get("entries")):
-            for cell in _list(entry.get("cells")) if isinstance(entry, Mapping) else []:
-                with contextlib.suppress(ValidationError):
-                    cells.append((Cell.model_validate(cell), entry.get("kind") == "tune"))
+        for run, plan in self.plans.items():
+            for entry in _list(plan.get("entries")):
+                for cell in _list(entry.get("cells")) if isinstance(entry, Mapping) else []:
+                    with contextlib.suppress(ValidationError):
+                        cells.append(
+                            Planned(run, Cell.model_validate(cell), *(str(entry.get(k, "")) for k in ("kind", "id")))
+                        )
         return tuple(cells)
 
     @cached_property
@@ -168,15 +192,18 @@ class Evidence:
                 return NotProven("the proof is of another spec")
             gate = [f for f in self.failed if f.cell.round == 0 and way(f.cell) == way(result.cell)]
             gate = [f for f in gate if f.spec.computation == computation]
-            return NotProven(f"the gate {gate[0].cause}: {gate[0].reason}" if gate else "the gate has not run")
+            if gate:
+                return NotProven(f"the gate {gate[0].cause}: {gate[0].reason}", f"gate {gate[0].cause}")
+            return NotProven("the gate has not run", "gate not run")
         reasons = []
         for proof in near:
             if difference := _difference(proof.environment, result.environment):
                 reasons.append(f"the proof is of another {difference}")
             elif proof.identity.verdict is Verdict.UNPROVEN:
-                return NotProven(f"unproven: {divergence(proof.identity)}")
+                return NotProven(f"unproven: {divergence(proof.identity)}", "unproven")
             elif proof.identity.verdict is Verdict.NOT_PROVABLE:
-                return NotProven("not provable: the reference itself overflows from every start of the gate")
+                why = "not provable: the reference itself overflows from every start of the gate"
+                return NotProven(why, "not provable")
             else:
                 return Proven(proof.identity.variants)
         return NotProven(min(reasons))
@@ -227,7 +254,7 @@ def contender(result: Record) -> Contender:
     return Contender(result.cell.runner, result.cell.mode)
 
 
-def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[str]) -> tuple[Any, ...]:
+def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[tuple[str, str]]) -> tuple[Any, ...]:
     """What a cell is taken once by.  A failure may not tell its place: its run does, unless that ran in several.
 
     A cell is measured in one trial and tuned in another: a failure of either is none of the other.
@@ -236,20 +263,40 @@ def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[str])
     known = places.get(result.run, set())
     place = result.environment.place if result.environment else next(iter(known)) if len(known) == 1 else ""
     name = (cell.spec, position(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed)
-    tuned = isinstance(result, Tunings) or (isinstance(result, Failed) and result.entry in tuning)
+    tuned = isinstance(result, Tunings) or (isinstance(result, Failed) and to_tune(result, tuning))
     return *name, result.run, place, tuned
+
+
+def tuned_entries(plans: Mapping[str, Mapping[str, Any]]) -> frozenset[tuple[str, str]]:
+    """Run and id of each trial that was to tune."""
+    entries = [(run, e) for run, plan in plans.items() for e in _list(plan.get("entries")) if isinstance(e, Mapping)]
+    return frozenset((run, str(entry.get("id"))) for run, entry in entries if entry.get("kind") == "tune")
+
+
+def to_tune(failure: Record, tuning: Container[tuple[str, str]]) -> bool:
+    """Whether a failure is one of tuned inference."""
+    return (failure.run, failure.entry) in tuning or ("", failure.entry) in tuning
 
 
 _BETTER = {"measured": 0, "proof": 0, "tuned": 0, "failed": 1}
 
 
-def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[ResultError] = ()) -> Evidence:
-    """Take each cell once: numbers before a failure, then the later start, then the order of their text."""
+def merge(
+    results: Iterable[Record],
+    plan: Mapping[str, Any],
+    refused: Iterable[ResultError] = (),
+    plans: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Evidence:
+    """Take each cell once: numbers before a failure, then the later start, then the order of their text.
+
+    ``plans`` are all plans by their run; without them ``plan`` is that of the only run, or of any.
+    """
     cells: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     places: dict[str, set[str]] = defaultdict(set)
     everything = list(results)
-    entries = [entry for entry in _list(plan.get("entries")) if isinstance(entry, Mapping)]
-    tuning = {str(entry.get("id")) for entry in entries if entry.get("kind") == "tune"}
+    runs = {result.run for result in everything}
+    plans = plans or ({next(iter(runs)) if len(runs) == 1 else "": plan} if plan else {})
+    tuning = tuned_entries(plans)
     for result in everything:
         if result.environment is not None:
             places[result.run].add(result.environment.place)
@@ -266,40 +313,4 @@ def merge(results: Iterable[Record], plan: Mapping[str, Any], refused: Iterable[
             doubles.append(f"{cell.slug} round {cell.round}: {len(found)} files, {same}")
         kept.append(found[0])
     ordered = sorted(refused, key=lambda e: (e.where, e.what))
-    return Evidence(tuple(kept), tuple(doubles), plan, tuple(ordered))
-
-
-def read_sources(
-    sources: Iterable[Path], refused: Callable[[ResultError], None], timed: Callable[[Timing], None] | None = None
-) -> list[Record]:
-    """Read run folders, folders of results, and single files; what is no result goes to ``refused``.
-
-    Each benchmark of a file of pytest-benchmark's goes to ``timed``; without it such a file is refused as well.
-    """
-    results: list[Record] = []
-    for source in sources:
-        folder = source / "results" if (source / "results").is_dir() else source
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else [source]:
-            try:
-                results.append(read(path))
-            except ResultError as error:
-                if timed is None:
-                    refused(error)
-                else:
-                    _read_timings(path, error, refused, timed)
-    return results
-
-
-def _read_timings(
-    path: Path, error: ResultError, refused: Callable[[ResultError], None], timed: Callable[[Timing], None]
-) -> None:
-    """What is no result, as ``error`` says, may be pytest-benchmark's."""
-    try:
-        timings = pytest_json.read(path)
-    except ResultError as why:
-        refused(why)
-        return
-    if timings is None:
-        refused(error)
-    for timing in timings or ():
-        timed(timing)
+    return Evidence(tuple(kept), tuple(doubles), plan, tuple(ordered), plans)

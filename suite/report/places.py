@@ -11,6 +11,7 @@ from statistics import median
 
 from suite.report.answers import asked, cost
 from suite.report.compare import NotRanked, Question, by_round, questions, unranked
+from suite.report.conditions import CONDITIONS, deciding
 from suite.report.markdown import Markdown, Notes, bullets, md, table
 from suite.report.merge import UNRANKED, Arena, Contender, Evidence
 from suite.report.units import digits, level
@@ -76,10 +77,12 @@ def compare(evidence: Evidence) -> list[PlaceRow]:
     for pair in pairs(evidence):
         for contender, native, inside in _common(evidence, pair):
             unlike = alike(native, inside).unlike
+            apart = [name for name in deciding(native, inside) if name != CONDITIONS["place"]]
             for question in sorted(set(questions(native)) & set(questions(inside))):
                 standings = [unranked(evidence, a, contender, question) for a in (pair.native, pair.container)]
                 reasons = [s.reason for s in standings if isinstance(s, NotRanked)]
                 reasons += [f"not the same {' and '.join(unlike)}"] if unlike else []
+                reasons += [f"other {', '.join(apart[:3])}"] if apart else []
                 costs = by_round(native, question), by_round(inside, question)
                 reasons += ["a time of 0"] if min(*costs[0].values(), *costs[1].values()) <= 0 else []
                 drafts.append((pair, contender, question, *costs, reasons[0] if reasons else ""))

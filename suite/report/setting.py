@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite.errors import ResultError
+from suite.report.gaps import Gaps, lacking
 from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.merge import Evidence
 from suite.report.units import digits, mebibytes
-from suite.result import Cause, Environment, Failed, Gpu, Tunings
+from suite.result import Environment, Gpu
 
 Who = tuple[str, str]
 """A runner, and the place in which it ran."""
@@ -20,18 +21,20 @@ _SILENT = {
 }
 
 
-def failures(evidence: Evidence) -> list[Markdown]:
+def failures(lost: Gaps) -> list[Markdown]:
     """Cells without numbers, alike ones in one row; unsupported ones last."""
-    if not evidence.failed:
+    groups: dict[tuple[bool, str, str, str, str], list[str]] = defaultdict(list)
+    for gap in lost.cells:
+        part = {"prove": ", in the gate", "tune": ", tuned inference"}.get(gap.kind, "")
+        key = not gap.supported, gap.word + part, gap.runner or "all", gap.mode or "all", gap.reason
+        groups[key].append(gap.benchmark.spec)
+    if not groups:
         return [Markdown("None.")]
-    groups: dict[tuple[bool, str, str, str, str], list[Failed]] = defaultdict(list)
-    for f in evidence.failed:
-        groups[(f.cause is Cause.UNSUPPORTED, f.cause, f.cell.runner, f.cell.mode, f.reason)].append(f)
     rows = []
-    for (_, cause, runner, mode, reason), cells in sorted(groups.items()):
-        specs = sorted({f.cell.spec for f in cells})
+    for (_, what, runner, mode, reason), cells in sorted(groups.items()):
+        specs = sorted(set(cells))
         names = ", ".join(specs[:4]) + (f" and {len(specs) - 4} more" if len(specs) > 4 else "")
-        rows.append([runner, mode, cause, f"{len(cells)}", names, reason])
+        rows.append([runner, mode, what, f"{len(cells)}", names, reason])
     return [table(["framework", "mode", "what", "cells", "benchmarks", "reason"], rows, "lllrll")]
 
 
@@ -50,9 +53,7 @@ def refused(errors: Sequence[ResultError], doubles: Sequence[str]) -> list[Markd
 
 def missing(evidence: Evidence) -> list[str]:
     """Cells of the plan that left no result, in words."""
-    there = {(r.cell, isinstance(r, Tunings)) for r in evidence.results}
-    failed = {r.cell for r in evidence.failed}
-    lost = [cell for cell, tuned in evidence.planned if (cell, tuned) not in there and not (tuned and cell in failed)]
+    lost = [planned.cell for planned in lacking(evidence)]
     if not lost:
         return []
     names = ", ".join(sorted({f"{c.spec} ({c.runner})" for c in lost})[:6])

@@ -11,9 +11,14 @@ from pathlib import Path
 from statistics import median
 
 from suite.errors import ResultError
+from suite.report import differences
 from suite.report.answers import asked, cost
 from suite.report.compare import NotRanked, Question, by_round, questions, unranked
-from suite.report.merge import UNRANKED, Arena, Contender, Evidence, merge, read_sources
+from suite.report.conditions import deciding
+from suite.report.differences import Side
+from suite.report.differences import asked as asked_of
+from suite.report.merge import UNRANKED, Arena, Contender, Evidence, merge
+from suite.report.sources import read_source
 from suite.report.units import level
 from suite.stats import LEAST_ROUNDS, Decision, Ratio, TooFew, unpaired_ratio
 
@@ -50,6 +55,7 @@ class _Draft:
 
 def pairs(first: Evidence, second: Evidence) -> tuple[Pair, ...]:
     """Every cell and question that both sets hold; the intervals hold together with 95 %."""
+    apart = [difference.name for difference in asked_of(sides(first, second)) if difference.decides]
     drafts = [
         draft
         for one in first.arenas
@@ -57,7 +63,7 @@ def pairs(first: Evidence, second: Evidence) -> tuple[Pair, ...]:
         if (one.spec, one.device, one.precision) == (other.spec, other.device, other.precision)
         for contender in first.arenas[one]
         if contender.runner not in UNRANKED and contender in second.arenas[other]
-        for draft in _drafts(first, one, second, other, contender)
+        for draft in _drafts(first, one, second, other, contender, apart)
     ]
     count = sum(d.refused is None and min(map(len, d.costs)) >= LEAST_ROUNDS for d in drafts)
     return tuple(
@@ -73,20 +79,39 @@ def pairs(first: Evidence, second: Evidence) -> tuple[Pair, ...]:
     )
 
 
-def _drafts(first: Evidence, one: Arena, second: Evidence, other: Arena, contender: Contender) -> list[_Draft]:
+def sides(first: Evidence, second: Evidence) -> tuple[Side, Side]:
+    """The two as the report would set them beside each other."""
+    one, other = (Side(n, e.results, e.plan) for n, e in zip("AB", (first, second), strict=True))
+    return one, other
+
+
+def differing(first: Evidence, second: Evidence) -> tuple[tuple[str, ...], ...]:
+    """Every setting, version and fact of the machine that differs, for a terminal: header and rows, or nothing."""
+    both = sides(first, second)
+    return differences.told(both, differences.between(both))
+
+
+def _drafts(
+    first: Evidence, one: Arena, second: Evidence, other: Arena, contender: Contender, apart: Sequence[str]
+) -> list[_Draft]:
     results = first.arenas[one][contender], second.arenas[other][contender]
+    conditions = [*deciding(*results), *apart]
     found = []
     for question in questions(results[0]):
         costs = [list(by_round(of, question).values()) for of in results]
         if not all(costs):
             continue
-        refused = _refused((first, second), (one, other), contender, question)
+        refused = _refused((first, second), (one, other), contender, question, conditions)
         found.append(_Draft((one, other), contender, question, (costs[0], costs[1]), refused))
     return found
 
 
 def _refused(
-    sets: tuple[Evidence, Evidence], arenas: tuple[Arena, Arena], contender: Contender, question: Question
+    sets: tuple[Evidence, Evidence],
+    arenas: tuple[Arena, Arena],
+    contender: Contender,
+    question: Question,
+    conditions: Sequence[str],
 ) -> NotRanked | None:
     """Why two numbers are not ranked, or None."""
     one, other = arenas
@@ -94,6 +119,9 @@ def _refused(
         return OTHER_MACHINE
     if one.spec_digest != other.spec_digest:
         return NotRanked("another spec of that name: not ranked", failure=False)
+    if conditions:
+        more = f" and {len(conditions) - 3} more" if len(conditions) > 3 else ""
+        return NotRanked(f"not ranked: other {', '.join(conditions[:3])}{more}", failure=False)
     for name, evidence, arena in zip("AB", sets, arenas, strict=True):
         if isinstance(standing := unranked(evidence, arena, contender, question), NotRanked):
             return NotRanked(f"{name}: {standing.reason}", failure=False)
@@ -104,7 +132,10 @@ def load(folder: Path, refused: Callable[[ResultError], None]) -> Evidence:
     """What a run's folder holds; a file that is no result goes to ``refused``.  Raises ResultError where none is."""
     if not (folder / "results").is_dir():
         raise ResultError("holds no results", where=str(folder), way_out="`suite run` makes some.")
-    return merge(read_sources([folder], refused), {})
+    found = read_source(folder)
+    for error in found.refused:
+        refused(error)
+    return merge(found.results, found.plan, found.refused)
 
 
 def told(found: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
@@ -148,4 +179,6 @@ def caveats(found: Sequence[Pair]) -> tuple[str, ...]:
             "A and B come from machines with different fingerprints: their numbers stand side by side, and nothing is "
             "ranked."
         )
+    elif any(isinstance(p.outcome, NotRanked) and p.outcome.reason.startswith("not ranked: other") for p in found):
+        said.append(differences.RULE)
     return tuple(said)

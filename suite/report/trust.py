@@ -11,6 +11,7 @@ from suite.report.answers import cost
 from suite.report.claims import AccuracyRow
 from suite.report.compare import NotRanked, by_round, questions, unlike, unranked
 from suite.report.diverged import marked
+from suite.report.gaps import Gaps
 from suite.report.markdown import DASH, Markdown, Notes, md, table
 from suite.report.merge import UNRANKED, Arena, Evidence, divergence, in_order, position, program, way
 from suite.report.seeds import Seeds, per_seed
@@ -101,8 +102,8 @@ def _check(check: Check) -> str:
     return f"{error} / {check.bound:.1e}, {check.section}, {check.tensor}"
 
 
-def not_comparable(evidence: Evidence, labels: Labels) -> list[Markdown]:
-    """Numbers without proof, and those that the instrument drowns, with the reason."""
+def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markdown]:
+    """Numbers without proof, and those that the instrument drowns, with the reason; and how much has no number."""
     rows = []
     for arena, cells in evidence.arenas.items():
         for contender, results in cells.items():
@@ -118,9 +119,20 @@ def not_comparable(evidence: Evidence, labels: Labels) -> list[Markdown]:
         for one, other in combinations(runners, 2):
             if reason := unlike(evidence, arena, one, other):
                 rows.append([labels[arena], f"{one} with {other}", "all", "all", DASH, reason])
-    if not rows:
-        return [Markdown("None: every number is proven.")]
-    return [table(["benchmark", "framework", "mode", "question", "number", "why it is not ranked"], rows, "llllrl")]
+    heads = ["benchmark", "framework", "mode", "question", "number", "why it is not ranked"]
+    blocks = [table(heads, rows, "llllrl")] if rows else []
+    if lost.found:
+        specs = len({gap.benchmark.spec for gap in lost.found})
+        count, several = len(lost.found), f"{specs:,} benchmark{'s' if specs > 1 else ''}"
+        what = "1 mode has" if count == 1 else f"{count:,} modes have"
+        whole = "" if rows or not evidence.measured else "Every number that there is is proven. "
+        words = (
+            f'{whole}In {several} {what} no number, or no proof, in some round or in all: see "Failed and unsupported".'
+        )
+        blocks.append(Markdown(words))
+    elif not rows:
+        blocks.append(Markdown("None: every number is proven." if evidence.measured else "There is no number."))
+    return blocks
 
 
 def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -> list[Markdown]:

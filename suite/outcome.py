@@ -1,0 +1,64 @@
+"""What the command line shows of a report, and of two stored runs, and the exit status that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from suite import report
+from suite.errors import ResultError
+from suite.report import stored
+from suite.screen import answer, out, say
+
+REFUSED = 5
+"""Files that are named; of more, how many."""
+
+
+def report_of(folder: Path, *sources: Path) -> int:
+    """Write a run's report and show its answer: what differs between runs first, then numbers, then what has none.
+
+    ``sources`` are what it is made of, if not of the run alone.  Raises as ``report.write``.
+    """
+    made = report.write(folder, *sources)
+    _refused(made.refused)
+    _table(made.differences)
+    _table(made.answer)
+    if made.notes:
+        say("")
+    for line in made.notes:
+        say(line)
+    say(f"\nreport: {folder / 'report.md'}")
+    return 1 if made.failed else 0
+
+
+def two_runs(folders: Sequence[Path]) -> int:
+    """Set two stored runs side by side, what differs between them first; 1 where they have nothing in common.
+
+    Raises ResultError where one holds nothing that can be read.
+    """
+    refused: list[ResultError] = []
+    first, second = (stored.load(folder, refused.append) for folder in folders)
+    _refused(refused)
+    for name, folder in zip("AB", folders, strict=True):
+        say(f"{name}: {folder}")
+    _table(stored.differing(first, second))
+    found = stored.pairs(first, second)
+    _table(stored.told(found))
+    for line in stored.caveats(found):
+        say(line)
+    return 0 if found else 1
+
+
+def _table(rows: tuple[tuple[str, ...], ...]) -> None:
+    """Rows below their header, with an empty line before; nothing without any row."""
+    if len(rows) > 1:
+        say("")
+        out.print(answer(rows))
+
+
+def _refused(errors: Sequence[ResultError]) -> None:
+    """Files that are no results, each in a line."""
+    for error in errors[:REFUSED]:
+        say(f"refused: {error.where}: {error.what}")
+    if len(errors) > REFUSED:
+        say(f"refused: {len(errors) - REFUSED:,} more files")
