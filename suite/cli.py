@@ -1,8 +1,4 @@
-"""The command ``suite``: parse, call, print.
-
-Exit status: 0 all well; 1 a trial failed or a benchmark could not be compared; 2 the caller's mistake; 130 interrupted.
-A training that diverged is an outcome of its spec: the report tells it, and the status is as if it had not.
-"""
+"""The command ``suite``: parse, call, print.  ``outcome.STATUS`` says what its exit status means."""
 
 from __future__ import annotations
 
@@ -57,6 +53,7 @@ app = typer.Typer(
     help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
     "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
     "frameworks in about fourteen minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
+    epilog="Exit status: " + "; ".join(f"[bold]{status}[/] {words}" for status, words in outcome.STATUS.items()) + ".",
 )
 app.add_typer(shelf.data_app, name="data")
 app.add_typer(shelf.weights_app, name="weights")

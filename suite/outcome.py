@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.text import Text
+
 from suite import report
 from suite.errors import ResultError
 from suite.report import stored
-from suite.screen import answer, out, say
+from suite.screen import answer, clean, out, say
 
+STATUS = {
+    0: "all went well, or nothing was asked that could fail",
+    1: "a trial failed or has not run; a benchmark that was asked for could not be compared; something became slower; "
+    "two runs have nothing in common; a run could not go on",
+    2: "a mistake of the caller's, or files of which none can be read",
+    130: "interrupted; the same command goes on from there",
+}
+"""What the exit status of every command means.  A training that diverged is an outcome of its spec, and no failure."""
 REFUSED = 5
 """Files that are named; of more, how many."""
 
@@ -23,6 +33,8 @@ def report_of(folder: Path, *sources: Path) -> int:
     _refused(made.refused)
     _table(made.differences)
     _table(made.answer)
+    for line in made.warnings:
+        out.print(Text.assemble(("note", "yellow"), " ", clean(line)), soft_wrap=True)
     if made.notes:
         say("")
     for line in made.notes:

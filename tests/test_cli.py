@@ -16,6 +16,7 @@ import typer.main
 
 from suite import cli, data, environment, launch, plan, result, run, screen
 from suite.environment import ROOT
+from suite.errors import DataError
 from suite.result import Cause, Failed, Measured
 from tests import own, runs, timings
 
@@ -388,6 +389,52 @@ def test_a_mistake_is_a_sentence_and_exit_status_2(
     assert sentence.format(folder=tmp_path) in " ".join(said.err.split())
     assert "Traceback" not in said.all
     assert len(said.err.splitlines()) <= 4
+
+
+@pytest.mark.parametrize("command", [["report"], ["conclude"], ["compare", "{good}"]], ids=lambda words: words[0])
+def test_a_folder_without_one_readable_result_is_an_error(
+    suite: Suite, tmp_path: Path, finished: Path, command: list[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    for path in (folder / "results").iterdir():
+        path.write_text("{")
+    said = suite(*(word.format(good=finished) for word in command), folder)
+    assert said.status == 2, said.all
+    assert "holds no result that can be read" in said.err
+    assert "r00-00-reference" in said.err, "the first file that was refused, and why"
+    assert "Traceback" not in said.all
+    assert not (folder / "report.md").exists()
+
+
+def test_the_exit_status_is_explained_where_help_is_looked_for(suite: Suite) -> None:
+    said = suite("--help").all
+    assert "Exit status: 0 all went well" in said
+    assert "130 interrupted" in said
+    readme = (ROOT / "README.md").read_text()
+    assert [f"`{command}" in readme.split("The exit status says it")[1] for command in ("run`", "identity`", "doctor ")]
+
+
+def test_a_benchmark_that_is_left_out_is_told_at_the_end_and_makes_the_status_1(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its data cannot be had; the other benchmark runs all the same."""
+
+    def fetch(name: str, *_: object) -> Path:
+        if name == "mnist":
+            raise DataError("no mirror answers")
+        return original(name, *_)  # type: ignore[arg-type]
+
+    original = data.fetch
+    monkeypatch.setattr(data, "fetch", fetch)
+    both = "-b", tmp_path / "tiny.yaml", "-b", "mnist-sgd"
+    said = suite("run", profile(tmp_path), *both, "-r", "reference", "--rounds", 1, "--reports", tmp_path / "reports")
+    assert said.status == 1, said.all
+    assert "mnist-sgd everything" in said.all
+    assert "left out" in said.all
+    assert "has no number that stands: mnist-sgd (left out)." in said.all
+    head = (tmp_path / "reports" / "latest" / "report.md").read_text().split("## The answer")[0]
+    assert "mnist-sgd" in head
 
 
 def test_the_reference_proves_itself(suite: Suite, tmp_path: Path) -> None:

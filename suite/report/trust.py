@@ -123,9 +123,10 @@ def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markd
     blocks = [table(heads, rows, "llllrl")] if rows else []
     if lost.found:
         specs = len({gap.benchmark.spec for gap in lost.found})
-        count, several = len(lost.found), f"{specs:,} benchmark{'s' if specs > 1 else ''}"
+        count = len({(gap.benchmark, gap.runner, gap.mode) for gap in lost.found})
+        several = f"{specs:,} benchmark{'s' if specs > 1 else ''}"
         what = "1 mode has" if count == 1 else f"{count:,} modes have"
-        whole = "" if rows or not evidence.measured else "Every number that there is is proven. "
+        whole = "" if rows or not evidence.measured else "Every number that is shown is proven. "
         words = (
             f'{whole}In {several} {what} no number, or no proof, in some round or in all: see "Failed and unsupported".'
         )

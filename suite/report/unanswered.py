@@ -23,11 +23,15 @@ SHORT = 160
 
 @dataclass(frozen=True)
 class Unanswered:
-    """A benchmark under a question, in words, for which no framework has a number; why, by framework."""
+    """A benchmark under a question, in words, for which no framework has a number; why, by framework.
+
+    ``left_out`` says why the run did without it, if it did.
+    """
 
     benchmark: Benchmark
     question: str
     bests: Mapping[str, NotRanked]
+    left_out: str = ""
 
     @property
     def failed(self) -> bool:
@@ -35,14 +39,15 @@ class Unanswered:
 
         Tuned inference ranks no framework: of it only what crashes has failed, which every failure tells by itself.
         """
-        return self.question != TUNED and any(best.failure for best in self.bests.values())
+        failed = any(best.failure for best in self.bests.values())
+        return bool(self.left_out) or (failed and self.question != TUNED)
 
     @property
     def verdict(self) -> NotRanked:
         """What stands where frameworks would be compared."""
         told = {framework: best.word for framework, best in self.bests.items() if best.word}
-        if set(told.values()) == {LEFT_OUT}:
-            return NotRanked(next(iter(self.bests.values())).reason, word=LEFT_OUT)
+        if self.left_out:
+            return NotRanked(self.left_out, word=LEFT_OUT)
         reason = "; ".join(f"{f}: {best.reason}" for f, best in self.bests.items())
         return NotRanked(reason, word=", ".join(f"{f} {word}" for f, word in told.items()))
 
@@ -55,7 +60,9 @@ def unanswered(evidence: Evidence, lost: Gaps, rows: Sequence[Row]) -> tuple[Una
         if mine:
             found += _unasked(evidence, benchmark, mine)
         else:
-            found.append(Unanswered(benchmark, EVERYTHING, _why(evidence, lost, benchmark, lost.within(benchmark))))
+            gaps = lost.within(benchmark)
+            left_out = next((gap.reason for gap in gaps if gap.word == LEFT_OUT), "")
+            found.append(Unanswered(benchmark, EVERYTHING, _why(evidence, lost, benchmark, gaps), left_out))
         if tuning := lost.within(benchmark, "tune"):
             found.append(Unanswered(benchmark, TUNED, _why(evidence, lost, benchmark, tuning)))
     return tuple(found)
@@ -110,10 +117,10 @@ class _Standing:
 
     any_stands: bool
     words: Mapping[str, str]
+    left_out: bool = False
 
     def __str__(self) -> str:
-        alike = set(self.words.values())
-        if alike == {LEFT_OUT}:
+        if self.left_out:
             return LEFT_OUT
         return ", ".join(f"{framework} {words}" for framework, words in self.words.items())
 
@@ -121,7 +128,7 @@ class _Standing:
 def _standings(lost: Gaps, rows: Sequence[Row], without: Sequence[Unanswered]) -> dict[Benchmark, _Standing]:
     found = {}
     for benchmark in lost.asked:
-        stands = False
+        stands = left_out = False
         words: dict[str, dict[str, None]] = defaultdict(dict)
         for row in (row for row in rows if at(row.arena, benchmark)):
             for framework, best in row.bests.items():
@@ -129,10 +136,11 @@ def _standings(lost: Gaps, rows: Sequence[Row], without: Sequence[Unanswered]) -
                 told = best.lacks if isinstance(best, Best) else best.word
                 words[framework] |= {told: None} if told else {}
         for each in (each for each in without if each.benchmark == benchmark):
+            left_out |= bool(each.left_out)
             for framework, none in each.bests.items():
                 part = f" in {TUNED}" if each.question == TUNED else ""
                 words[framework] |= {none.word + part: None} if none.word and none.word != MEASURED else {}
-        found[benchmark] = _Standing(stands, {f: ", ".join(told) for f, told in words.items() if told})
+        found[benchmark] = _Standing(stands, {f: ", ".join(told) for f, told in words.items() if told}, left_out)
     return found
 
 
