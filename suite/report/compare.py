@@ -191,7 +191,8 @@ def best(evidence: Evidence, lost: Gaps, arena: Arena, runner: str, question: Qu
         words = [f"{' and '.join(modes)}: {standing.reason}" for standing, modes in reasons.items()]
         words += [reasons_of(mine)] if mine else []
         word = _word(lost, reasons, mine)
-        return NotRanked("; ".join(words), any(standing.failure for standing in reasons), word=word)
+        shown = not mine and all(standing.shown for standing in reasons)
+        return NotRanked("; ".join(words), any(standing.failure for standing in reasons), shown, word)
     most = max(len(costs) for costs in series.values())
     series = {c: costs for c, costs in series.items() if len(costs) == most}
     first = min(series, key=lambda c: (median(series[c].values()), c))
@@ -282,7 +283,11 @@ def _pair(
     first, second = bests[one], bests[other]
     unranked = {name: found for name, found in ((one, first), (other, second)) if isinstance(found, NotRanked)}
     if unranked:
-        words = [f"{name} {found.word}" for name, found in unranked.items() if found.word]
+        words = [
+            f"{name}: {found.reason}" if found.shown else f"{name} {found.word}"
+            for name, found in unranked.items()
+            if found.word
+        ]
         reason = "; ".join(f"{name}: {found.reason}" for name, found in unranked.items())
         return NotRanked(reason, any(f.failure for f in unranked.values()), word=", ".join(words))
     assert isinstance(first, Best)

@@ -156,12 +156,6 @@ class Evidence:
         return tuple(cells)
 
     @cached_property
-    def tuning(self) -> frozenset[str]:
-        """The plan's entries that tune."""
-        entries = [entry for entry in _list(self.plan.get("entries")) if isinstance(entry, Mapping)]
-        return frozenset(str(entry.get("id")) for entry in entries if entry.get("kind") == "tune")
-
-    @cached_property
     def _by_way(self) -> dict[Way, list[Proof]]:
         found: dict[Way, list[Proof]] = defaultdict(list)
         for proof in self.proofs:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from suite.report.markdown import Markdown, Notes, bullets, md, table
-from suite.report.merge import Arena, Contender, Evidence, NotProven, arena, contender, position
+from suite.report.merge import Arena, Contender, Evidence, NotProven, arena, contender, position, to_tune
 from suite.report.units import duration, percent
 from suite.result import Cause, Tuned, Tunings
 from suite.stats import LEAST_ROUNDS, Centre, TooFew, median_interval, rounds_interval
@@ -56,7 +56,7 @@ def lost(evidence: Evidence, here: Arena) -> dict[Contender, int]:
     found: dict[Contender, int] = {}
     where = here.run, here.spec, here.device, here.precision
     for f in evidence.failed:
-        if f.cause is Cause.DIVERGED and f.entry in evidence.tuning:
+        if f.cause is Cause.DIVERGED and to_tune(f, evidence.tuning):
             alike = (f.run, f.cell.spec, f.cell.device, f.cell.precision) == where
             found[contender(f)] = found.get(contender(f), 0) + alike
     return {who: count for who, count in found.items() if count}
