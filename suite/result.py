@@ -5,8 +5,8 @@ reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absu
 
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
 model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
-the divergence of a training, the half-width that a claim states, the processor's features, the variables that libraries
-read, and whose failure a failure is.  All are read.
+the divergence of a training, the half-width that a claim states, where a framework's own API differs, the processor's
+features, the variables that libraries read, and whose failure a failure is.  All are read.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from suite import divergence
 from suite.assessment import Assessment, Share
+from suite.differences import Difference
 from suite.divergence import Divergence
 from suite.errors import ResultError
 from suite.files import read_json, validate, write_bytes
@@ -290,7 +291,7 @@ class Identity(Frozen):
     difference of weights after ten free-running steps: reported, never judged; null where steps were too dear.
     ``gentleness`` counts how often the weights of the start were divided until the reference itself stayed finite; null
     where it never did, which is not provable, and in records before schema 4.  ``key`` is the digest of all that the
-    proof depends on.
+    proof depends on.  ``own`` is where the framework's own API differs from what the spec asks; null before schema 4.
     """
 
     verdict: Verdict
@@ -302,6 +303,7 @@ class Identity(Frozen):
     drift: float | None
     gentleness: Count | None = None
     key: Digest
+    own: Annotated[tuple[Difference, ...], Field(max_length=1000)] | None = None
 
 
 class Proof(_Record):

@@ -7,14 +7,16 @@ import math
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from suite import estimate
+from suite.differences import Difference, Kind
 from suite.errors import SuiteError
 from suite.layers import BatchNorm, Embedding, walk
 from suite.plan import Entry, Plan
@@ -151,6 +153,21 @@ def same_words(found: Spec) -> tuple[str, ...]:
             case _:
                 pass
     return tuple(told)
+
+
+def differences(stated: Mapping[str, Sequence[Difference]]) -> Iterator[RenderableType]:
+    """Where each framework's own API differs from a benchmark, what changes numbers first."""
+    yield "[bold]Where the framework's own API differs[/]"
+    if any(each.shift for found in stated.values() for each in found):
+        yield "By the reference in float64, from the gate's start; apart: relative to the largest value of a tensor."
+    order = list(Kind)
+    for token, found in stated.items():
+        for each in sorted(found, key=lambda difference: order.index(difference.kind)):
+            yield f"{token}, [bold]{escape(each.where)}[/]: {each.kind}"
+            lines = [f"{each.api} {each.does}.", each.here and f"Here: {each.here}.", each.effect and f"{each.effect}."]
+            yield Padding(escape("\n".join(filter(None, lines))), (0, 0, 0, 4))
+    if not any(stated.values()):
+        yield "Nowhere."
 
 
 def trials(made: Plan) -> Table:

@@ -7,10 +7,22 @@ spec that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Literal
 
-from suite.layers import AveragePool, BatchNorm, Layer, Node, padding_of, rebuilt, walk, window
+from suite.layers import (
+    AveragePool,
+    BatchNorm,
+    Conv2D,
+    Layer,
+    MaxPool,
+    Node,
+    Padding,
+    padding_of,
+    rebuilt,
+    walk,
+    window,
+)
 from suite.recipe import Adam, RmsProp
 from suite.spec import Spec
 
@@ -25,12 +37,16 @@ Variant = Literal[
     "unbiased_running_variance",
 ]
 """A native semantics that truly differs from that of some specs; the reference computes it as well."""
+Change = Callable[[Spec, Container[str] | None], Spec]
 
 
-def under(spec: Spec, variants: Iterable[Variant]) -> Spec:
-    """The spec that asks for ``variants``; the very spec where none of them changes what it computes."""
+def under(spec: Spec, variants: Iterable[Variant], at: Container[str] | None = None) -> Spec:
+    """The spec that asks for ``variants``; the very spec where none of them changes what it computes.
+
+    ``at`` names the layers that are changed, if not all are.
+    """
     for variant in sorted(variants):
-        spec = _CHANGES[variant](spec)
+        spec = _CHANGES[variant](spec, at)
     return spec
 
 
@@ -39,16 +55,20 @@ def relevant(spec: Spec, variants: Iterable[Variant]) -> frozenset[Variant]:
     return frozenset(variant for variant in variants if under(spec, (variant,)) is not spec)
 
 
-def is_padded(node: Node) -> bool:
-    """Whether a pooling's windows reach over the image's edge."""
-    assert isinstance(node.layer, AveragePool)
-    size, strides, padding = node.layer.window, node.layer.strides, node.layer.padding
-    return any(any(window(node.input[i], size[i], strides[i], padding_of(padding, i))[1:]) for i in (0, 1))
+def margins(node: Node, rule: Padding | None = None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding before and after the rows and the columns of a convolution or pooling; by ``rule``, if not its own."""
+    layer = node.layer
+    assert isinstance(layer, Conv2D | MaxPool | AveragePool)
+    size, stride = (layer.kernel, layer.stride) if isinstance(layer, Conv2D) else (layer.window, layer.strides)
+    padding = rule or layer.padding
+    rows, columns = (window(node.input[i], size[i], stride[i], padding_of(padding, i))[1:] for i in (0, 1))
+    return rows, columns
 
 
 def padded_means(spec: Spec) -> tuple[Node, ...]:
     """The average poolings for which it matters whether padding counts."""
-    return tuple(node for node in walk(spec.graph) if isinstance(node.layer, AveragePool) and is_padded(node))
+    pools = (node for node in walk(spec.graph) if isinstance(node.layer, AveragePool))
+    return tuple(node for node in pools if any(map(any, margins(node))))
 
 
 def trained_norms(spec: Spec) -> tuple[Node, ...]:
@@ -56,8 +76,8 @@ def trained_norms(spec: Spec) -> tuple[Node, ...]:
     return tuple(node for node in walk(spec.graph) if isinstance(node.layer, BatchNorm) and not spec.is_frozen(node))
 
 
-def _adam(place: Literal["after_correction", "before_correction"]) -> Callable[[Spec], Spec]:
-    def change(spec: Spec) -> Spec:
+def _adam(place: Literal["after_correction", "before_correction"]) -> Change:
+    def change(spec: Spec, _: Container[str] | None) -> Spec:
         if not isinstance(spec.optimizer, Adam) or spec.optimizer.epsilon_place == place:
             return spec
         return spec.replace(optimizer=spec.optimizer.model_copy(update={"epsilon_place": place}))
@@ -65,8 +85,8 @@ def _adam(place: Literal["after_correction", "before_correction"]) -> Callable[[
     return change
 
 
-def _rmsprop(place: Literal["outside_root", "inside_root"]) -> Callable[[Spec], Spec]:
-    def change(spec: Spec) -> Spec:
+def _rmsprop(place: Literal["outside_root", "inside_root"]) -> Change:
+    def change(spec: Spec, _: Container[str] | None) -> Spec:
         if not isinstance(spec.optimizer, RmsProp) or spec.optimizer.epsilon_place == place:
             return spec
         return spec.replace(optimizer=spec.optimizer.model_copy(update={"epsilon_place": place}))
@@ -74,11 +94,12 @@ def _rmsprop(place: Literal["outside_root", "inside_root"]) -> Callable[[Spec], 
     return change
 
 
-def _layers(found: Callable[[Spec], tuple[Node, ...]], field: str, value: object) -> Callable[[Spec], Spec]:
+def _layers(found: Callable[[Spec], tuple[Node, ...]], field: str, value: object) -> Change:
     """Give ``field`` of the layers ``found`` another value."""
 
-    def change(spec: Spec) -> Spec:
-        names = {node.name for node in found(spec) if getattr(node.layer, field) != value}
+    def change(spec: Spec, at: Container[str] | None) -> Spec:
+        there = (node for node in found(spec) if at is None or node.name in at)
+        names = {node.name for node in there if getattr(node.layer, field) != value}
 
         def set_(node: Node) -> Layer:
             return node.layer.model_copy(update={field: value}) if node.name in names else node.layer
@@ -88,7 +109,7 @@ def _layers(found: Callable[[Spec], tuple[Node, ...]], field: str, value: object
     return change
 
 
-_CHANGES: Mapping[Variant, Callable[[Spec], Spec]] = {
+_CHANGES: Mapping[Variant, Change] = {
     "adam_epsilon_after_correction": _adam("after_correction"),
     "adam_epsilon_before_correction": _adam("before_correction"),
     "biased_running_variance": _layers(trained_norms, "running_variance", "biased"),

@@ -117,7 +117,8 @@ class Trial:
         spec = self._plan.spec(cell.spec)
         decisive = cell.runner, cell.mode, cell.precision, cell.device, self._here.lock
         key = identity.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
-        return identity.examine(spec, self._runner, self._memory, cell.mode, "float32", key=key)
+        own = base.differences(cell.runner, spec)
+        return identity.examine(spec, self._runner, self._memory, cell.mode, "float32", key=key, own=own)
 
     def _measure(self, cell: Cell, common: dict[str, Any]) -> Measured:
         spec = self._plan.spec(cell.spec)

@@ -62,6 +62,11 @@ def test_one_token_names_a_framework_everywhere(token):
     assert re.search(rf"^  {token}:$", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.parametrize("token", TOKENS)
+def test_every_framework_states_where_its_own_api_differs(token):
+    assert (ROOT / "suite" / "runners" / f"_{token}_own.py").is_file()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_module_has_a_test_file(path):
     """`suite/runners/tf.py`, say, by `test_tf.py`, `test_runners_tf.py`, `test_runner_tf.py` or `test_runners.py`."""

@@ -33,10 +33,12 @@ from pathlib import Path
 
 import numpy as np
 
+from suite.differences import Difference
 from suite.identity import probe
 from suite.identity.answers import Memory, UnprovableError, images_of, shuffled
 from suite.identity.compare import errors, largest
 from suite.identity.dropout import dropout_checks
+from suite.identity.shift import told
 from suite.identity.stages import Gate
 from suite.result import Check, Identity, Verdict
 from suite.runners.base import Precision, Runner, State
@@ -45,7 +47,7 @@ from suite.spec import Spec, digest
 
 GENTLEST = 3
 """How often the weights of the start are divided, at most, where the reference overflows from them."""
-SHARED = ("initial", "shapes", "kinds", "layers", "semantics", "spec")
+SHARED = ("differences", "initial", "shapes", "kinds", "layers", "semantics", "spec")
 """Modules that tell a runner and the reference alike what to compute."""
 
 
@@ -57,11 +59,13 @@ def examine(
     precision: Precision,
     *,
     key: str,
+    own: tuple[Difference, ...] = (),
 ) -> Identity:
     """Compare ``runner`` in ``mode`` with the reference under ``spec``; ``precision`` is the timed one.
 
     ``memory`` holds the reference and what it has answered already: modes of one spec, asked about in turn, share it.
-    Of the runner's variants those count that ``spec`` brings into play.  Whatever the runner raises goes through,
+    ``own`` is where the framework's own API differs: the record tells it, with what it does in this spec.  Of the
+    runner's variants those count that ``spec`` brings into play.  Whatever the runner raises goes through,
     Unsupported among it.
     """
     variants = relevant(spec, runner.variants)
@@ -88,6 +92,7 @@ def examine(
         drift=drift,
         gentleness=gentleness,
         key=key,
+        own=_told(spec, own, memory),
     )
 
 
@@ -116,6 +121,14 @@ def _telling(checks: list[Check]) -> tuple[Check, ...]:
             worst[section] = check.share, index
     kept = {index for _, index in worst.values()} | {i for i, check in enumerate(checks) if not check.equal}
     return tuple(checks[index] for index in sorted(kept))
+
+
+def _told(spec: Spec, own: tuple[Difference, ...], memory: Memory) -> tuple[Difference, ...]:
+    """Differences with what they do, which the reference computes once for all modes."""
+    at = spec.computation, own
+    if at not in memory.told:
+        memory.told[at] = told(spec, own, lambda: memory.reference(frozenset()))
+    return memory.told[at]
 
 
 def _shift(spec: Spec, variant: Runner, canonical: Runner) -> float | None:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.differences import Difference
 from suite.identity import probe
 from suite.identity.compare import Tensors
 from suite.identity.given import UNITS, Given, optimizer_checks
@@ -257,6 +258,8 @@ class Memory:
         self.reference = reference
         self._most = specs
         self._held: dict[tuple[str, frozenset[Variant], int], Answers] = {}
+        self.told: dict[tuple[str, tuple[Difference, ...]], tuple[Difference, ...]] = {}
+        """What was found out about differences, by the computation and what a runner states of it."""
         self._given: dict[tuple[str, frozenset[Variant]], Given] = {}
         self._optimizers: dict[tuple[object, ...], tuple[Check, ...]] = {}
 

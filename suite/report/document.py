@@ -14,6 +14,7 @@ from suite.report import (
     differences,
     diverged,
     energy,
+    own_api,
     pages,
     performance,
     places,
@@ -97,7 +98,7 @@ def build(
         "The answer": answers.answers(
             evidence, rows, without, labels, "ratios.svg" if "ratios.svg" in drawn else None, comparisons(joules)
         ),
-        "Identity": trust.identity(evidence),
+        "Identity": [*trust.identity(evidence), *own_api.section(evidence)],
         "Diverged": diverged.section(evidence, labels),
         "Not comparable": trust.not_comparable(evidence, labels, lost),
         "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),

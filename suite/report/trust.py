@@ -27,7 +27,7 @@ def identity(evidence: Evidence) -> list[Markdown]:
     """The gate's verdict per distinct proof, with the benchmarks that it covers."""
     notes = Notes()
     rows = []
-    for proof, covered in _distinct(evidence):
+    for proof, covered in distinct(evidence):
         found = proof.identity
         worst = max(found.checks, key=_excess, default=None)
         cell = proof.cell
@@ -41,7 +41,7 @@ def identity(evidence: Evidence) -> list[Markdown]:
             verdict = notes.mark(verdict, f"the variant moves the weights by {found.variant_shift:.1e}, relative")
         rows.append(
             [
-                _several(covered), cell.runner, cell.mode, cell.device, verdict, f"{found.compared:,}",
+                several(covered), cell.runner, cell.mode, cell.device, verdict, f"{found.compared:,}",
                 _check(worst) if worst else notes.dash("no check was recorded"),
                 divergence(found) if found.divergence else "none",
                 f"{found.drift:.1e}" if found.drift is not None else notes.dash("not taken"),
@@ -67,12 +67,13 @@ NAMED = 3
 """Benchmarks of a proof that are named; the others are counted."""
 
 
-def _several(names: Sequence[str]) -> str:
+def several(names: Sequence[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
-def _distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
+def distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
     """One proof of each computation, way and program, the worst verdict first, and the specs that it covers."""
     found: dict[tuple[object, ...], list[Proof]] = defaultdict(list)
     for proof in evidence.proofs:

@@ -29,6 +29,7 @@ from suite.layers import (
     window,
 )
 from suite.runners._tf_core import Function, Tensor, tf
+from suite.runners._tf_own import unfusable
 from suite.spec import Spec
 
 Sides = list[tuple[int, int]]
@@ -43,7 +44,7 @@ class Network:
     def __init__(self, spec: Spec, dtype: Any, seed: int) -> None:
         self._graph, self._seed = spec.graph, seed
         self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
-        self._alone = _unfusable(spec.graph)
+        self._alone = unfusable(spec.graph)
         self._padding = self._paddings()
         self.variables = {
             name: tf.Variable(tf.zeros(tensor.shape, dtype), trainable=name in spec.trainable)
@@ -157,23 +158,6 @@ def _look_up(layer: Embedding | SampledScores, x: Tensor, held: list[Tensor]) ->
         return tf.reduce_mean(tf.gather(held[0], x), 1)
     hidden = tf.reduce_mean(tf.gather(held[0], x[:, : layer.context]), 1)
     return tf.linalg.matvec(tf.gather(held[1], x[:, layer.context :]), hidden)
-
-
-def _unfusable(nodes: tuple[Node, ...]) -> frozenset[str]:
-    """Batch norms that must be elementary operations where nothing is trained.
-
-    TensorFlow 2.21 fuses a convolution without a bias, its batch norm and a tanh into an operation that then says
-    "Fusion is not implemented: [FusedBatchNorm,Tanh]".
-    """
-    there = [node for node in nodes if not isinstance(node.layer, Dropout)]
-    found = {
-        norm.name
-        for before, norm, after in zip(there, there[1:], there[2:], strict=False)
-        if isinstance(before.layer, Conv2D) and not before.layer.use_bias
-        if isinstance(norm.layer, BatchNorm) and after.layer.layer == "tanh"
-    }
-    branches = (branch for node in nodes for branch in (node.body, node.shortcut, *node.branches))
-    return frozenset(found).union(*map(_unfusable, branches))
 
 
 def _padding(node: Node, layer: Conv2D | MaxPool | AveragePool, layout: str) -> str | Sides:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
+from suite.differences import Difference
 from suite.errors import MachineError
 from suite.layers import Frozen
 from suite.semantics import Variant as Variant  # part of the protocol
@@ -184,6 +185,17 @@ def modes(token: str) -> tuple[str, ...]:
     raise MachineError(
         f"runner {token!r} states no modes", way_out="Give its class a literal `modes: ClassVar[...] = (...)`."
     )
+
+
+def differences(token: str, spec: Spec) -> tuple[Difference, ...]:
+    """Where the own API of ``token`` differs from what ``spec`` asks, as ``_<token>_own.py`` states it.
+
+    No framework is imported.  Who has no such file, like the reference, states nothing.
+    """
+    if not (Path(__file__).parent / f"_{token}_own.py").is_file():
+        return ()
+    stated: tuple[Difference, ...] = importlib.import_module(f"suite.runners._{token}_own").own(spec)
+    return stated
 
 
 def find(token: str) -> type[Runner]:
