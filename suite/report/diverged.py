@@ -15,7 +15,7 @@ from suite.result import Measured
 MOST_EPOCHS = 12
 MOST_NAMES = 4
 ENDED = {
-    "weights": "with its weights",
+    "weights": "with the epoch that left weights not finite",
     "early stopping": "by early stopping, for what it watches was not finite",
     None: "as the schedule has it",
 }
