@@ -368,3 +368,62 @@ def test_what_tensorflow_refuses_is_unsupported_with_its_reason(
 def test_lite_stays_on_the_processor() -> None:
     with pytest.raises(Unsupported, match="processor"):
         lite(TUNED, {}, "int8_static", np.zeros(1), cuda=True)
+
+
+def test_what_is_said_of_tensorflows_own_api_is_so(on_cpu: tf.Runner) -> None:
+    """RMSprop's and Adam's epsilon, pooling's padding, what max pooling takes: ``_tf_own`` tells them without it."""
+    flow, real = tf.tf, np.float64
+    weight, square, momentum = (flow.Variable([value], dtype=real) for value in (1.0, 0.0, 0.0))
+    given = {"lr": real(0.1), "epsilon": real(0.5), "grad": flow.constant([2.0], real), "var": weight.handle}
+    flow.raw_ops.ResourceApplyRMSProp(ms=square.handle, mom=momentum.handle, rho=real(0.9), momentum=real(0), **given)
+    assert 1 - float(weight[0]) == pytest.approx(0.1 * 2 / (0.4 + 0.5) ** 0.5)
+    weight.assign([1.0])
+    first, second = (flow.Variable([0.0], dtype=real) for _ in range(2))
+    flow.raw_ops.ResourceApplyAdam(
+        m=first.handle, v=second.handle, beta1_power=real(0.9), beta2_power=real(0.99), beta1=real(0.9),
+        beta2=real(0.99), **given,
+    )  # fmt: skip
+    assert 1 - float(weight[0]) == pytest.approx(0.1 * (0.01**0.5 / 0.1) * 0.2 / (0.04**0.5 + 0.5))
+    ones = flow.ones((1, 4, 4, 1))
+    assert float(flow.nn.avg_pool2d(ones, 3, 1, "SAME")[0, 0, 0, 0]) == 1
+    with pytest.raises(TypeError):
+        flow.nn.avg_pool2d(ones, 3, 1, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    assert flow.nn.max_pool2d(ones, 3, 1, [[0, 0], [1, 1], [1, 1], [0, 0]]).shape == (1, 4, 4, 1)
+    fused = flow.raw_ops.FusedBatchNormV3(
+        x=np.float32([1, 3]).reshape(2, 1, 1, 1), scale=[1.0], offset=[0.0], mean=[], variance=[], is_training=True
+    )
+    assert float(fused.batch_variance[0]) == 2  # the biased variance is 1
+
+
+KERAS = """
+import inspect, numpy as np, keras
+from suite.runners._tf_own import DEFAULTS
+classes = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+classes["batch_norm"] = keras.layers.BatchNormalization
+for name, held in DEFAULTS.items():
+    given = inspect.signature(classes[name].__init__).parameters
+    assert {field: given[field].default for field in held} == held, name
+weight = keras.Variable(np.ones(1, "float32"))
+keras.optimizers.RMSprop(0.1, epsilon=0.5).apply([np.float32([2])], [weight])
+np.testing.assert_allclose(1 - np.array(weight), 0.1 * 2 / (0.1 * 4 + 0.5) ** 0.5, rtol=1e-5)
+weight.assign(np.ones(1))
+keras.optimizers.Adam(0.1, 0.9, 0.99, epsilon=0.5).apply([np.float32([2])], [weight])
+np.testing.assert_allclose(1 - np.array(weight), 0.1 * (0.01**0.5 / 0.1) * 0.2 / (0.04**0.5 + 0.5), rtol=1e-4)
+weight.assign(np.ones(1))
+keras.optimizers.SGD(0.1, weight_decay=0.5).apply([np.float32([0])], [weight])
+np.testing.assert_allclose(np.array(weight), 1 - 0.1 * 0.5, rtol=1e-6)
+norm = keras.layers.BatchNormalization(momentum=0.5)
+norm(np.float32([[1], [3]]), training=True)
+np.testing.assert_allclose(np.array(norm.moving_variance), [0.5 + 0.5 * 1], rtol=1e-6)
+pooled = keras.layers.AveragePooling2D(3, 1, "same")(np.ones((1, 4, 4, 1), "float32"))
+assert float(pooled[0, 0, 0, 0]) == 1
+"""
+
+
+def test_what_is_said_of_keras_is_so() -> None:
+    """In a process of its own, for here Keras stays out."""
+    pytest.importorskip("keras")
+    done = subprocess.run(
+        [sys.executable, "-c", KERAS], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 import contract  # noqa: E402 - it and the runner need the framework
 
 from suite.errors import MachineError, Unsupported  # noqa: E402
+from suite.runners import _torch_own  # noqa: E402
 from suite.runners.base import Tuning, find  # noqa: E402
 from suite.runners.torch import Runner  # noqa: E402
 from suite.semantics import under  # noqa: E402
@@ -270,3 +271,36 @@ def test_of_what_is_frozen_no_gradient_is_asked(on_cpu: Runner) -> None:
     program = loaded(on_cpu, spec, "eager")
     wanted = {name for name, tensor in program._tensors.items() if tensor.requires_grad}
     assert wanted == set(spec.trainable)
+
+
+def test_what_is_said_of_pytorchs_own_api_is_so() -> None:
+    """Defaults, RMSprop and Adam, the running variance, padding: ``_torch_own`` tells them without PyTorch."""
+    parameter = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    adam, rmsprop, sgd = (
+        made([parameter]).defaults for made in (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
+    )
+    assert {
+        "adam": dict(zip(("beta_1", "beta_2"), adam["betas"], strict=True))
+        | {"learning_rate": adam["lr"], "epsilon": adam["eps"]},
+        "rmsprop": {"learning_rate": rmsprop["lr"], "rho": rmsprop["alpha"], "epsilon": rmsprop["eps"]},
+        "sgd": {"learning_rate": sgd["lr"], "momentum": sgd["momentum"]},
+        "batch_norm": {"momentum": 1 - torch.nn.BatchNorm2d(1).momentum, "epsilon": torch.nn.BatchNorm2d(1).eps},
+    } == _torch_own.DEFAULTS  # fmt: skip
+    outside, after = (
+        torch.optim.RMSprop([parameter], lr=0.1, alpha=0.9, eps=0.5),
+        torch.optim.Adam([parameter], lr=0.1, betas=(0.9, 0.99), eps=0.5),
+    )
+    for optimizer, moved in ((outside, 0.1 * 2 / (0.4**0.5 + 0.5)), (after, 0.1 * 2 / (2 + 0.5))):
+        before, parameter.grad = parameter.item(), torch.full((1,), 2.0, dtype=torch.float64)
+        optimizer.step()
+        assert before - parameter.item() == pytest.approx(moved, rel=1e-12)
+    norm = torch.nn.BatchNorm1d(1, momentum=0.5)
+    norm(torch.tensor([[1.0], [3.0]]))
+    assert norm.running_var.item() == 0.5 + 0.5 * 2  # the biased variance is 1
+    ones = torch.ones(1, 1, 4, 4)
+    assert torch.nn.AvgPool2d(3, 1, padding=1)(ones)[0, 0, 0, 0].item() == pytest.approx(4 / 9)
+    half = torch.nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=True)(ones)
+    assert half[0, 0, 1, 1].item() == 1  # what ceil_mode adds is not counted
+    with pytest.raises(ValueError, match="padding='same' is not supported for strided"):
+        torch.nn.Conv2d(1, 1, 3, 2, padding="same")
+    assert torch.nn.Embedding(1000, 100).weight.std().item() == pytest.approx(1, rel=0.02)
