@@ -11,7 +11,7 @@ from suite.assessment import Analogy, Classified, Embedded, Located, Near, Neigh
 from suite.layers import Role
 from suite.runners.base import Array, Weights
 from suite.spec import Spec
-from suite.task import Anomaly, WordEmbedding
+from suite.task import WordEmbedding
 
 MOST_CLASSES = 100
 """Above it a confusion matrix is no longer read."""
@@ -40,15 +40,18 @@ def reconstruction_errors(outputs: Array, targets: Array) -> Floats:
     return errors
 
 
-def sorted_out(task: Anomaly, train_errors: Floats, errors: Floats, labels: Array) -> Sorted:
-    """Anomalies told by their reconstruction errors (n,); ``train_errors`` set the threshold."""
-    anomalous = ~np.isin(labels, task.normal)
+def sorted_out(normal: tuple[int, ...], quantile: float, train_errors: Floats, errors: Floats, labels: Array) -> Sorted:
+    """Anomalies told by their reconstruction errors (n,); the ``quantile`` of ``train_errors`` is the threshold.
+
+    ``normal`` are the normal ones of the classes that ``labels`` (n,) count.
+    """
+    anomalous = ~np.isin(labels, normal)
     if not (np.isfinite(errors).all() and np.isfinite(train_errors).all()):
         return Sorted(
             threshold=None, auroc=None, average_precision=None, precision=None, recall=None,
             edges=(), normal=(), anomalous=(),
         )  # fmt: skip
-    threshold = float(np.quantile(train_errors, task.quantile))
+    threshold = float(np.quantile(train_errors, quantile))
     raised = errors > threshold
     hits = int((raised & anomalous).sum())
     edges = np.linspace(0.0, float(np.quantile(errors, REACH)) or 1.0, BINS + 1)

@@ -66,8 +66,9 @@ def _assessed(
             return assess.classified(held.labels("test"), outputs)
         case Reconstruction():
             return None
-        case Anomaly():
-            return assess.sorted_out(spec.task, train_errors, _errors(held, "test", outputs), held.labels("test"))
+        case Anomaly(quantile=quantile):
+            errors = _errors(held, "test", outputs)
+            return assess.sorted_out(spec.normal_classes, quantile, train_errors, errors, held.labels("test"))
         case WordEmbedding():
             return assess.embedded(spec, weights, held.words)
         case Detection():

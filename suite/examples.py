@@ -63,7 +63,7 @@ class Examples:
         self._spec, self._seed, self._arrays = spec, seed, arrays
         usable = np.arange(spec.data.train)
         if isinstance(spec.task, Anomaly):
-            usable = np.flatnonzero(np.isin(arrays.train_labels, spec.task.normal))
+            usable = np.flatnonzero(np.isin(arrays.train_labels, spec.normal_classes))
         train, held_out = initial.split(spec)
         self._rows = {"train": usable[train], "validation": usable[held_out], "test": np.arange(spec.data.test)}
         if not spec.validation_images:

@@ -111,6 +111,7 @@ LATER: Mapping[str, frozenset[object]] = {
     "epsilon_place": frozenset({"after_correction", "outside_root"}),
     "running_variance": frozenset({"unbiased"}),
     "count_padding": frozenset({False}),
+    "labels": frozenset({None}),
 }
 """Fields that specs did not have from the first, and the values that say what was meant without them.
 
@@ -260,6 +261,11 @@ class Recipe(Frozen):
     )
     input_range: tuple[float, float] = Field(
         (0.0, 1.0), description="pixel values are mapped from 0..max linearly onto this range"
+    )
+    labels: Literal["map"] | None = Field(
+        None,
+        description="map: labels of the data that are not 0 to n - 1 are mapped to that in sorted order, and reports "
+        "keep their names; null: they are classes 0 to n - 1",
     )
     augmentation: Augmentation | None = None
     target: Target = Target.LABELS

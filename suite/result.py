@@ -6,7 +6,7 @@ reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absu
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
 model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
 the divergence of a training, the half-width that a claim states, where a framework's own API differs, the processor's
-features, the variables that libraries read, and whose failure a failure is.  All are read.
+features, the variables that libraries read, whose failure a failure is, and classes' names.  All are read.
 """
 
 from __future__ import annotations

@@ -109,6 +109,7 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
         notes = (*chosen.notes, *left_out)
     if not specs:
         raise RunError("no benchmark is left to run", way_out=" ".join(notes))
+    notes = (*notes, *dict.fromkeys(caution for spec in specs for caution in spec.cautions))
     names = dict.fromkeys(filter(None, map(lineage.imported, specs)) if wanted.rounds else ())
     return plan.make(
         wanted,

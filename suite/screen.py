@@ -24,6 +24,7 @@ from suite.result import Failed, Identity, Proof, Record
 from suite.run import Progress
 from suite.runners.base import Threads
 from suite.spec import Spec
+from suite.spelling import listed
 from suite.vocabulary.alike import EMBEDDING_ALIKE, INITIALISERS_ALIKE, NORM_ALIKE, SMALL_MOMENTUM
 
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
@@ -133,6 +134,10 @@ def facts(found: Spec) -> Table:
         made.add_row("claim", escape(" ".join(told.split())))
     for assumption in found.assumptions:
         made.add_row("assumption", escape(f"{assumption.about}: {assumption.chosen}"))
+    if names := found.data.class_names:
+        made.add_row("classes", escape(listed([f"{i} is {name}" for i, name in enumerate(names)], f"{len(names)}")))
+    for told in found.cautions:
+        made.add_row("caution", escape(told))
     for told in same_words(found):
         made.add_row("same word", escape(told))
     return made

@@ -49,6 +49,7 @@ from suite.recipe import (
     Target,
     without_later,
 )
+from suite.spelling import listed
 from suite.task import Anomaly, Classification, Detection, WordEmbedding
 
 __all__ = [
@@ -74,6 +75,10 @@ __all__ = [
 
 PROSE = frozenset({"name", "case", "title", "description", "source", "claims", "assumptions", "target_accuracy"})
 """Fields that say what a benchmark is about, not what is computed: no part of its digest."""
+IMPLIED = frozenset({"test_counts", "labels_are", "class_names"})
+"""Facts of the data that follow from their digest."""
+NAMED = 10
+"""Classes that a sentence names."""
 
 
 class Spec(Recipe):
@@ -88,10 +93,11 @@ class Spec(Recipe):
         self._suits_its_data()
         out, wanted = self.graph[-1].output, self._wanted()
         if out != wanted:
+            way_out = f"Let its last dense layer have {wanted[0]} units." if len(wanted) == len(out) == 1 else ""
             raise MisfitError(
                 f"ends in {out}, but {self.loss} against the {self.target} of {self.dataset} needs {wanted}",
                 "model",
-                f"Let its last dense layer have {wanted[0]} units." if len(wanted) == len(out) == 1 else "",
+                " ".join([*self.cautions, way_out]).strip(),
             )
         assert self.inherited_names <= self.tensors.keys()  # or it raises
         if self.frozen and not self.trainable:
@@ -112,6 +118,14 @@ class Spec(Recipe):
 
     def _suits_its_data(self) -> None:
         """Whether the task can be made of the data at all."""
+        if self.data.labels_are and not self.labels:
+            what = f"the labels of {self.dataset} are {self.data.labels_are}; classes are 0 to n - 1, of shape (n,)"
+            way_out = (
+                f"State `labels: map`: it maps them to 0 to {self.data.classes - 1} in sorted order, and reports keep "
+                "their names. Or map them in the file: numpy.searchsorted(names, labels), names being numpy.unique of "
+                "both parts' labels."
+            )
+            raise MisfitError(what, "dataset", way_out)
         words, holds = isinstance(self.task, WordEmbedding), "words" if self.data.tokens else "images"
         if words if not self.data.tokens else not (words or isinstance(self.task, Classification)):
             raise MisfitError(f"{self.dataset} holds {holds}, and the task is {self.task.kind}", "dataset")
@@ -125,10 +139,11 @@ class Spec(Recipe):
         if isinstance(self.task, Anomaly):
             if self.data.train_counts is None:
                 raise MisfitError(f"{self.dataset} does not tell how many images each class has", "dataset")
-            if not set(self.task.normal) < set(range(self.data.classes)):
-                raise MisfitError(
-                    f"must name some, not all, of the classes 0 to {self.data.classes - 1}", "task.normal"
-                )
+            names = [self.data.called(number) for number in range(self.data.classes)]
+            if not {str(name) for name in self.task.normal} < set(names):
+                these = listed(names) if self.data.class_names else ""
+                what = f"must name some, not all, of the classes {names[0]} to {names[-1]}"
+                raise MisfitError(what, "task.normal", these)
         if isinstance(self.task, Detection) and self.task.canvas < max(self.data.image_shape[:2]):
             raise MisfitError(f"is smaller than the images of {self.dataset}, {self.data.image_shape}", "task.canvas")
 
@@ -211,12 +226,33 @@ class Spec(Recipe):
         """Whether a layer's tensors are frozen."""
         return bool(node.tensors) and node.tensors[0].name in self.frozen_names
 
+    @cached_property
+    def normal_classes(self) -> tuple[int, ...]:
+        """The numbers of the classes that the task anomaly calls normal; empty for other tasks."""
+        if not isinstance(self.task, Anomaly):
+            return ()
+        numbers = {self.data.called(number): number for number in range(self.data.classes)}
+        return tuple(sorted({numbers[str(name)] for name in self.task.normal}))
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a reader should know of the data before any number: the classes that no training image has."""
+        unseen, counts = self.data.unseen, self.data.test_counts
+        if not unseen or counts is None or not isinstance(self.task, Classification | Detection):
+            return ()
+        names = ", ".join(self.data.called(number) for number in unseen[:NAMED])
+        more = f" and {len(unseen) - NAMED:,} more" if len(unseen) > NAMED else ""
+        lost = sum(counts[number] for number in unseen)
+        which = f"class {names} occurs" if len(unseen) == 1 else f"classes {names}{more} occur"
+        where = f"in the test alone, in {lost:,} of its {self.data.test:,} images"
+        return (f"Of {paths.label(self.dataset)} {which} {where}: nothing can learn what no training image shows.",)
+
     @property
     def usable_images(self) -> int:
         """Training images that the task takes, those held out for validation among them."""
         if isinstance(self.task, Anomaly):
             assert self.data.train_counts is not None
-            return sum(self.data.train_counts[c] for c in set(self.task.normal))
+            return sum(self.data.train_counts[number] for number in self.normal_classes)
         return self.data.train
 
     @property
@@ -264,7 +300,8 @@ class Spec(Recipe):
     @cached_property
     def digest(self) -> str:
         """``sha256:...`` over everything that decides what is computed."""
-        return digest(without_later(without_place(self.model_dump(mode="json", exclude=set(PROSE)))))
+        fields = self.model_dump(mode="json", exclude={**dict.fromkeys(PROSE, True), "data": set(IMPLIED)})
+        return digest(without_later(without_place(fields)))
 
     @cached_property
     def computation(self) -> str:

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from suite.layers import Frozen, MisfitError
 
 WIDEST_WINDOW = 4
 """Words on either side that a token data set keeps of every example."""
 Word = Annotated[str, Field(min_length=1, max_length=40)]
+LONGEST_CLASS = 64
+"""Letters of a class's name."""
+
+
+def _class_name(value: object) -> object:
+    if type(value) is int or (isinstance(value, str) and 0 < len(value) <= LONGEST_CLASS):
+        return value
+    raise MisfitError(
+        f"must be a class as the labels have it: a whole number, or a text of at most {LONGEST_CLASS} letters"
+    )
+
+
+ClassName = Annotated[int | str, BeforeValidator(_class_name)]
+"""A class as the data have it: a number, or a text where labels are texts."""
 
 
 class Classification(Frozen):
@@ -32,11 +46,12 @@ class Anomaly(Frozen):
     """Images of other classes than the ``normal`` ones, told by how badly they are reconstructed.
 
     Trained, and validated, on normal images alone.  An image is called anomalous if its mean squared error lies above
-    the ``quantile`` of the training images' own errors.
+    the ``quantile`` of the training images' own errors.  Classes are named as the data have them: by number, or by text
+    where labels are texts.
     """
 
     kind: Literal["anomaly"]
-    normal: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    normal: Annotated[tuple[ClassName, ...], Field(min_length=1)]
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from suite import assess
 from suite.facts import DatasetFacts
-from suite.task import Anomaly
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -58,8 +57,7 @@ def test_anomalies_are_those_above_the_quantile_of_the_training_errors(random):
     labels = random.integers(0, 10, 1000)
     errors = random.gamma(2.0, size=1000) + 2.0 * (labels == 9)
     train = random.gamma(2.0, size=2000)
-    task = Anomaly(kind="anomaly", normal=tuple(range(9)), quantile=0.9)
-    found = assess.sorted_out(task, train, errors, labels)
+    found = assess.sorted_out(tuple(range(9)), 0.9, train, errors, labels)
     truth, raised = labels == 9, errors > np.quantile(train, 0.9)
     assert found.threshold == np.quantile(train, 0.9)
     assert found.precision == pytest.approx(metrics.precision_score(truth, raised), abs=1e-12)
@@ -71,8 +69,7 @@ def test_anomalies_are_those_above_the_quantile_of_the_training_errors(random):
 
 
 def test_errors_that_are_no_numbers_leave_everything_unknown():
-    task = Anomaly(kind="anomaly", normal=(0,))
-    found = assess.sorted_out(task, np.ones(3), np.array([1.0, np.nan]), np.array([0, 1]))
+    found = assess.sorted_out((0,), 0.95, np.ones(3), np.array([1.0, np.nan]), np.array([0, 1]))
     assert (found.auroc, found.threshold, found.normal) == (None, None, ())
 
 

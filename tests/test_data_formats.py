@@ -219,7 +219,7 @@ def test_a_file_of_ones_own_is_described_and_loaded(
     tail = () if channels is None else (channels,)
     arrays = {
         "train_images": np.asfortranarray(random.integers(0, 256, (5, 4, 3, *tail), np.uint8)),
-        "train_labels": np.array([0, 1, 2, 1, 6]).astype(labels),
+        "train_labels": np.array([0, 1, 2, 1, 3]).astype(labels),
         "test_images": random.integers(0, 256, (2, 4, 3, *tail), np.uint8),
         "test_labels": np.array([1, 0]).astype(labels),
     }
@@ -228,8 +228,9 @@ def test_a_file_of_ones_own_is_described_and_loaded(
     loaded = data.load(f"npz:{path}")
     assert loaded.facts == data.describe(f"npz:{path}")
     assert loaded.facts.image_shape == (4, 3, channels or 1)
-    assert (loaded.facts.classes, loaded.facts.train, loaded.facts.test, loaded.facts.max_value) == (7, 5, 2, 255)
-    assert loaded.facts.train_counts == (1, 2, 1, 0, 0, 0, 1)
+    assert (loaded.facts.classes, loaded.facts.train, loaded.facts.test, loaded.facts.max_value) == (4, 5, 2, 255)
+    assert (loaded.facts.train_counts, loaded.facts.test_counts) == ((1, 2, 1, 1), (1, 1, 0, 0))
+    assert (loaded.facts.labels_are, loaded.facts.class_names) == (None, None)
     np.testing.assert_array_equal(loaded.train_images.reshape(arrays["train_images"].shape), arrays["train_images"])
     np.testing.assert_array_equal(loaded.train_labels, arrays["train_labels"])
     assert loaded.train_labels.dtype == np.dtype("<i8")
@@ -250,7 +251,9 @@ def test_the_digest_of_a_file_of_ones_own_is_that_of_its_values(tmp_path: Path) 
 def test_images_of_more_than_a_thousand_classes_are_not_counted(
     largest: int, counted: int | None, tmp_path: Path
 ) -> None:
-    np.savez(tmp_path / "own.npz", **four(test_labels=np.array([0, largest])))
+    classes = np.arange(largest + 1)
+    images = np.zeros((len(classes), 2, 3), np.uint8)
+    np.savez(tmp_path / "own.npz", **four(train_images=images, train_labels=classes))
     counts = data.describe(f"npz:{tmp_path / 'own.npz'}").train_counts
     assert (counts and len(counts)) == counted
 
@@ -262,17 +265,14 @@ def test_images_of_more_than_a_thousand_classes_are_not_counted(
         ({"more": np.zeros(1)}, "must hold exactly"),
         (
             {"train_images": np.zeros((4, 2, 3), np.float32)},
-            r"train_images: is float32 of shape \(4, 2, 3\), expected uint8",
+            r"train_images: is float32 in training and uint8 in test, 0 to 0, expected uint8",
         ),
-        ({"train_images": np.zeros((4, 6), np.uint8)}, "train_images: is uint8 of shape"),
+        ({"train_images": np.zeros((4, 6), np.uint8)}, r"train_images: is of shape \(4, 6\), expected uint8"),
         ({"train_images": np.zeros((0, 2, 3), np.uint8)}, "train_images: is uint8 of shape"),
         ({"train_images": np.zeros((4, 3, 3), np.uint8)}, r"test_images: has images of shape \(2, 3, 1\)"),
-        ({"train_labels": np.zeros((4, 1), np.int64)}, r"train_labels: is int64 of shape .* expected integers"),
-        ({"train_labels": np.zeros(4)}, "train_labels: is float64"),
-        ({"train_labels": np.zeros(4, bool)}, "train_labels: is bool"),
+        ({"train_labels": np.zeros(4, complex)}, "train_labels: is complex128 of shape .* expected integers"),
+        ({"train_labels": np.zeros((4, 1, 1), int)}, r"train_labels: is int64 of shape \(4, 1, 1\), expected whole"),
         ({"train_labels": np.zeros(3, int)}, "train_labels: has 3 labels for 4 images"),
-        ({"train_labels": np.array([0, 1, -1, 2])}, "train_labels: runs from -1 to 2"),
-        ({"test_labels": np.array([0, 2**64 - 1], np.uint64)}, "test_labels: runs from 0 to 18446744073709551615"),
         ({"train_labels": np.array([0, 1, None, 2])}, "train_labels: holds Python objects"),
     ],
 )

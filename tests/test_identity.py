@@ -470,3 +470,16 @@ class TestKey:
             self.key(deterministic=True),
         ]
         assert len({self.key(), *others}) == 1 + len(others)
+
+
+def test_a_spec_whose_labels_are_mapped_is_proven_like_any_other(runner, make_spec):
+    facts = {
+        "classes": 3,
+        "train_counts": (500, 500, 437),
+        "test_counts": (120, 120, 120),
+        "class_names": ("3", "7", "a"),
+    }
+    data = make_spec().data.model_copy(update={**facts, "labels_are": "whole numbers 3, 7, 200"})
+    model = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
+    proof = examine(make_spec(data=data, labels="map", model=model), runner, "numpy")
+    assert proof.verdict is Verdict.IDENTICAL

@@ -40,7 +40,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "problems": ("errors", "layers", "schema", "spelling", "vocabulary"),
     "reading": ("errors", "paths", "problems", "schema"),
     "recipe": (*LAYERS, "forms", "task"),
-    "spec": (*LAYERS, "paths", "facts", "task", "recipe"),
+    "spec": (*LAYERS, "paths", "facts", "spelling", "task", "recipe"),
     "loading": (*SPEC, "lineage"),
     "choice": (*SPEC, "lineage", "loading"),
     "semantics": (*LAYERS, "recipe", "spec"),

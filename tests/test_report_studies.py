@@ -343,6 +343,17 @@ def test_confusions_that_differ_are_told_for_each_framework() -> None:
     assert re.search(r"by tf \(xla\), all .*\n\n.*\n.*\n\| +0 \| \*\*20\*\* \| +5 \|", text)
 
 
+def test_classes_keep_the_names_that_the_data_gave_them() -> None:
+    facts = make.spec().data.model_copy(update={"class_names": ("ape", "<b>", "7", *"defghij"), "labels_are": "texts"})
+    of = make.spec(data=facts, labels="map")
+    matrix = part(build(taught(lambda seed, runner: make.confused(), of=of), {}), "What the models are worth")
+    assert re.search(r"\| +\| +ape \| +.*b.* \| +7 \| +d \|", matrix)
+    assert re.search(r"\n\| +ape \| \*\*170\*\* \| +10 \|", matrix)
+    assert "<b>" not in matrix
+    few = part(build(taught(lambda seed, runner: make.confused(30, 10, 3), of=of), {}), "What the models are worth")
+    assert re.search(r"\| +d \| +e \| +15 of 65 \|", few)
+
+
 def test_of_many_classes_only_what_is_confused_most_is_told() -> None:
     text = part(build(taught(lambda seed, runner: make.confused(30, 10, 3)), {}), "What the models are worth")
     assert "30 classes" in text

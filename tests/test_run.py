@@ -1,6 +1,7 @@
 """A run's question and its folder, the environments of its runners, and what each framework sees."""
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite import data, environment, plan, run
@@ -75,6 +77,18 @@ def test_a_run_is_the_same_wherever_its_files_lie_and_learns_that_they_have_move
     assert plan.read(second[0]) == second[1]
     own.arrays(new / "data" / "own.npz", seed=1)
     assert run.draft(run.profile(str(new / "profile.yaml"))).id != first[1].id
+
+
+def test_a_class_of_the_test_alone_is_noted_in_the_plan(tmp_path: Path) -> None:
+    arrays = {"train_images": np.zeros((8, 4, 4), np.uint8), "train_labels": np.arange(8) % 3,
+              "test_images": np.zeros((4, 4, 4), np.uint8), "test_labels": np.arange(4)}  # fmt: skip
+    np.savez(tmp_path / "open.npz", **arrays)
+    model = [{"layer": "flatten"}, {"layer": "dense", "units": 4}]
+    fields = {"name": "open", "dataset": "npz:open.npz", "model": model, "optimizer": {"name": "adam"}}
+    (tmp_path / "open.yaml").write_text(json.dumps({**fields, "batch_size": 4, "epochs": 1}))
+    made = run.draft(run.profile("quick").model_copy(update={"benchmarks": (str(tmp_path / "open.yaml"),)}))
+    (note,) = made.notes
+    assert note.startswith("Of npz:open.npz class 3 occurs in the test alone, in 1 of its 4 images: ")
 
 
 def test_results_do_not_say_where_ones_files_lie(tmp_path: Path) -> None:

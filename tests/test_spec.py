@@ -217,6 +217,7 @@ def test_the_digest_is_written_down(make_spec):
 OTHER: dict[str, Any] = {
     "dataset": "other",
     "input_range": (-1.0, 1.0),
+    "labels": "map",
     "target": "one_hot",
     "model": [{"layer": "flatten"}, {"layer": "dense", "units": 10, "kernel_init": "he_normal"}],
     "loss": "mean_squared_error",

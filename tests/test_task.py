@@ -54,7 +54,14 @@ REFUSED = {
     '{"task": {"kind": "anomoly"}}': ("task.kind", "the text 'anomoly' is not known; did you mean anomaly?"),
     '{"task": {"kind": "anomaly"}}': ("task.normal", "is missing"),
     '{"task": {"kind": "anomaly", "normal": []}}': ("task.normal", "must have at least 1 of them, not 0"),
-    '{"task": {"kind": "anomaly", "normal": [0, -1]}}': ("task.normal[1]", "must be at least 0, not -1"),
+    '{"task": {"kind": "anomaly", "normal": [0, 1.5]}}': (
+        "task.normal[1]",
+        "must be a class as the labels have it: a whole number, or a text of at most 64 letters",
+    ),
+    '{"task": {"kind": "anomaly", "normal": [true]}}': (
+        "task.normal[0]",
+        "must be a class as the labels have it: a whole number, or a text of at most 64 letters",
+    ),
     '{"task": {"kind": "anomaly", "normal": [0], "quantile": 1}}': ("task.quantile", "must be below 1, not 1"),
     '{"task": {"kind": "embedding", "window": 0}}': ("task.window", "must be at least 1, not 0"),
     f'{{"task": {{"kind": "embedding", "window": {WIDEST_WINDOW + 1}}}}}': ("task.window", "must be at most 4, not 5"),

@@ -8,8 +8,9 @@ word, as little-endian uint16 of shape (examples, words), and a fifth array hold
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -76,9 +77,13 @@ def sha256_of(array: NDArray[Any]) -> str:
     return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
 
 
-def digest(contents: Mapping[str, Content]) -> str:
-    """Digest of a whole data set: SHA-256 over one line per array with its name, dtype, shape and own SHA-256."""
-    lines = (f"{name} {one.dtype.str} {one.shape} {one.sha256}\n" for name, one in contents.items())
+def digest(contents: Mapping[str, Content], classes: Sequence[str] | None = None) -> str:
+    """Digest of a whole data set: SHA-256 over one line per array with its name, dtype, shape and own SHA-256.
+
+    Where classes have names of their own, a line of JSON with those comes last.
+    """
+    lines = [f"{name} {one.dtype.str} {one.shape} {one.sha256}\n" for name, one in contents.items()]
+    lines += [] if classes is None else [json.dumps(list(classes)) + "\n"]
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

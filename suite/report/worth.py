@@ -38,7 +38,7 @@ def section(cells: Cells, *, confusions: bool = True) -> list[Markdown]:
     """
     return [
         *_told(cells),
-        *(_confusions(_of(cells, Classified)) if confusions else []),
+        *(_confusions(_of(cells, Classified), _class_names(cells)) if confusions else []),
         *_anomalies(_of(cells, Sorted)),
         *_embeddings(_of(cells, Embedded)),
         *_boxes(_of(cells, Located)),
@@ -89,11 +89,17 @@ def _of(cells: Cells, kind: type[Kind]) -> dict[Contender, dict[int, Kind]]:
     return found
 
 
+def _class_names(cells: Cells) -> Callable[[int], str]:
+    """What each class is called in the data: a number, or the label that was mapped to it."""
+    facts = next((result.spec.data for results in cells.values() for result in results), None)
+    return facts.called if facts else str
+
+
 def _seeds(count: int) -> str:
     return f"{count} seed{'s' if count > 1 else ''}"
 
 
-def _confusions(found: Mapping[Contender, Mapping[int, Classified]]) -> list[Markdown]:
+def _confusions(found: Mapping[Contender, Mapping[int, Classified]], called: Callable[[int], str]) -> list[Markdown]:
     alike: dict[tuple[int, bytes, int], list[Contender]] = {}
     for contender, seeds in found.items():
         if len({len(a.confusion) for a in seeds.values()}) == 1:
@@ -106,7 +112,7 @@ def _confusions(found: Mapping[Contender, Mapping[int, Classified]]) -> list[Mar
         same = ", the same for both" if len(contenders) > 1 else ""
         told = f"classes by {who}{same}, all test images of {_seeds(count)}"
         blocks.append(md("**Confusion**: {}; a row is the true class, a column the prediction.", told))
-        blocks += _matrix(counts) if classes <= MOST_CLASSES else _most_confused(counts)
+        blocks += _matrix(counts, called) if classes <= MOST_CLASSES else _most_confused(counts, called)
     return blocks
 
 
@@ -122,31 +128,36 @@ def _shares(counts: np.ndarray) -> tuple[list[str], list[str]]:
     return [p for p, _ in both], [t for _, t in both]
 
 
-def _matrix(counts: np.ndarray) -> list[Markdown]:
+def _matrix(counts: np.ndarray, called: Callable[[int], str]) -> list[Markdown]:
     precision, recall = _shares(counts)
     rows = [
-        [f"{i}", *(Markdown(f"**{n:,}**") if i == j else f"{n:,}" for j, n in enumerate(line)), precision[i], recall[i]]
+        [
+            called(i),
+            *(Markdown(f"**{n:,}**") if i == j else f"{n:,}" for j, n in enumerate(line)),
+            precision[i],
+            recall[i],
+        ]
         for i, line in enumerate(counts)
     ]
-    heads = ["", *(f"{i}" for i in range(len(counts))), "precision", "recall"]
+    heads = ["", *map(called, range(len(counts))), "precision", "recall"]
     return [table(heads, rows, "r" * len(heads))]
 
 
-def _most_confused(counts: np.ndarray) -> list[Markdown]:
+def _most_confused(counts: np.ndarray, called: Callable[[int], str]) -> list[Markdown]:
     """The pairs of classes that are confused most, and the classes that are found least."""
     precision, recall = _shares(counts)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
     pairs = [(int(k) // len(counts), int(k) % len(counts)) for k in order]
-    rows = [[f"{i}", f"{j}", f"{wrong[i, j]:,} of {counts[i].sum():,}"] for i, j in pairs if wrong[i, j]]
+    rows = [[called(i), called(j), f"{wrong[i, j]:,} of {counts[i].sum():,}"] for i, j in pairs if wrong[i, j]]
     there = counts.sum(axis=1)
     found = np.divide(counts.diagonal(), there, out=np.ones(len(counts)), where=there > 0)
     worst = [int(i) for i in np.argsort(found, kind="stable")[:MOST_CONFUSED]]
     return [
         Markdown(f"{len(counts)} classes: the pairs that are confused most, and the classes that are found least."),
         table(["true class", "taken for", "images"], rows, "rrr"),
-        table(["class", "precision", "recall"], [[f"{i}", precision[i], recall[i]] for i in worst], "rrr"),
+        table(["class", "precision", "recall"], [[called(i), precision[i], recall[i]] for i in worst], "rrr"),
     ]
 
 

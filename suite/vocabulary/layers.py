@@ -36,7 +36,8 @@ LAYERS = table(
         ),
         "max_pooling2d maxpool2d max_pooling": Synonym("max_pool", "It takes window and stride."),
         "average_pooling2d averagepool2d avg_pool2d avg_pool average_pooling mean_pool": Synonym(
-            "average_pool", "It takes window and stride."
+            "average_pool",
+            "It takes window and stride; padding counts if `count_padding: true` says so, PyTorch's default.",
         ),
         "global_average_pooling2d globalavgpool2d global_avg_pool global_average_pooling gap": Synonym(
             "global_average_pool"
