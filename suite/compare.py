@@ -324,7 +324,7 @@ def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[s
     for note in made.notes:
         say(f"note: {note}")
     say(f"here: {environment.commit()}; there: {ref}, {commit[:12]}")
-    say(f"threads of both: {made.threads.intra} in an operation, {made.threads.inter} operations at once")
+    say(f"threads of both: {made.threads.intra} in an operation, {made.threads.inter} at once")
     with checkout.worktree(ROOT, commit) as place, tempfile.TemporaryDirectory(prefix="parity-") as work:
         tokens = tuple(made.profile.runners)
         here = Tree("here", ROOT, run.pythons(tokens))

@@ -170,7 +170,7 @@ def make(
     threads = profile.threads or Threads(intra=cores)
     if max(threads.intra, threads.inter) > cores:
         raise SpecError(
-            f"{threads.intra} in an operation and {threads.inter} operations at once are more than the {cores} "
+            f"{threads.intra} in an operation and {threads.inter} at once are more than the {cores} "
             f"core{'s' if cores > 1 else ''} that this process may use",
             where=f"profile {profile.name}: threads",
             way_out=f"Ask for at most {cores}, as in --threads {cores}: threads that share a core wait for each other.",

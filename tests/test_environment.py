@@ -170,3 +170,24 @@ def test_a_distribution_without_a_name_is_left_out(monkeypatch: pytest.MonkeyPat
     environment.packages.cache_clear()
     assert environment.packages() == {"numpy": "1"}
     environment.packages.cache_clear()
+
+
+def test_variables_that_decide_speed_are_recorded_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what the suite pins itself, nor caches and logs, nor what only looks alike and may be a secret."""
+    taken = {"OMP_PROC_BIND": "true", "TF_ENABLE_ONEDNN_OPTS": "1", "MKL_CBWR": "AVX2", "LD_PRELOAD": "x" * 1000}
+    others = (
+        "OMP_NUM_THREADS",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TORCH_LOGS",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "TF_VAR_password",
+        "HOME",
+    )
+    for name in (*taken, *others):
+        monkeypatch.setenv(name, taken.get(name, "value"))
+    found = environment.variables()
+    assert {name: found[name] for name in taken} == {**taken, "LD_PRELOAD": "x" * 400}
+    assert not found.keys() & set(others)
+    described = environment.describe("reference")
+    assert described.variables == found
+    assert (described.cpu_features is None) == (not environment.cpu_features())

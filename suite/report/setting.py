@@ -101,6 +101,7 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[Who
     found: dict[str, list[tuple[Who, str]]] = defaultdict(list)
     contained = any(env.place == "container" or env.image or env.build for _, env in cells)
     settings = any(env.settings for _, env in cells)
+    variables = any(env.variables for _, env in cells)
     shared = set.intersection(*(set(env.packages) for _, env in cells))
     for runner, env in cells:
         facts: dict[str, Any] = {
@@ -118,6 +119,8 @@ def _facts(cells: Sequence[tuple[str, Environment]]) -> dict[str, list[tuple[Who
             facts |= {"image": _id(env.image or ""), "built from": _pairs(env.build, "")}
         if settings:
             facts |= {"settings": _pairs(env.settings, "")}
+        if variables:
+            facts |= {"variables": _pairs(env.variables or {}, "none")}
         facts |= {f"package {p}": env.packages[p] for p in shared if len({e.packages[p] for _, e in cells}) > 1}
         for name, value in facts.items():
             found[name].append(((runner, env.place), "" if value is None else str(value)))
