@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
-from suite import pth
+from suite import modelfile, pth
 from suite.errors import DataError
-from suite.layers import Residual
+from suite.layers import Residual, Shape
+from suite.modelfile import Kind
 from suite.spec import Spec
 
 Array = NDArray[Any]
@@ -30,6 +31,12 @@ WEIGHTED = {"weight": "kernel", "bias": "bias"}
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 COUNTER = "num_batches_tracked"
 """Kept by torchvision's batch norms for a cumulative average, which none of them takes."""
+WRAPPERS = {"module.": "DataParallel", "_orig_mod.": "torch.compile"}
+FLOATS = (np.float16, np.float32, np.float64)
+NUMPYS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"})
+"""Types of safetensors' that NumPy has as well."""
+SHOWN = 3
+"""Tensors that a message names of many."""
 BLOCK = re.compile(r"layer([1-9])\.([0-9]{1,3})\.")
 
 
@@ -126,22 +133,125 @@ def _tensors(blocks: tuple[int, ...]) -> dict[str, str]:
     }
 
 
-def imported(path: Path) -> Weights:
-    """Canonical weights from a user's file of torchvision's: ``.safetensors``, or ``.pth`` as ``torch.save`` writes it.
+@dataclass(frozen=True)
+class Opened:
+    """The tensors of a user's file under the names that they have there, and what was done to come to them."""
 
-    Half precision becomes float32.  Nothing in the file is run.  Raises DataError with its name and what is wrong.
+    arrays: Weights
+    notes: tuple[str, ...]
+
+
+def opened(path: Path) -> Opened:
+    """A user's file of weights: safetensors, or what ``torch.save`` writes, told by its bytes.
+
+    A checkpoint's state is taken out of it, the prefixes of wrappers are dropped, and half precision becomes float32.
+    Nothing in the file is run.  Raises DataError with its name, what it is, and the way to what can be taken.
     """
+    found = modelfile.kind(path)
     try:
-        weights = canonical(_read_safetensors(path) if path.suffix == ".safetensors" else pth.read(path))
+        arrays, notes = (_read_safetensors(path), ()) if found is Kind.SAFETENSORS else pth.opened(path)
+        arrays = {name: value for name, value in arrays.items() if not name.endswith(f".{COUNTER}")}
+        arrays, stripped = _unwrapped(arrays)
+        _check_values(arrays)
+    except DataError as error:
+        way_out = error.way_out if modelfile.TAKES in error.way_out else f"{error.way_out} {modelfile.TAKES}".strip()
+        raise DataError(error.what, where=str(path), way_out=way_out) from None
+    halved = {n: value.astype(np.float32) if value.dtype == np.float16 else value for n, value in arrays.items()}
+    return Opened(halved, (*notes, *stripped))
+
+
+def imported(path: Path) -> Weights:
+    """Canonical weights from a user's file of torchvision's bottleneck ResNets; raises DataError as ``opened``."""
+    try:
+        return canonical(opened(path).arrays)
     except DataError as error:
         raise DataError(error.what, where=str(path), way_out=error.way_out) from None
-    return {n: value.astype(np.float32) if value.dtype == np.float16 else value for n, value in weights.items()}
+
+
+def _unwrapped(arrays: Weights) -> tuple[Weights, tuple[str, ...]]:
+    """Names without what DataParallel and torch.compile put in front of all of them."""
+    notes: list[str] = []
+    while wrapper := next((each for each in WRAPPERS if arrays and all(n.startswith(each) for n in arrays)), None):
+        arrays = {name.removeprefix(wrapper): value for name, value in arrays.items()}
+        notes.append(f"All names began with {wrapper}, as {WRAPPERS[wrapper]} makes them: it was dropped.")
+    return arrays, tuple(notes)
+
+
+def _check_values(arrays: Weights) -> None:
+    if not arrays:
+        raise DataError("holds no tensors")
+    odd = [f"{name[:80]} ({value.dtype})" for name, value in arrays.items() if value.dtype not in FLOATS]
+    if odd:
+        raise DataError(f"holds {counted(odd, 'tensor')} that are neither float16, float32 nor float64")
+    odd = [name[:80] for name, value in arrays.items() if not np.isfinite(value).all()]
+    if odd:
+        raise DataError(f"holds {counted(odd, 'tensor')} that are not finite throughout")
 
 
 def _read_safetensors(path: Path) -> Weights:
     try:
-        return dict(load_file(path))
+        with safe_open(str(path), framework="numpy") as file:
+            types = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            strange = [f"{name[:80]} ({kind})" for name, kind in types.items() if kind not in NUMPYS]
+            if strange:
+                way_out = "Save it in float32: {name: x.float() for name, x in state.items()}."
+                raise DataError(f"holds {counted(strange, 'tensor')} that NumPy has no type for", way_out=way_out)
+            return {name: file.get_tensor(name) for name in types}
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})") from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"holds no tensors that NumPy can take ({str(error)[:200]})") from None
+
+
+def counted(names: Sequence[str], what: str) -> str:
+    """``5 tensors (a, b, c and 2 more)``."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{len(names):,} {what}{'s' * (len(names) != 1)} ({', '.join(names[:SHOWN])}{more})"
+
+
+def shapes(blocks: tuple[int, ...], wanted: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The shapes of ``wanted``, canonical tensors of a ResNet of such blocks, under torchvision's names and layout."""
+    names = {ours: theirs for theirs, ours in _tensors(blocks).items()}
+    return {names[name]: _shape_there(shape) for name, shape in wanted.items()}
+
+
+def _shape_there(shape: Shape) -> Shape:
+    return tuple(shape[axis] for axis in (3, 2, 0, 1)) if len(shape) == 4 else shape[::-1]
+
+
+def compare(arrays: Mapping[str, Array], wanted: Mapping[str, Shape], network: str) -> None:
+    """Raise DataError, all that differ being counted, unless tensors under torchvision's names are a ``network``'s."""
+    missing = [name for name in wanted if name not in arrays]
+    strange = [name[:80] for name in arrays if name not in wanted]
+    other = [
+        f"{name}: {arrays[name].shape}, not {shape}"
+        for name, shape in wanted.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    if not missing and not strange and not other:
+        return
+    told = [
+        *([f"it lacks {counted(missing, 'tensor')}"] if missing else []),
+        *([f"it holds {counted(strange, 'tensor')} that {network} has not"] if strange else []),
+        *([f"it has {counted(other, 'tensor')} of another shape"] if other else []),
+    ]
+    raise DataError(f"is not {network}: {'; '.join(told)}", way_out=_hint(arrays, missing, strange, other))
+
+
+def _hint(arrays: Mapping[str, Array], missing: list[str], strange: list[str], other: list[str]) -> str:
+    """What such differences usually come from."""
+    if not missing and not strange and all(each.startswith("fc.") for each in other):
+        return (
+            "Its head has other classes: put the 1,000 of ImageNet's in its place, which a benchmark need not inherit."
+        )
+    if len(strange) == len(arrays) and (prefix := strange[0].partition(".")[0]):
+        if all(name.startswith(f"{prefix}.") for name in strange):
+            return f"All names begin with {prefix!r}: drop that, name.removeprefix('{prefix}.'), and save it again."
+        return "Its names are of another library than torchvision, or of another network: rename them."
+    blocks = _blocks_in(arrays)
+    other_network = blocks and (missing or strange)
+    return (
+        f"It has {blocks} blocks to a stage; ResNet-50 has (3, 4, 6, 3), of three convolutions."
+        if other_network
+        else ""
+    )

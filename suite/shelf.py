@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from suite import data, initial, pretrained, screen, weights
+from suite import data, initial, modelfile, pretrained, screen, weights
 from suite.errors import DataError
 from suite.forms import Resnet
 from suite.layers import Shape, graph, walk
 from suite.screen import out, say
+from suite.spelling import hint, listed, shown
 
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is, and getting it.")
 weights_app = typer.Typer(no_args_is_help=True, help="Weights that others trained, for benchmarks to start from.")
+BLOCKS = (3, 4, 6, 3)
+"""Blocks of each of ResNet-50's stages."""
 NAMES = {"resnet50": "imagenet-resnet50"}
 """Under what name a network's weights are kept: benchmarks say ``starts_from: weights:NAME``."""
 
@@ -45,19 +48,24 @@ def data_fetch(
 
 @weights_app.command("import")
 def weights_import(
-    network: Annotated[Literal["resnet50"], typer.Argument(help="which network it is: resnet50")],
-    file: Annotated[Path, typer.Argument(help="torchvision's weights: a .pth file, or .safetensors")],
+    network: Annotated[str, typer.Argument(help="which network it is: resnet50")],
+    file: Annotated[Path, typer.Argument(help="torchvision's weights: what torch.save wrote, or safetensors")],
 ) -> None:
     """Bring a network's published weights into the suite's form, so that a benchmark can start from them.
 
     Nothing in the file is run.  Every framework then starts from the very same numbers.
     """
-    found = pretrained.imported(file)
-    wanted, held = _resnet50(), {name: value.shape for name, value in found.items()}
-    odd = next((name for name in sorted(wanted.keys() | held.keys()) if wanted.get(name) != held.get(name)), None)
-    if odd is not None:
-        what = f"{odd} is of shape {held.get(odd, 'none')}, and ResNet-50's of {wanted.get(odd, 'none')}"
-        raise DataError(what, where=str(file))
+    if network not in NAMES:
+        way_out = f"{hint(network, NAMES)}{listed(NAMES)} {modelfile.TAKES}"
+        raise DataError(f"no network that can be imported is called {shown(network)!r}", way_out=way_out)
+    opened, wanted = pretrained.opened(file), _resnet50()
+    try:
+        pretrained.compare(opened.arrays, pretrained.shapes(BLOCKS, wanted), "torchvision's ResNet-50")
+    except DataError as error:
+        raise DataError(error.what, where=str(file), way_out=f"{error.way_out} {modelfile.TAKES}".strip()) from None
+    found = pretrained.canonical(opened.arrays)
+    for note in opened.notes:
+        say(f"{file}: {note}")
     path = weights.place(NAMES[network])
     weights.write(path, found)
     weights.read(path, wanted, initial.fingerprint(found))
@@ -66,5 +74,5 @@ def weights_import(
 
 def _resnet50() -> dict[str, Shape]:
     """Shapes of torchvision's ResNet-50 for ImageNet, by tensor (He et al. 2015, table 1)."""
-    form = Resnet(blocks=(3, 4, 6, 3), classes=1000, stem="imagenet", stride="3x3")
+    form = Resnet(blocks=BLOCKS, classes=1000, stem="imagenet", stride="3x3")
     return {tensor.name: tensor.shape for node in walk(graph(form.layers(), (224, 224, 3))) for tensor in node.tensors}

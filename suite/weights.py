@@ -77,9 +77,9 @@ def read(
     """
     where, found = str(path), shapes(path)
     if missing := sorted(wanted.keys() - found.keys()):
-        raise ResultError(f"lacks {missing[0]}", where=where)
+        raise ResultError(f"lacks {_some(missing)}", where=where)
     if alone and (unknown := sorted(found.keys() - wanted.keys())):
-        raise ResultError(f"holds {unknown[0][:200]}, which is not in the model", where=where)
+        raise ResultError(f"holds {_some(unknown)}, which is not in the model", where=where)
     for name, shape in wanted.items():
         if found[name] != shape:
             raise ResultError(f"{name} is of shape {found[name]}, expected {shape}", where=where)
@@ -91,3 +91,8 @@ def read(
     if digest is not None and initial.fingerprint(weights) != digest:
         raise ResultError("does not hold the weights that it was recorded with", where=where)
     return weights
+
+
+def _some(names: list[str]) -> str:
+    """The first of them, and how many there are beside it."""
+    return f"{names[0][:200]}{f' and {len(names) - 1:,} others' if len(names) > 1 else ''}"

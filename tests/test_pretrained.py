@@ -1,5 +1,7 @@
 """Weights of torchvision's ResNets by canonical names; torchvision itself is asked in test_torchvision.py."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -78,7 +80,7 @@ def test_the_counters_of_batch_norms_are_left_out(theirs):
     assert pretrained.canonical(counted).keys() == pretrained.canonical(theirs).keys()
 
 
-@pytest.mark.parametrize("name", ["layer1.0.conv4.weight", "module.conv1.weight", "layer3.1.bn1.weight", "fc.scale"])
+@pytest.mark.parametrize("name", ["layer1.0.conv4.weight", "model.conv1.weight", "layer3.1.bn1.weight", "fc.scale"])
 def test_a_tensor_that_no_such_network_has_is_named(theirs, name):
     with pytest.raises(DataError, match=f"'{name}' is no tensor of torchvision's"):
         pretrained.canonical({**theirs, name: np.zeros(2)})
@@ -126,5 +128,73 @@ def test_a_file_that_is_damaged_or_not_there_is_the_users_error_with_its_name(tm
     with pytest.raises(DataError, match=f"{name}: cannot be read"):
         pretrained.imported(path)
     path.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
-    with pytest.raises(DataError, match=f"{name}: (holds no tensors|is no zip)"):
+    with pytest.raises(DataError, match=f"{name}: holds no tensors: it is safetensors that breaks off"):
         pretrained.imported(path)
+
+
+def test_wrappers_in_front_of_all_names_are_dropped_and_said(theirs, tmp_path):
+    path = tmp_path / "wrapped.safetensors"
+    wrapped = {f"module._orig_mod.{name}": value.astype(np.float32) for name, value in theirs.items()}
+    save_file(wrapped, path)
+    found = pretrained.opened(path)
+    assert found.arrays.keys() == theirs.keys()
+    assert [note.partition(",")[0] for note in found.notes] == [
+        "All names began with module.",
+        "All names began with _orig_mod.",
+    ]
+    save_file({**wrapped, "other": np.ones(1, np.float32)}, path)
+    assert pretrained.opened(path).notes == ()
+
+
+def safetensors(**types):
+    """Bytes of a file whose tensors, of one value each, are of these types."""
+    sizes = {"BF16": 2, "F8_E4M3": 1}
+    header, at = {}, 0
+    for name, kind in types.items():
+        header[name] = {"dtype": kind, "shape": [1], "data_offsets": [at, at + sizes[kind]]}
+        at += sizes[kind]
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(at)
+
+
+def test_types_that_numpy_has_not_are_counted_and_some_are_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors(a="BF16", b="BF16", c="F8_E4M3", d="BF16", e="BF16"))
+    with pytest.raises(DataError, match=r"holds 5 tensors \(a \(BF16\), b \(BF16\), c .* and 2 more\)") as error:
+        pretrained.opened(path)
+    assert "x.float()" in error.value.way_out
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.ones(2, np.int64), r"holds 1 tensor \(fc.bias \(int64\)\) that are neither float16"),
+        (np.array([1, np.nan]), r"holds 1 tensor \(fc.bias\) that are not finite"),
+        (None, "holds no tensors"),
+    ],
+)
+def test_values_that_are_no_finite_floats_are_refused(tmp_path, value, told):
+    path = tmp_path / "x.safetensors"
+    save_file({"fc.bias": value} if value is not None else {}, path)
+    with pytest.raises(DataError, match=told):
+        pretrained.opened(path)
+
+
+def test_all_that_differs_from_a_network_is_counted_and_some_is_named(theirs):
+    shapes = {name: value.shape for name, value in theirs.items()}
+    pretrained.compare(theirs, shapes, "the network")
+    renamed = {f"backbone.{name}": value for name, value in theirs.items()}
+    with pytest.raises(DataError) as error:
+        pretrained.compare(renamed, shapes, "the network")
+    count = len(theirs)
+    assert f"it lacks {count} tensors (conv1.weight, bn1.weight, bn1.bias and {count - 3} more)" in error.value.what
+    assert f"it holds {count} tensors (backbone.conv1.weight, " in error.value.what
+    assert "All names begin with 'backbone'" in error.value.way_out
+    head = {**theirs, "fc.weight": np.zeros((7, 3)), "fc.bias": np.zeros(7)}
+    with pytest.raises(DataError, match=r"it has 2 tensors \(fc.weight: \(7, 3\), not ") as error:
+        pretrained.compare(head, shapes, "the network")
+    assert "Its head has other classes" in error.value.way_out
+    fewer = {name: value for name, value in theirs.items() if not name.startswith("layer2")}
+    with pytest.raises(DataError, match="is not network: it lacks") as error:
+        pretrained.compare(fewer, shapes, "network")
+    assert "It has (2,) blocks to a stage" in error.value.way_out

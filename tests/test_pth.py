@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -55,6 +56,7 @@ def test_a_tensor_is_read_by_shape_strides_and_offset(tmp_path, content):
         tensor(shape=(2, 2), strides=(-1, 1)),
         tensor(shape=(2, 2), strides=(1,)),
         tensor(kind="BFloat16Storage"),
+        tensor(kind="QInt8Storage"),
         pickle.dumps({"x": Runs()}),
         pickle.dumps([1]),
         b"\x80\x02}",
@@ -115,9 +117,96 @@ def test_a_file_of_pytorch_before_its_zips_says_how_to_save_it_again(tmp_path):
     assert "torch.save(torch.load(" in error.value.way_out
 
 
+def nested(**parts):
+    """A pickle of a dictionary of pickled parts, each ``name: (content of a tensor's pickle)``."""
+    body = b"".join(b"V%s\n" % name.encode() + part[2:-1] + b"s" for name, part in parts.items())
+    return b"\x80\x02}" + body + b"."
+
+
+def test_a_checkpoints_state_is_taken_out_of_it(tmp_path):
+    number = b"\x80\x02I3\n."
+    found, notes = pth.opened(archive(tmp_path / "x.pth", nested(epoch=number, state_dict=tensor(), optimizer=number)))
+    assert list(found) == ["x"]
+    assert notes == ("state_dict was taken out of the checkpoint; left aside: epoch, optimizer.",)
+    assert pth.opened(archive(tmp_path / "y.pth", tensor()))[1] == ()
+    assert list(pth.read(archive(tmp_path / "z.pth", nested(odd_name=tensor(), epoch=number)))) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"model": tensor(), "model_ema": tensor()}, "is a checkpoint of several states: model, model_ema"),
+        ({"one": tensor(), "two": tensor()}, "is a checkpoint of several states: one, two"),
+        ({"state": b"\x80\x02}.", "param_groups": b"\x80\x02]."}, "is the state of an optimizer"),
+        ({"epoch": b"\x80\x02I3\n."}, "'epoch' is no tensor"),
+    ],
+)
+def test_a_checkpoint_without_one_plain_state_is_refused_with_what_it_holds(tmp_path, parts, told):
+    with pytest.raises(DataError, match=told) as error:
+        pth.read(archive(tmp_path / "x.pth", nested(**parts)))
+    assert "torch.save(" in error.value.way_out
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "way_out"),
+    [
+        (b"torch\nBFloat16Storage", "those of type bfloat16 are not taken", r"x\.float\(\)"),
+        (b"torch\nQInt8Storage", "quantised ones", "before it was quantised"),
+        (b"torch._utils\n_rebuild_qtensor", "quantised ones", "before it was quantised"),
+        (b"torch._utils\n_rebuild_sparse_tensor", "sparse ones", r"to_dense\(\)"),
+        (b"torch.storage\nUntypedStorage", "the type of some is not taken", r"x\.float\(\)"),
+        (b"torch.nn.modules.linear\nLinear", "a whole model, or more than weights", r"state_dict\(\)"),
+        (b"argparse\nNamespace", "it holds argparse.Namespace, which is never run", "'state_dict'"),
+        (b"posix\nsystem", "it holds posix.system, which is never run", "trust the file first"),
+    ],
+)
+def test_what_stands_in_the_way_is_named_with_the_way_to_plain_tensors(tmp_path, name, told, way_out):
+    with pytest.raises(DataError, match=told) as error:
+        pth.read(archive(tmp_path / "x.pth", b"\x80\x02c%s\n." % name))
+    assert re.search(way_out, error.value.way_out)
+    assert error.value.where == str(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(tensor()[:2] + tensor()[6:-2] + b".", "it is one tensor"), (b"\x80\x02].", "it is a list")]
+)
+def test_what_is_no_state_by_names_is_told(tmp_path, content, told):
+    with pytest.raises(DataError, match=f"{told}, and no dictionary of tensors by name"):
+        pth.read(archive(tmp_path / "x.pth", content))
+
+
 @pytest.mark.torch
 def test_a_whole_model_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
-    with pytest.raises(DataError, match="no plain tensor"):
+    with pytest.raises(DataError, match=r"a whole model, .* it holds torch\.nn\.modules\.linear\.Linear"):
         pth.read(tmp_path / "x.pth")
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_other_kinds_and_checkpoints_are_told_as_pytorch_writes_them(tmp_path):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    eye = torch.eye(2)
+    refused = {
+        "bfloat16": {"x": eye.bfloat16()},
+        "the type of some is not taken": {"x": eye.to(torch.float8_e4m3fn)},
+        "complexfloat": {"x": eye.to(torch.complex64)},
+        "sparse": {"x": eye.to_sparse()},
+        "sparse ones": {"x": eye.to_sparse_csr()},
+        "quantised": {"x": torch.quantize_per_tensor(eye, 0.1, 0, torch.qint8)},
+        "state of an optimizer": optimizer.state_dict(),
+        "one tensor": eye,
+    }
+    for told, saved in refused.items():
+        torch.save(saved, tmp_path / "x.pth")
+        with pytest.raises(DataError, match=told):
+            pth.read(tmp_path / "x.pth")
+    torch.save({"epoch": 3, "state_dict": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "x.pth")
+    found, notes = pth.opened(tmp_path / "x.pth")
+    assert found.keys() == model.state_dict().keys()
+    assert notes == ("state_dict was taken out of the checkpoint; left aside: epoch, optimizer.",)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from suite import cli, initial, pretrained, shelf, weights
 from suite.data import store
@@ -66,5 +66,24 @@ def test_another_network_is_refused_and_nothing_is_kept(import_: Import, tmp_pat
     path = tmp_path / "small.safetensors"
     save_file(small, path)
     status, said = import_(path)
-    assert (status, "small.safetensors" in said) == (2, True)
+    assert (status, "small.safetensors: is not torchvision's ResNet-50: it lacks " in said) == (2, True)
+    assert "The suite takes the state of torchvision's ResNet-50" in said
     assert not (tmp_path / "data" / "weights").exists()
+
+
+def test_a_network_that_cannot_be_imported_is_told_with_those_that_can(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], published: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["suite", "weights", "import", "vgg16", str(published)])
+    assert cli.main() == 2
+    said = " ".join(" ".join(capfd.readouterr()).split())
+    assert "no network that can be imported is called 'vgg16' There are: resnet50. The suite takes" in said
+
+
+def test_what_was_done_to_come_to_the_weights_is_said(import_: Import, published: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wrapped.safetensors"
+    save_file({f"module.{name}": value for name, value in load_file(published).items()}, path)
+    status, said = import_(path)
+    assert status == 0, said
+    assert "All names began with module., as DataParallel makes them: it was dropped." in said
+    assert "weights:imagenet-resnet50: 25,610,152 values" in said
