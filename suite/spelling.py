@@ -18,6 +18,18 @@ SHORT = 5
 LONGEST_LIST = 600
 """Characters of a list of names."""
 LONGEST_WORD = 40
+_ENDINGS = (
+    "layer",
+    "block",
+    "cell",
+    "optimizer",
+    "optimiser",
+    "loss",
+    "activation",
+    "initializer",
+    "schedule",
+    "dataset",
+)
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -43,12 +55,16 @@ def find(
     for name in names:
         if mine and key(name) == mine:
             return Typo(name)
-    for table in tables:
-        match table.get(mine):
+    tables = list(tables)
+    for table, each in ((table, each) for each in (mine, *_bare(mine)) for table in tables):
+        match table.get(each):
             case Synonym() as other if other.meant in names:
                 return other
             case Gap() as gap:
                 return gap
+    for name in names:
+        if key(name) in _bare(mine):
+            return Synonym(name)
     if mine in TERMS or mine in terms:
         return None
     nearest = _nearest(mine, names)
@@ -85,6 +101,11 @@ def listed(known: Iterable[object], heading: str = "There are") -> str:
 def shown(word: str) -> str:
     """A word as a message has it, cut short."""
     return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 3]}..."
+
+
+def _bare(mine: str) -> tuple[str, ...]:
+    """A key without what others put behind a name: ``huberloss`` is ``huber``, ``lstmlayer`` is ``lstm``."""
+    return tuple(mine.removesuffix(end) for end in _ENDINGS if mine.endswith(end) and mine != end)
 
 
 def _nearest(mine: str, names: list[str]) -> str | None:

@@ -76,6 +76,20 @@ def test_a_name_that_the_suite_has_elsewhere_is_no_typing_error():
     assert find("heatx", ["heats"], terms={"heatx"}) is None
 
 
+@pytest.mark.parametrize(
+    ("word", "known", "place", "meant"),
+    [
+        ("AdamOptimizer", ("adam", "sgd"), Place.OPTIMIZER, Synonym("adam")),
+        ("dense_layer", ("dense",), Place.LAYER, Synonym("dense")),
+        ("lstm_layer", ("dense",), Place.LAYER, VALUES[Place.LAYER]["lstm"]),
+        ("focal_loss_loss", ("detection",), Place.LOSS, VALUES[Place.LOSS]["focal"]),
+        ("layer", ("dense",), Place.LAYER, VALUES[Place.LAYER]["layer"]),
+    ],
+)
+def test_what_others_put_behind_a_name_is_no_part_of_it(word, known, place, meant):
+    assert find(word, known, (VALUES[place],)) == meant
+
+
 def test_where_two_names_are_as_near_none_is_offered():
     assert find("abcd", ["abce", "abcf"]) is None
 

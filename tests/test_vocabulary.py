@@ -8,7 +8,7 @@ import pytest
 
 from suite import vocabulary
 from suite.data.registry import DATASETS
-from suite.forms import Mlp, Resnet
+from suite.forms import Form, Mlp, Resnet
 from suite.layers import KINDS, Initialiser, Layer, Padding
 from suite.plan import Profile
 from suite.recipe import Claim, EarlyStopping, Loss, Optimizer, Recipe, Target
@@ -52,7 +52,7 @@ MODELS = {
     model.__name__: model
     for model in (
         *LAYER_MODELS, *OPTIMIZER_MODELS, Recipe, Profile, Schedule, EarlyStopping, Augmentation, Threads, Claim,
-        Anomaly, Detection, WordEmbedding, Mlp, Resnet,
+        Anomaly, Detection, WordEmbedding, Form, Mlp, Resnet,
     )
 }  # fmt: skip
 TEXTS = [

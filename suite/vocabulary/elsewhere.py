@@ -45,6 +45,7 @@ TARGETS = table(
         "categorical one_hot_labels": Synonym("one_hot"),
         "inputs image images self x": Synonym("input"),
         "box bbox bboxes bounding_boxes": Synonym("boxes"),
+        "regression value values number": Gap("Nearest is input, the image itself: no label is a number to be met."),
         "multi_hot soft soft_labels probabilities mask masks": Gap(
             "Nearest is one_hot, one class to an image and nothing between 0 and 1."
         ),
@@ -113,7 +114,7 @@ DATASETS = table(
         "tiny_shakespeare": Gap("Nearest are kjv and tales, texts for word embeddings: no other text can be brought."),
         "iris wine breast_cancer diabetes california_housing boston_housing titanic adult covtype higgs moons blobs "
         "circles spirals": Gap(
-            f"Nearest is digits. No data set is a table; as images (n, 1, 1, features) of bytes: {_OWN}"
+            f"Nearest is digits: no data set is a table, unless as images (n, 1, 1, features). {_OWN}"
         ),
         "random synthetic fake fake_data dummy": Gap(f"Nearest is digits, which needs no download. {_OWN}"),
         "speech_commands gtzan librispeech esc50 audioset ucf101 kinetics har": Gap(f"Nothing is near. {_OWN}"),

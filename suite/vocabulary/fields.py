@@ -31,7 +31,8 @@ _SPEC = table(
             "What a model is judged by follows from the field task; the core computes it from outputs, for all alike."
         ),
         "callbacks callback hooks": Gap("Nearest are early_stopping and schedule, which are fields of their own."),
-        "clip_norm clip_value global_clipnorm gradient_clipping grad_clip max_grad_norm "
+        "clip_norm clip_value global_clipnorm gradient_clipping gradient_clip_norm grad_clip "
+        "max_grad_norm "
         "clip_grad_norm gradient_clip_val": CLIPPED,
         "steps max_steps num_steps iterations max_iter max_iterations train_steps total_steps": Gap(
             "Nearest is epochs: training goes on for whole passes over the training images."
@@ -45,6 +46,16 @@ _SPEC = table(
             "Nearest is validation_fraction, a share of the training images; no data set has a third part."
         ),
         "patience": Gap("Nearest is the field patience of early_stopping."),
+        "early_stop earlystopping_patience stopping": Synonym("early_stopping", "It is `{patience: 3}`, say."),
+        "mixup cutmix cutout randaugment autoaugment": Gap(
+            "Nearest is augmentation, crop and flip: no image is mixed with another, or cut."
+        ),
+        "sampler weighted_sampler balanced": Gap("Training images are visited once in each epoch, in a random order."),
+        "model_name id title_short": Synonym("name"),
+        "tags license version notes note comment comments metadata": Gap(
+            "Nearest are description, and source, of which note is a part. A line of YAML may be a comment: # ..."
+        ),
+        "bias use_bias": Gap("Nearest is use_bias of a layer: `{layer: dense, units: 10, use_bias: false}`."),
         "num_epochs n_epochs nb_epoch nb_epochs max_epochs number_of_epochs": Synonym("epochs"),
         "batch bs minibatch minibatch_size train_batch_size per_device_batch_size": Synonym("batch_size"),
         "test_batch_size eval_batch_size": Gap("Nearest is a profile's throughput_batches; of training, batch_size."),
@@ -177,6 +188,18 @@ _PROFILE_FIELDS = table(
 FIELDS: Mapping[str, Table] = MappingProxyType(
     {
         "Recipe": _SPEC,
+        "Form": table(
+            {
+                "resnet50 resnet18 resnet34 resnet101 resnet152": Gap(
+                    "Nearest is resnet, of bottleneck blocks: `blocks: [3, 4, 6, 3]` is ResNet-50."
+                ),
+                "perceptron dense feedforward": Synonym("mlp"),
+                "cnn convnet lenet vgg vgg16 vgg19 alexnet mobilenet inception efficientnet densenet unet transformer "
+                "vit lstm gru rnn sequential layers": Gap(
+                    "Nearest is a list of layers, under `model:` itself: other short forms there are none."
+                ),
+            }
+        ),
         "Profile": _PROFILE_FIELDS,
         "Schedule": _SCHEDULE,
         "EarlyStopping": _EARLY_STOPPING,

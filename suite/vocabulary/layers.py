@@ -23,7 +23,7 @@ _WRITTEN_OUT = "Short forms are mlp and resnet; other networks are written out a
 LAYERS = table(
     {
         # The same by another name.
-        "linear lazylinear fully_connected fc inner_product gemm affine denselayer": Synonym(
+        "linear lazylinear fully_connected matmul fc inner_product gemm affine": Synonym(
             "dense",
             "It takes units, the outputs; the inputs follow from the layer before. PyTorch starts kernel and bias as "
             "kernel_init and bias_init fan_in_uniform do.",
@@ -39,7 +39,7 @@ LAYERS = table(
             "average_pool",
             "It takes window and stride; padding counts if `count_padding: true` says so, PyTorch's default.",
         ),
-        "global_average_pooling2d globalavgpool2d global_avg_pool global_average_pooling gap": Synonym(
+        "global_average_pooling2d globalavgpool2d global_avg_pool global_average_pooling gap gap2d": Synonym(
             "global_average_pool"
         ),
         "rectifier rectified_linear": Synonym("relu"),
@@ -123,8 +123,8 @@ LAYERS = table(
         "conv3d_transpose conv_transpose3d convolution3d_transpose lazyconvtranspose3d": Gap(
             f"{_LARGER} A transposed convolution does so by a window's weights alone."
         ),
-        "depthwise_conv2d depthwise_conv depthwise_conv1d separable_conv2d separable_conv separable_convolution2d "
-        "separable_conv1d separable_convolution1d grouped_conv2d group_conv": Gap(
+        "depthwise depthwise_conv2d depthwise_conv depthwise_conv1d separable_conv2d separable_conv "
+        "separable_convolution2d separable_conv1d separable_convolution1d grouped_conv2d group_conv": Gap(
             "Nearest is conv2d, each of whose filters sees all channels; a depthwise or grouped one sees some of them, "
             "and a separable one is a depthwise one before a 1x1 conv2d."
         ),
@@ -133,6 +133,7 @@ LAYERS = table(
         ),
         "dilated_conv2d atrous_conv2d deformable_conv2d": Gap("Nearest is conv2d, whose window has no holes."),
         "bilinear": Gap("Nearest is dense, over one input; bilinear takes two and multiplies them with one another."),
+        "bias bias_add add_bias": Gap("A bias belongs to its layer: dense and conv2d have use_bias."),
         "einsum_dense dense_general": Gap("Nearest is dense, over the last and only axis: put a flatten before it."),
         # Pools.
         "maxpool1d maxpooling1d": Gap(f"{_LINE.format('max_pool')} window: [1, 2], say."),
@@ -192,12 +193,12 @@ LAYERS = table(
             "residual", "It is body(x) + shortcut(x), and an empty shortcut is the identity."
         ),
         "concatenate cat": Synonym("concat", "Its branches take the same input and each end in (features,)."),
-        "bottleneck basic_block resnet resnet50 resnet18 resnet34 resnet101 resnet152 vgg vgg16 vgg19 alexnet lenet "
-        "lenet5 inception mobilenet efficientnet densenet unet googlenet squeezenet xception wide_resnet": Gap(
+        "mlp bottleneck basic_block resnet resnet50 resnet18 resnet34 resnet101 resnet152 vgg vgg16 vgg19 alexnet "
+        "lenet lenet5 inception mobilenet efficientnet densenet unet googlenet squeezenet xception wide_resnet": Gap(
             _WRITTEN_OUT
         ),
-        "multiply average subtract minimum maximum dot highway squeeze_excite squeeze_and_excitation se_block "
-        "cosine_similarity pairwise_distance": Gap(
+        "multiply average subtract minimum maximum dot highway squeeze_excite squeeze_excitation "
+        "squeeze_and_excitation se_block cosine_similarity pairwise_distance": Gap(
             "Nearest are residual, the sum of two branches, and concat, branches side by side."
         ),
         "reshape permute transpose unflatten view squeeze unsqueeze expand_dims repeat_vector lambda fold unfold "

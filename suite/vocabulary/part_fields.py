@@ -208,6 +208,7 @@ PART_FIELDS: Mapping[str, Table] = MappingProxyType(
             {
                 "b1 beta_one": Synonym("beta_1"),
                 "b2 beta_two": Synonym("beta_2"),
+                "alpha": Synonym("learning_rate", "It is the paper's letter for it."),
                 "betas": Gap("There are two fields: beta_1 and beta_2."),
                 "eps": Synonym("epsilon"),
                 "epsilon_hat": Synonym(

@@ -8,11 +8,9 @@ _TRUNCATED = "none of the suite's distributions is truncated"
 
 OPTIMIZERS = table(
     {
-        "gradient_descent gradientdescentoptimizer vanilla_sgd": Synonym("sgd"),
-        "momentum momentumoptimizer sgdm heavy_ball": Synonym("sgd", "State its field momentum."),
+        "gradient_descent vanilla_sgd": Synonym("sgd"),
+        "momentum sgdm sgd_momentum sgd_with_momentum heavy_ball": Synonym("sgd", "State its field momentum."),
         "nesterov nag": Synonym("sgd", "State its fields momentum and `nesterov: true`."),
-        "adamoptimizer": Synonym("adam"),
-        "rmspropoptimizer": Synonym("rmsprop"),
         "adamw": Gap(
             "Nearest is adam with the field l2, which adds the decay to the gradient, before Adam scales it; adamw "
             "takes the decay from the weights, apart from Adam's step."
@@ -53,6 +51,9 @@ OPTIMIZERS = table(
         "lion sign_sgd signum": Gap("Nearest is sgd with momentum; the other takes the sign of its step alone."),
         "lamb": Gap("Nearest is adam; lamb multiplies each tensor's step by the tensor's norm over the step's."),
         "lars": Gap("Nearest is sgd with momentum; lars scales each tensor's rate by its norm over its gradient's."),
+        "sam asam gsam": Gap(
+            "Nearest is sgd; sam takes its gradient where the loss is largest near by, at a second pass."
+        ),
         "ftrl": Gap("Nearest is sgd; ftrl solves for weights from the sum of all gradients, with L1 and L2 built in."),
         "asgd swa lookahead ema averaged_sgd polyak_sgd": Gap(
             "Nearest is sgd; the other averages weights over steps, or goes back towards such an average."
@@ -121,7 +122,7 @@ LOSSES = table(
             "Nearest is softmax_cross_entropy, another function of p."
         ),
         "label_smoothing smooth_labels": Gap("Nearest is softmax_cross_entropy, against the class itself."),
-        "cosine_similarity cosine_embedding_loss cosine_distance": Gap(
+        "cosine cosine_similarity cosine_embedding_loss cosine_distance": Gap(
             "Nearest is mean_squared_error, which heeds lengths as well as directions."
         ),
         "poisson poisson_nll_loss gaussian_nll_loss": Gap(
@@ -158,8 +159,10 @@ INITIALISERS = table(
         "lecun": Gap("There are two of this name: lecun_uniform and lecun_normal, of the same variance."),
         "zero": Synonym("zeros"),
         "one": Synonym("ones"),
-        "pytorch_default torch_default": Synonym("fan_in_uniform", "PyTorch starts kernels and biases so."),
-        "keras_default": Synonym("glorot_uniform", "Keras starts kernels so, and biases with zeros."),
+        "pytorch_default torch_default pytorch torch": Synonym(
+            "fan_in_uniform", "PyTorch starts kernels and biases so."
+        ),
+        "keras_default keras": Synonym("glorot_uniform", "Keras starts kernels so, and biases with zeros."),
         "truncated_normal trunc_normal": Gap(
             f"Nearest are lecun_normal, he_normal and glorot_normal, whose spread follows from the layer's size; "
             f"{_TRUNCATED}."
@@ -175,6 +178,9 @@ INITIALISERS = table(
         "variance_scaling": Gap(
             "Nearest are the lecun, he and glorot ones, which are scales of 1, 2 and 1 over the inputs, and of 1 over "
             f"the mean of inputs and outputs; {_TRUNCATED}."
+        ),
+        "fan_in fan_out fan_avg fan_in_normal": Gap(
+            "Nearest are the lecun ones and fan_in_uniform, by the inputs, and the glorot ones, by inputs and outputs."
         ),
         "constant fill": Gap("Nearest are zeros and ones; none takes another value."),
         "orthogonal delta_orthogonal": Gap(
