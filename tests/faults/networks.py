@@ -1,7 +1,8 @@
 """Networks as people write them, drawn at random: what the gate must let pass, whatever their form.
 
 Convolutions and dense layers with and without bias, batch norm before and after the activation, pooling, residuals and
-dropout, under every optimizer at rates from 1e-4 to 1, some decayed, scheduled or in part frozen.
+dropout, under every optimizer at rates from 1e-4 to 1, some decayed, scheduled or in part frozen.  Some ask for the
+other semantics where frameworks differ.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,13 @@ from suite.spec import Spec
 from tests.faults.specs import spec_of
 
 SLOWEST, FASTEST = 1e-4, 1.0
+OTHER = {
+    "batch_norm": {"running_variance": "biased"},
+    "average_pool": {"count_padding": True},
+    "rmsprop": {"epsilon_place": "inside_root"},
+    "adam": {"epsilon_place": "before_correction"},
+}
+"""The semantics that a layer or an optimizer may be asked for."""
 Layers = list[dict[str, Any]]
 
 
@@ -22,12 +30,16 @@ def network(seed: int) -> Spec:
     head: dict[str, Any] = {"target": "one_hot", "loss": "mean_squared_error"} if _chance(draw, 0.15) else {}
     shape = (*((8, 8) if _chance(draw, 0.7) else (10, 7)), int(draw.choice([1, 3])))
     model = [*_convolutions(draw), *_flat(draw), *_hidden(draw), {"layer": "dense", "units": 10}]
-    names = list(_named(model))
+    names, optimizer = list(_named(model)), _optimizer(draw)
+    others = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    for part in (*model, optimizer):
+        if _chance(others, 0.3):
+            part.update(OTHER.get(part.get("layer") or part["name"], {}))
     return spec_of(
         f"drawn-{seed}",
         shape,
         model,
-        optimizer=_optimizer(draw),
+        optimizer=optimizer,
         input_range=_one(draw, [[0.0, 1.0], [-1.0, 1.0], [0.0, 16.0]], [0.6, 0.2, 0.2]),
         batch_size=int(draw.choice([8, 24, 32])),
         epochs=4,
