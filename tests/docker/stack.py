@@ -14,7 +14,7 @@ from typing import Any
 
 from suite import plan, result
 from suite.plan import Plan
-from suite.result import Failed, Measured, Proof
+from suite.result import Record
 
 ROOT = Path(__file__).parents[2]
 USER = 4321
@@ -113,7 +113,7 @@ class Stack:
         return plan.read(self.run)
 
     @property
-    def results(self) -> tuple[Measured | Proof | Failed, ...]:
+    def results(self) -> tuple[Record, ...]:
         """All results; each must be readable."""
 
         def refuse(error: Exception) -> None:

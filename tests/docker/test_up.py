@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from suite import report
+from suite.report.sources import read_source
 from suite.result import Measured, Proof, Verdict
 from tests.docker.stack import ROOT, USER, Stack, native
 
@@ -131,11 +132,7 @@ def test_the_container_and_the_native_run_are_of_one_question(ran: Stack, native
 
 def test_the_container_and_the_native_run_computed_the_same(ran: Stack, natively: Path) -> None:
     inside = {(r.cell.runner, r.cell.round): r for r in measured(ran)}
-    outside = {
-        (r.cell.runner, r.cell.round): r
-        for r in report.merge.read_sources([natively], pytest.fail)
-        if isinstance(r, Measured)
-    }
+    outside = {(r.cell.runner, r.cell.round): r for r in read_source(natively).results if isinstance(r, Measured)}
     assert set(inside) == set(outside)
     for key, found in inside.items():
         assert found.digests == outside[key].digests
