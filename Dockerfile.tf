@@ -34,7 +34,7 @@ WORKDIR /opt/parity
 COPY . .
 RUN python -m compileall -q --invalidation-mode unchecked-hash suite
 ENV PARITY_CUDA=${CUDA}
-RUN --mount=type=tmpfs,target=/tmp python -m suite.doctor tf cpu
+RUN --mount=type=tmpfs,target=/tmp python -m suite.machine.doctor tf cpu
 USER 1000:1000
 # What it was built from: last, so that a new commit builds nothing else again.
 ARG BASE

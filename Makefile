@@ -5,7 +5,7 @@ LOCK := .envs/uv/bin/uv pip compile --universal --generate-hashes --no-emit-inde
 	--custom-compile-command "make lock" --quiet --upgrade
 LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 # A framework has a runner and a lock of its name.
-FRAMEWORKS := $(filter $(basename $(notdir $(wildcard suite/runners/*.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
+FRAMEWORKS := $(filter $(notdir $(patsubst %/runner.py,%,$(wildcard suite/runners/*/runner.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
 .DEFAULT_GOAL := help
 .PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
@@ -14,10 +14,10 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 preflight:  ## can this machine run the suite, and what will it cost?
-	@$(PYTHON) -m suite.preflight
+	@$(PYTHON) -m suite.install.preflight
 
 envs:  ## install the environments, one per framework, from the lock files
-	@$(PYTHON) -m suite.bootstrap
+	@$(PYTHON) -m suite.install.bootstrap
 
 bench: envs  ## compare the frameworks on this machine: about fourteen minutes, then a report
 	@$(CORE) -m suite run quick
@@ -39,7 +39,7 @@ test: envs  ## the core's tests without any framework, then each framework's
 	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory test-$(name) &&) true
 
 test-%:
-	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -l 'mark\.$*\b' tests/test_*.py)
+	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -l 'mark\.$*\b' -r --include='test_*.py' tests)
 
 gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute on it, test and measure them there
 	@$(CORE) -m suite doctor --device cuda
@@ -48,7 +48,7 @@ gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute o
 	@$(CORE) -m suite run gpu
 
 gpu-check-%:
-	.envs/$*/bin/python -m pytest -m "$* and cuda" $$(grep -l 'mark\.cuda\b' tests/test_*.py)
+	.envs/$*/bin/python -m pytest -m "$* and cuda" $$(grep -l 'mark\.cuda\b' -r --include='test_*.py' tests)
 
 identity: envs  ## prove a selection of the catalogue, each kind of layer, loss and stage, in every mode; minutes
 	@$(CORE) -m suite run identity-ci

@@ -16,10 +16,10 @@ import pytest
 
 from benchmarks import subjects
 from benchmarks.subjects import PROFILE, SEED, THREADS, Subject
-from suite import environment
 from suite.errors import DataError, SuiteError, Unsupported
+from suite.machine import environment
 from suite.meters.clock import quiet, settled
-from suite.pytest_json import Told
+from suite.results.pytest_benchmark import Told
 from suite.runners import base
 from suite.runners.base import Runner
 

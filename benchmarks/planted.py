@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from suite.environment import ROOT
+from suite.machine.environment import ROOT
 
-RUNNER = Path("suite/runners/torch.py")
+RUNNER = Path("suite/runners/torch/runner.py")
 PLANTED = """
 
 def _waiting(step, share):

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from suite.environment import ROOT
+from suite.machine.environment import ROOT
 from suite.meters.sampler import PERIOD_NS
 from tests import nvml
 

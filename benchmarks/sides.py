@@ -21,11 +21,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from suite import data, initial, measure, plan, run
-from suite.environment import ROOT
+from suite.data import datasets
+from suite.inputs import initial
+from suite.machine.environment import ROOT
 from suite.meters.clock import quiet, timed
 from suite.meters.memory import peak_bytes
+from suite.run import plan, session
 from suite.runners import base
+from suite.trial import measure
 
 Side = Literal["suite", "bare", "notebook"]
 THREADS = os.cpu_count() or 1
@@ -33,9 +36,9 @@ THREADS = os.cpu_count() or 1
 
 def epochs(side: Side, token: str, mode: str, spec_id: str, count: int, images: int | None = None) -> list[int]:
     """Nanoseconds of ``count`` epochs of at most ``images`` images, the first of which is the warm-up."""
-    spec = plan.choose((spec_id,), run.BENCHMARKS / "specs", data.describe)[0]
+    spec = plan.choose((spec_id,), session.BENCHMARKS / "specs", datasets.describe)[0]
     if side == "notebook":
-        arrays = data.load(spec.dataset)
+        arrays = datasets.load(spec.dataset)
         notebook = importlib.import_module(f"benchmarks.notebook_{token}")
         labels = arrays.train_labels.astype(np.int64)
         return [round(notebook.epoch(arrays.train_images, labels, spec.batch_size) * 1e9) for _ in range(count)]
@@ -64,7 +67,7 @@ class Taken(NamedTuple):
 def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = None) -> Taken:
     """What one side takes in a process of its own."""
     short = [] if images is None else ["--images", str(images)]
-    python = run.pythons((cell.partition(":")[0],)).popitem()[1]
+    python = session.pythons((cell.partition(":")[0],)).popitem()[1]
     done = subprocess.run(
         [str(python), "-m", "benchmarks.sides", side, cell, "--spec", spec_id, "--epochs", str(count), *short],
         cwd=ROOT, capture_output=True, text=True, check=False,

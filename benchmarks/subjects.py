@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from suite import data, environment, measure, run
+from suite.data import datasets
 from suite.errors import MachineError, SpecError, Unsupported
-from suite.measure import Split
-from suite.result import Cell, Digests, Environment
+from suite.inputs.examples import Split
+from suite.machine import environment
+from suite.results.records import Cell, Digests, Environment
+from suite.run import session
 from suite.runners import base
 from suite.runners.base import Program, Runner, Threads
-from suite.spec import Spec
+from suite.spec.resolved import Spec
+from suite.trial import measure
 
-PROFILE = run.profile("quick")
+PROFILE = session.profile("quick")
 """Whose benchmarks, modes, batches and samples are taken where nothing else is said."""
 SEED = PROFILE.seeds[0]
 THREADS = Threads(intra=environment.cores(), inter=1)
@@ -35,7 +38,7 @@ def tokens() -> list[str]:
 
 def specs(wanted: list[str]) -> tuple[Spec, ...]:
     """The specs of that name, or those of the profile.  Raises SpecError, DataError."""
-    return run.find(tuple(wanted) or PROFILE.benchmarks).asked
+    return session.find(tuple(wanted) or PROFILE.benchmarks).asked
 
 
 def cells(wanted: list[str], modes: list[str]) -> Iterator[tuple[Spec, str, str]]:
@@ -90,7 +93,7 @@ def build(spec: Spec, runner: Runner, token: str, mode: str) -> Subject:
     """Fetch the data, build and stage.  Raises DataError where the data cannot be had, Unsupported without the mode."""
     if reason := runner.missing(mode):
         raise Unsupported(reason)
-    data.fetch(spec.dataset)
+    datasets.fetch(spec.dataset)
     program = runner.build(spec, mode, "float32")
     held = measure.splits(spec.model_dump_json())
     for name, split in held.items():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.subjects import PROFILE, Subject
-from suite.measure import WARMUP_QUERIES
+from suite.trial.measure import WARMUP_QUERIES
 
 PASSES = 10
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.subjects import SEED, Subject
-from suite import initial, measure
+from suite.inputs import initial
+from suite.trial import measure
 
 EPOCHS = 5
 

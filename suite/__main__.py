@@ -2,7 +2,7 @@
 
 import sys
 
-from suite.cli import main
+from suite.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

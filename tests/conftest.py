@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from suite.spec import DatasetFacts, Recipe, Spec
+from suite.spec.dataset import DatasetFacts
+from suite.spec.recipe import Recipe
+from suite.spec.resolved import Spec
 
 FACTS = DatasetFacts(
     name="digits",

@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 
 from benchmarks import subjects, test_inference, test_training
-from suite import data, environment, measure, plan, pytest_json, run
-from suite.pytest_json import Timing
-from suite.runners import null
-from tests import own
-from tests.results import spec
+from suite.data import datasets
+from suite.machine import environment
+from suite.results import pytest_benchmark
+from suite.results.pytest_benchmark import Timing
+from suite.run import plan, session
+from suite.runners.null import runner as null
+from suite.trial import measure
+from tests.support import own
+from tests.support.results import spec
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +40,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def timings(path: Path) -> tuple[Timing, ...]:
-    return pytest_json.read(path) or ()
+    return pytest_benchmark.read(path) or ()
 
 
 def test_each_question_is_asked_of_every_runner_of_this_environment(timings: tuple[Timing, ...]) -> None:
@@ -46,7 +50,7 @@ def test_each_question_is_asked_of_every_runner_of_this_environment(timings: tup
 
 
 def test_a_number_says_what_a_proof_would_say(timings: tuple[Timing, ...]) -> None:
-    of = plan.choose(("digits-mlp",), run.BENCHMARKS / "specs", data.describe)[0]
+    of = plan.choose(("digits-mlp",), session.BENCHMARKS / "specs", datasets.describe)[0]
     for t in timings:
         assert t.digests == measure.digests(of, t.cell.seed)
         assert t.environment.machine == environment.machine()

@@ -9,19 +9,20 @@ from functools import cache, partial
 import numpy as np
 import pytest
 
-from suite import data, plan
-from suite.environment import ROOT
+from suite.data import datasets
 from suite.errors import MachineError
+from suite.machine.environment import ROOT
 from suite.meters import nvml
-from suite.result import Verdict
+from suite.results.records import Verdict
+from suite.run import plan
 from suite.runners import base
 from suite.runners.base import Runner
-from suite.spec import Spec
-from tests import contract
+from suite.spec.resolved import Spec
 from tests.faults.catalogue import FAULTS
 from tests.faults.plant import Planted, layers
 from tests.faults.run import examine, try_fault
 from tests.faults.specs import SPECS
+from tests.support import contract
 
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")]
 MARKS = {"torch": pytest.mark.torch, "tf": pytest.mark.tf}
@@ -44,7 +45,7 @@ def on_gpu(token: str) -> Runner:
 
 @cache
 def benchmark(name: str) -> Spec:
-    (found,) = plan.choose((name,), ROOT / "benchmarks" / "specs", data.describe)
+    (found,) = plan.choose((name,), ROOT / "benchmarks" / "specs", datasets.describe)
     return found
 
 
@@ -152,7 +153,7 @@ def test_an_answer_stays_what_it_was_when_the_next_query_comes(token: str) -> No
 @every_framework
 def test_the_doctor_finds_that_it_computes(token: str) -> None:
     uuid = on_gpu(token).gpu()
-    command = [sys.executable, "-m", "suite.doctor", token, "cuda"]
+    command = [sys.executable, "-m", "suite.machine.doctor", token, "cuda"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert str(uuid) in done.stdout

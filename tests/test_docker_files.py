@@ -56,7 +56,7 @@ def test_a_framework_has_an_image_and_a_service_that_works_for_it():
     for token in TOKENS:
         service = services()[token]
         assert service["build"]["dockerfile"] == f"Dockerfile.{token}"
-        assert service["command"] == ["python", "-m", "suite.launch", "/reports/.compose", token]
+        assert service["command"] == ["python", "-m", "suite.run.worker", "/reports/.compose", token]
 
 
 @every_dockerfile
@@ -163,7 +163,7 @@ def test_only_the_first_service_has_a_network(name):
 
 def test_workers_wait_for_the_plan_and_the_report_for_the_workers():
     found = services()
-    workers = {name for name, service in found.items() if "suite.launch" in service["command"]}
+    workers = {name for name, service in found.items() if "suite.run.worker" in service["command"]}
     assert workers == {*TOKENS, "null"}
     done = {"condition": "service_completed_successfully"}
     for name in workers:

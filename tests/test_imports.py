@@ -1,183 +1,167 @@
-"""Imports point one way.  `LAWS` says what each module of the suite may import of the suite, and of frameworks."""
+"""The law of imports: a folder of the suite imports only folders that stand before it, and there are no exceptions."""
 
 import ast
 import subprocess
 import sys
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ORDER = (
+    "install", "spec", "data", "runners", "inputs", "results", "meters", "machine", "metrics", "gate", "run", "trial",
+    "report", "compare", "cli",
+)  # fmt: skip
+GROUND = ("errors", "files", "scales", "stats")
+"""Modules that stand in no folder: everyone may import them, and they import each other alone."""
+ALONE = {"install": frozenset({"install", "errors"}), "report": frozenset({"report", "spec", "results", *GROUND})}
+"""Folders that may import less than their place allows."""
 FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
-LAYERS = ("errors", "shapes", "kinds", "layers")
-WORDS = ("spelling", "vocabulary", "vocabulary.*")
-READING = ("paths", "facts", "forms", "task", "schema", "problems", "reading")
-SPEC = (*LAYERS, *WORDS, *READING, "recipe", "spec", "semantics", "differences")
-CORE = (*SPEC, "stats", "trace", "data", "data.*", "initial", "meters", "meters.*", "runners.base")
-REPORT = (*SPEC, "scales", "stats", "verdicts", "trace", "assessment", "divergence", "files", "result", "pytest_json")
-MEANING = (*LAYERS, "paths", "recipe", "spec", "semantics", "differences")
-RUNNER = (*MEANING, "task", "initial", "reference", "reference.*", "runners.base", "runners._*")
-
-# The first pattern that fits a module is its law; a module without one may import whatever is no framework.
-LAWS: dict[str, tuple[str, ...]] = {
-    "__init__": (),
-    "errors": (),
-    "paths": ("errors",),
-    "scales": (),
-    "stats": ("errors", "scales"),
-    "verdicts": ("scales", "stats"),
-    "shapes": ("errors",),
-    "kinds": ("errors", "shapes"),
-    "layers": ("errors", "shapes", "kinds"),
-    "facts": LAYERS,
-    "forms": LAYERS,
-    "task": LAYERS,
-    "vocabulary": ("vocabulary.*",),
-    "vocabulary.*": ("vocabulary.*",),
-    "spelling": ("vocabulary",),
-    "schema": ("vocabulary",),
-    "problems": ("errors", "layers", "schema", "spelling", "vocabulary"),
-    "reading": ("errors", "paths", "problems", "schema"),
-    "recipe": (*LAYERS, "forms", "task"),
-    "spec": (*LAYERS, "paths", "facts", "spelling", "task", "recipe"),
-    "loading": (*SPEC, "lineage"),
-    "choice": (*SPEC, "lineage", "loading"),
-    "semantics": (*LAYERS, "recipe", "spec"),
-    "differences": (*LAYERS, "recipe", "spec", "semantics"),
-    "trace": ("errors", "layers"),
-    "assessment": LAYERS,
-    "divergence": LAYERS,
-    "files": ("errors",),
-    "result": (*SPEC, "stats", "trace", "assessment", "divergence", "files"),
-    "pytest_json": (*SPEC, "stats", "trace", "files", "result"),
-    "initial": SPEC,
-    "lineage": SPEC,
-    "modelfile": ("errors", "paths"),
-    "shelf": (*SPEC, "data", "initial", "modelfile", "pretrained", "screen", "weights"),
-    "examples": (*SPEC, "data", "data.*", "initial", "runners.base"),
-    "assess": (*SPEC, "assessment", "runners.base"),
-    "scores": (*SPEC, "reference.losses", "result", "runners.base"),
-    "heritage": (*SPEC, "divergence", "files", "initial", "lineage", "plan", "result", "runners.base", "weights"),
-    "evaluation": (*SPEC, "assess", "assessment", "examples", "result", "runners.base", "scores"),
-    "weights": (*SPEC, "data", "data.*", "files", "initial", "runners.base"),
-    "checkout": ("errors",),
-    "duel": ("errors", "data", "initial", "measure", "meters.clock", "plan", "runners.base"),
-    "data": (*SPEC, "stats", "data.*"),
-    "data.*": (*SPEC, "stats", "data", "data.*"),
-    "meters": (*SPEC, "stats", "meters.*"),
-    "meters.*": (*SPEC, "stats", "trace", "meters", "meters.*"),
-    "reference": (*SPEC, "runners.base", "reference.*"),
-    "reference.*": (*SPEC, "runners.base", "reference", "reference.*"),
-    "runners": (),
-    "runners.base": (*SPEC, "stats"),
-    "runners._*_own": MEANING,
-    "runners.*": RUNNER,
-    "identity": (*CORE, "result", "identity.*"),
-    "identity.moves": (*CORE, "reference.optimizers", "identity.compare"),  # what a step makes of its gradient's bound
-    "identity.*": (*CORE, "result", "identity", "identity.*"),
-    "proofs": (*CORE, "environment", "identity", "plan", "result"),
-    "report": (*REPORT, "report.*"),
-    "report.*": (*REPORT, "report", "report.*"),
-}
-RUNNERS = {"trial": "the only one to find a runner"}
-"""Who beside the runners themselves may import from `runners`, other than their protocol in `base`."""
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT / "suite").with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-MODULES = {name_of(path): path for path in sorted((ROOT / "suite").rglob("*.py"))}
-
-
-def imports_of(tree: ast.AST, module: str, package: bool = False) -> set[str]:
-    """Every module that is imported anywhere in `tree`, inside functions too, by its absolute name."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = ["suite", *module.split(".")]
-                up = parts[: len(parts) - node.level + package]
-                base = ".".join([*up, *filter(None, [base])])
-            inner = {f"{base}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if name.removeprefix("suite.") in MODULES}
-            found |= modules or {base}
+def modules_of(root: Path) -> dict[str, Path]:
+    """Every module of the suite by its dotted name below ``suite``; the package itself is the empty name."""
+    found = {}
+    for path in sorted((root / "suite").rglob("*.py")):
+        parts = path.relative_to(root / "suite").with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def suite_imports(module: str) -> set[str]:
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    names = imports_of(tree, module, MODULES[module].stem == "__init__")
-    return {n.removeprefix("suite").removeprefix(".") or "__init__" for n in names if n.split(".")[0] == "suite"}
+def imported(code: str, modules: dict[str, Path]) -> set[str]:
+    """What ``code`` imports, inside functions too: ``suite.`` and a module of the suite, or another package's name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            base = node.module or ""
+            inner = {f"{base}.{alias.name}" for alias in node.names}
+            parts = {name for name in inner if name.removeprefix("suite.") in modules}
+            found |= parts | ({base} if inner - parts else set())
+    return found
 
 
-def law_of(module: str) -> tuple[str, ...] | None:
-    return next((allowed for pattern, allowed in LAWS.items() if fnmatchcase(module, pattern)), None)
+def folder_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if law_of(m) is not None])
-def test_a_module_imports_only_what_its_law_allows(module):
-    allowed = law_of(module) or ()
-    forbidden = {n for n in suite_imports(module) - {"__init__"} if not any(fnmatchcase(n, a) for a in allowed)}
-    assert not forbidden, f"suite.{module} may import {allowed} of the suite"
+def violations(root: Path) -> list[str]:
+    """What breaks the law in the tree at ``root``, a sentence each."""
+    modules = modules_of(root)
+    told = [f"suite/{folder} has no place in the order" for folder in strangers(root)]
+    arrows: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = imported(path.read_text(encoding="utf-8"), modules)
+        inside = {n.removeprefix("suite").removeprefix(".") for n in found if folder_of(n) == "suite"} - {""}
+        arrows[name] = inside & set(modules)
+        told += [f"{name} imports {other}" for other in sorted(inside) if not allowed(name, other)]
+        frameworks = {folder_of(n) for n in found} & FRAMEWORKS
+        if frameworks and name.split(".")[0] != "runners":
+            told.append(f"{name} imports {', '.join(sorted(frameworks))}")
+        if folder_of(name) == "install":
+            outside = {folder_of(n) for n in found} - {"suite"} - sys.stdlib_module_names
+            told += [f"{name} imports {other}" for other in sorted(outside)]
+    return told + circles(arrows)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_framework_is_imported_by_its_own_runner_alone(module):
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    found = {name.split(".")[0] for name in imports_of(tree, module)} & FRAMEWORKS
-    if found:
-        assert fnmatchcase(module, "runners.*")
-        assert module not in ("runners.base", "runners.reference", "runners.null")
+def strangers(root: Path) -> list[str]:
+    """Folders and modules that the law does not know."""
+    there = {p.name for p in (root / "suite").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    there |= {p.stem for p in (root / "suite").glob("[!_]*.py")}
+    return sorted(there - set(ORDER) - set(GROUND))
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith("runners.") and m not in RUNNERS])
-def test_no_module_imports_a_runner_by_name(module):
-    assert {n for n in suite_imports(module) if n.startswith("runners.")} <= {"runners.base"}
+def allowed(name: str, other: str) -> bool:
+    mine, theirs = folder_of(name), folder_of(other)
+    if name.startswith("runners.") and theirs == "runners":
+        return other == "runners.base" or other.split(".")[:2] == name.split(".")[:2]
+    if mine == "__main__":
+        return theirs == "cli"
+    if mine in ALONE:
+        return theirs in ALONE[mine]
+    if mine not in ORDER:
+        return theirs in GROUND
+    return theirs in GROUND or (theirs in ORDER and ORDER.index(theirs) <= ORDER.index(mine))
 
 
-def test_no_runner_imports_another_runner():
-    """A runner's own parts are named after it: `runners/_tf_network.py` is a part of `runners/tf.py`."""
-    tokens = {m for m in MODULES if m.startswith("runners.")} - {"runners.base"}
-    for module in tokens:
-        token = module.removeprefix("runners.").removeprefix("_").split("_")[0]
-        others = {m for m in tokens if not m.startswith(f"runners._{token}_")}
-        assert not suite_imports(module) & others
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, each circle once."""
+    found: list[str] = []
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> None:
+        if name in way:
+            found.append(" imports ".join((*way[way.index(name) :], name)))
+        elif name not in done:
+            for other in sorted(arrows[name]):
+                walk(other, (*way, name))
+            done.add(name)
+
+    for name in sorted(arrows):
+        walk(name, ())
+    return found
 
 
-@pytest.mark.parametrize("module", ["envs", "preflight", "bootstrap", "errors"])
-def test_what_runs_before_any_environment_needs_python_alone(module):
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    roots = {name.split(".")[0] for name in imports_of(tree, module)} - {"suite"}
-    assert roots <= sys.stdlib_module_names
-    assert suite_imports(module) <= {"envs", "preflight", "errors"}
+def test_a_folder_imports_only_what_stands_before_it():
+    assert violations(ROOT) == []
 
 
-def test_imports_are_seen_wherever_they_stand():
-    """The reader of imports itself: inside functions, relative, of a module's members and of modules."""
-    code = "def f():\n    import torch.nn\nfrom ..spec import Spec\nfrom . import base\nfrom suite import layers"
-    found = imports_of(ast.parse(code), "runners.tf")
-    assert found == {"torch.nn", "suite.spec", "suite.runners.base", "suite.layers"}
+@pytest.mark.parametrize(
+    ("path", "line", "said"),
+    [
+        ("spec/tensors.py", "from suite.data import npz", "spec.tensors imports data.npz"),
+        ("errors.py", "from suite.spec.tensors import Frozen", "errors imports spec.tensors"),
+        ("runners/tf/runner.py", "from suite.runners.torch import own", "runners.tf.runner imports runners.torch.own"),
+        ("report/pages.py", "from suite.gate import gate", "report.pages imports gate.gate"),
+        ("install/preflight.py", "import numpy", "install.preflight imports numpy"),
+        ("install/preflight.py", "from suite.files import read_json", "install.preflight imports files"),
+        ("metrics/loss.py", "def f():\n    import torch", "metrics.loss imports torch"),
+        ("spec/tensors.py", "from suite.spec import layers", "spec.layers imports spec.tensors"),
+        ("attic/things.py", "", "suite/attic has no place in the order"),
+    ],
+)
+def test_the_law_sees_what_breaks_it(tmp_path, path, line, said):
+    for module in modules_of(ROOT).values():
+        copy = tmp_path / module.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(module.read_bytes())
+    assert violations(tmp_path) == []
+    broken = tmp_path / "suite" / path
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text(f"{broken.read_text() if broken.exists() else ''}\n{line}\n")
+    assert any(said in told for told in violations(tmp_path))
 
 
-def test_every_law_is_about_something():
-    unused = [pattern for pattern in LAWS if not any(fnmatchcase(module, pattern) for module in MODULES)]
-    assert unused == []
+def test_only_whoever_runs_a_framework_names_it():
+    """A runner is found by its token: no module of the suite imports one by name, but the reference's mathematics."""
+    modules = modules_of(ROOT)
+    pure = ("runners.base", "runners.reference")
+    for name, path in modules.items():
+        if not name.startswith("runners."):
+            found = {n.removeprefix("suite.") for n in imported(path.read_text(encoding="utf-8"), modules)}
+            assert all(n.startswith(pure) for n in found if n.startswith("runners.")), name
+
+
+def test_the_order_is_the_one_that_the_documents_tell():
+    told = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert " | ".join(f"`{folder}`" for folder in ORDER) in " ".join(told.split())
 
 
 def test_the_core_and_the_reporter_load_no_framework():
-    modules = [f"suite.{m}" for m in MODULES if not m.endswith("__main__") and (m != "__init__")]
-    bare = (".base", ".reference", ".null", "_own")
-    modules = [m for m in modules if not m.startswith("suite.runners.") or m.endswith(bare)]
+    bare = ("base", "own")
+    pure = ("runners.base", "runners.reference", "runners.null")
+    names = [
+        name
+        for name in modules_of(ROOT)
+        if name and not name.endswith("__main__")
+        and (not name.startswith("runners.") or name.startswith(pure) or name.endswith(bare))
+    ]  # fmt: skip
     code = f"""
 import importlib, sys
-for name in {modules!r}:
-    importlib.import_module(name)
+for name in {names!r}:
+    importlib.import_module("suite." + name)
 found = sorted({set(FRAMEWORKS)!r} & set(sys.modules))
 sys.exit("loaded: " + ", ".join(found) if found else 0)
 """

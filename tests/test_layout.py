@@ -1,5 +1,6 @@
 """A reader finds their way by file names alone."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -11,25 +12,40 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "suite").rglob("*.py"))
 SPECS = sorted((ROOT / "benchmarks" / "specs").glob("*.yaml"))
-PURE = frozenset({"__init__", "__main__", "base", "reference", "null"})
-TOKENS = sorted(p.stem for p in (ROOT / "suite" / "runners").glob("[!_]*.py") if p.stem not in PURE)
-LONGEST, LONGEST_RUNNER = 400, 480
+RUNNERS = ROOT / "suite" / "runners"
+PURE = frozenset({"reference", "null"})
+TOKENS = sorted(path.parent.name for path in RUNNERS.glob("*/runner.py") if path.parent.name not in PURE)
+LONGEST = 400
 LARGEST = 1 << 20
 
+WHOLE = {
+    "data": "data/test_datasets.py",
+    "gate": "gate/test_gate.py",
+    "report": "report/test_document.py",
+    "spec/vocabulary": "spec/test_vocabulary.py",
+    "runners/reference": "runners/reference/test_runner.py",
+    "runners/null": "runners/test_null.py",
+    **{f"runners/{token}": f"runners/{token}/test_runner.py" for token in TOKENS},
+}
+"""Folders that are tested as a whole; parts of theirs may have a test file of their own beside it."""
 ELSEWHERE = {
-    "suite/assessment.py": "the records that assess.py makes: test_assess.py",
-    "suite/facts.py": "part of a spec: test_spec.py",
-    "suite/files.py": "how results are written and read: test_result.py",
-    "suite/kinds.py": "the single layers: test_layers.py",
-    "suite/schema.py": "where an error stands: test_problems.py",
-    "suite/shapes.py": "what layers are made of: test_layers.py",
-    "suite/trace.py": "part of the record: test_result.py",
-    "suite/errors.py": "nothing to call: every test of an error raises one",
-    "suite/__main__.py": "one line, which test_cli.py starts as a process",
-    "suite/bootstrap.py": "makes what preflight.py has checked: test_preflight.py",
-    "suite/duel.py": "one side of a comparison: test_compare.py",
-    "suite/envs.py": "what preflight.py and bootstrap.py share: test_preflight.py",
-    "suite/runners/base.py": "a protocol: the test of every runner",
+    "__main__.py": "cli/test_commands.py",
+    "errors.py": "cli/test_commands.py",
+    "files.py": "results/test_records.py",
+    "compare/agent.py": "compare/test_commits.py",
+    "compare/runs.py": "compare/test_commits.py",
+    "install/bootstrap.py": "install/test_preflight.py",
+    "install/environments.py": "install/test_preflight.py",
+    "meters/clock.py": "meters/test_clock_and_memory.py",
+    "meters/gpu.py": "meters/test_sampler.py",
+    "meters/memory.py": "meters/test_clock_and_memory.py",
+    "results/gpu_trace.py": "results/test_records.py",
+    "results/task_metrics.py": "metrics/test_tasks.py",
+    "spec/dataset.py": "spec/test_resolved.py",
+    "spec/layers.py": "spec/test_graph.py",
+    "spec/schema.py": "spec/test_validation.py",
+    "spec/tensors.py": "spec/test_graph.py",
+    "trial/__main__.py": "trial/test_trial.py",
 }
 """Modules without a test file of their own, and where they are tested instead."""
 
@@ -64,28 +80,58 @@ def test_one_token_names_a_framework_everywhere(token):
 
 @pytest.mark.parametrize("token", TOKENS)
 def test_every_framework_states_where_its_own_api_differs(token):
-    assert (ROOT / "suite" / "runners" / f"_{token}_own.py").is_file()
+    assert (RUNNERS / token / "own.py").is_file()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_module_has_a_test_file(path):
-    """`suite/runners/tf.py`, say, by `test_tf.py`, `test_runners_tf.py`, `test_runner_tf.py` or `test_runners.py`."""
-    name = path.relative_to(ROOT).as_posix()
-    if name in ELSEWHERE or path.stem == "__init__":
+def test_every_module_has_a_test_file_where_one_looks_for_it(path):
+    """`suite/spec/yaml.py`, say, by `tests/spec/test_yaml.py`."""
+    if path.stem == "__init__":
         return
-    if path.parent.name == "runners" and path.stem.startswith("_"):
-        path = path.with_stem(path.stem.removeprefix("_").partition("_")[0])  # a part of its runner
-    package = "" if path.parent.name == "suite" else path.parent.name
-    prefixes = "test", f"test_{package}", f"test_{package.removesuffix('s')}"
-    wanted = {f"{prefix}_{path.stem}" for prefix in prefixes} | {f"test_{package}"}
-    assert wanted & {test.stem for test in (ROOT / "tests").rglob("test_*.py")}
+    name = path.relative_to(ROOT / "suite").as_posix()
+    tests = ROOT / "tests"
+    wanted = [tests / folder / f"test_{path.stem}.py" for folder in (Path(name).parent, *Path(name).parents[:-1][-1:])]
+    wanted += [tests / test for folder, test in WHOLE.items() if name.startswith(f"{folder}/")]
+    wanted += [tests / test for module, test in ELSEWHERE.items() if module == name]
+    assert any(test.is_file() for test in wanted)
+
+
+def test_what_is_tested_elsewhere_is_there():
+    suite, tests = ROOT / "suite", ROOT / "tests"
+    assert [name for name in (*WHOLE, *ELSEWHERE) if not (suite / name).exists()] == []
+    assert [name for name in (*WHOLE.values(), *ELSEWHERE.values()) if not (tests / name).is_file()] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_stay_small(path):
-    """A framework is one file, whatever it takes: that file alone may be longer."""
-    runner = path.parent.name == "runners" and path.stem in TOKENS
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= (LONGEST_RUNNER if runner else LONGEST)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+FOLDERS = sorted({path.parent for path in MODULES})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_folder_says_what_it_is_for(folder):
+    """In a few lines, and nothing else: whatever is needed is imported from where it is defined."""
+    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    said = ast.get_docstring(tree)
+    assert said
+    assert len(said.splitlines()) <= 5
+    assert all(isinstance(node, ast.Expr) or folder.name == "suite" for node in tree.body)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_module_hands_on_what_another_defines(path):
+    """What a module of the suite imports is what it uses: nobody looks for a name in a file that does not hold it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    taken = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "suite"
+        for alias in node.names
+    }
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert taken - used - {"__version__"} == set()
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import DataError
-from suite.spec import DatasetFacts
+from suite.spec.dataset import DatasetFacts
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 WORDS = "words"

@@ -17,11 +17,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from suite import paths
 from suite.data import classes, mending, npy, pixels
 from suite.data.content import NAMES, Arrays, Decoded, canonical, content_of, counts, digest
 from suite.errors import DataError
-from suite.spec import DatasetFacts
+from suite.spec import paths
+from suite.spec.dataset import DatasetFacts
 
 PREFIX = paths.NPZ
 LIMIT = 16 << 30  # bytes that the four arrays may announce together

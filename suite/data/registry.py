@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from suite.data.content import LABELS, NAMES, PIXELS, TEXT, TOKENS, WORDS, Content, digest
 from suite.errors import DataError
-from suite.spec import DatasetFacts
-from suite.spelling import hint, listed, shown
-from suite.vocabulary import Place
+from suite.spec.dataset import DatasetFacts
+from suite.spec.spelling import hint, listed, shown
+from suite.spec.vocabulary.tables import Place
 
 IDX_FILES = (
     "train-images-idx3-ubyte",

@@ -1,1 +1,1 @@
-"""What is read around the timed region: the clock, and the memory of the process."""
+"""What is read around the timed region: the clock, memory, and the GPU through NVML."""

@@ -21,7 +21,7 @@ from typing import IO, Literal
 
 from suite.meters import nvml
 from suite.meters.sampler import PERIOD_NS
-from suite.trace import LONGEST, Metered, Span, Unmetered
+from suite.results.gpu_trace import LONGEST, Metered, Span, Unmetered
 
 IDLE_NS = 1_000_000_000
 """How long the idle GPU is sampled before the framework is imported."""

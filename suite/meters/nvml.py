@@ -61,7 +61,7 @@ QUESTIONS: tuple[tuple[tuple[str, ...], tuple[Question, ...]], ...] = (
     ),
 )
 SERIES = tuple(name for names, _ in QUESTIONS for name in names)
-"""The values of a sample, in order; their units are in suite/trace.py."""
+"""The values of a sample, in order; their units are in suite/results/gpu_trace.py."""
 NARROW = frozenset({"power_mw", "utilization_percent", "celsius", "sm_mhz", "memory_mhz"})
 """What NVML tells in 32 bits."""
 

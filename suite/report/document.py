@@ -7,34 +7,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.errors import ResultError
-from suite.pytest_json import Timing
-from suite.report import (
+from suite.report import pages
+from suite.report.charts import study
+from suite.report.charts.benchmarks import charts
+from suite.report.evidence import differences, diverged
+from suite.report.evidence.claims import accuracies, claims
+from suite.report.evidence.comparison import Row, comparisons, decide, drafts, judged
+from suite.report.evidence.gaps import gaps
+from suite.report.evidence.merge import Arena, Evidence, merge
+from suite.report.evidence.studies import group
+from suite.report.evidence.unanswered import Unanswered, unanswered
+from suite.report.evidence.unanswered import head as unanswered_head
+from suite.report.evidence.unanswered import lines as failure_lines
+from suite.report.sections import (
     answers,
+    container_vs_native,
     device,
-    differences,
-    diverged,
     energy,
+    environment,
     own_api,
-    pages,
     performance,
-    places,
     published,
     pytest_benchmark,
-    setting,
-    study_charts,
-    trust,
+    verification,
 )
-from suite.report.charts import charts
-from suite.report.claims import accuracies, claims
-from suite.report.compare import Row, comparisons, decide, drafts, judged
-from suite.report.gaps import gaps
-from suite.report.markdown import Markdown, bullets, md
-from suite.report.merge import Arena, Evidence, merge
-from suite.report.studies import group
-from suite.report.unanswered import Unanswered, unanswered
-from suite.report.unanswered import head as unanswered_head
-from suite.report.unanswered import lines as failure_lines
-from suite.result import Cause, Record
+from suite.report.text.markdown import Markdown, bullets, md
+from suite.results.pytest_benchmark import Timing
+from suite.results.records import Cause, Record
 
 MOST_IMAGES = 6
 """Charts of one kind that the report itself shows; of more it names the pages that do."""
@@ -84,7 +83,7 @@ def build(
     differ = differences.between(runs) if len(runs) > 1 else []
     studies = group(evidence)
     judgements = claims(evidence, rows)
-    drawn = charts(evidence, rows, labels, studies) | study_charts.charts(evidence, rows, labels, studies)
+    drawn = charts(evidence, rows, labels, studies) | study.charts(evidence, rows, labels, studies)
     book = pages.Book(evidence, rows, labels, judgements, studies, tuple(drawn))
 
     def images(kind: str, words: str) -> list[Markdown]:
@@ -98,10 +97,10 @@ def build(
         "The answer": answers.answers(
             evidence, rows, without, labels, "ratios.svg" if "ratios.svg" in drawn else None, comparisons(joules)
         ),
-        "Identity": [*trust.identity(evidence), *own_api.section(evidence)],
+        "Identity": [*verification.identity(evidence), *own_api.section(evidence)],
         "Diverged": diverged.section(evidence, labels),
-        "Not comparable": trust.not_comparable(evidence, labels, lost),
-        "Accuracy": trust.accuracy(evidence, labels, accuracies(evidence, rows)),
+        "Not comparable": verification.not_comparable(evidence, labels, lost),
+        "Accuracy": verification.accuracy(evidence, labels, accuracies(evidence, rows)),
         "Published numbers": published.section(labels, judgements, studies),
         "Latency": [
             *performance.latency(evidence, labels),
@@ -114,15 +113,15 @@ def build(
         "GPU memory": device.memory(evidence, labels),
         "Energy": energy.section(evidence, labels, joules),
         "GPU state": device.condition(evidence, labels),
-        "In a container and natively": places.section(evidence, names(evidence, placed=False)),
-        "Repeatability": trust.repeatability(evidence, labels),
+        "In a container and natively": container_vs_native.section(evidence, names(evidence, placed=False)),
+        "Repeatability": verification.repeatability(evidence, labels),
         "pytest-benchmark": beside,
         "The instrument": performance.instrument(evidence, labels),
         "Where the time went": performance.time_spent(evidence),
-        "Failed and unsupported": setting.failures(lost),
-        "Refused files": setting.refused(evidence.refused, evidence.doubles),
-        "Environment": setting.environment(evidence),
-        "Repeat it": setting.command(evidence),
+        "Failed and unsupported": environment.failures(lost),
+        "Refused files": environment.refused(evidence.refused, evidence.doubles),
+        "Environment": environment.environment(evidence),
+        "Repeat it": environment.command(evidence),
     }
     head = unanswered_head(lost, rows, without)
     blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels, head), *book.pointer()]
@@ -142,7 +141,9 @@ def build(
 
 def _failed(evidence: Evidence, rows: Sequence[Row], without: Sequence[Unanswered], beside: Sequence[Markdown]) -> bool:
     """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
-    if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or setting.missing(evidence):
+    if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or environment.missing(
+        evidence
+    ):
         return True
     if beside and not evidence.results:
         return False  # nothing was to be compared
@@ -156,7 +157,7 @@ def _head(evidence: Evidence, labels: Mapping[Arena, str], unanswered: Sequence[
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
     lines += unanswered
-    lines += setting.missing(evidence)
+    lines += environment.missing(evidence)
     lines += diverged.head(evidence, labels)
     lines += device.warnings(evidence, labels)
     if evidence.refused:

@@ -8,19 +8,21 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median
 
-from suite.report import diverged, drawing, grid, published, tunings, worth
-from suite.report.answers import asked, cost
-from suite.report.charts import speakers
-from suite.report.claims import ClaimRow
-from suite.report.compare import NotRanked, Question, Row, by_round, headline, questions, unlike, unranked
-from suite.report.markdown import DASH, Markdown, Notes, bullets, md, table
-from suite.report.merge import UNRANKED, Arena, Contender, Evidence, in_order
-from suite.report.seeds import Seeds, per_seed
-from suite.report.studies import Study
-from suite.result import Measured, Parent
-from suite.spec import Spec
+from suite.report.charts import drawing
+from suite.report.charts.benchmarks import speakers
+from suite.report.evidence import diverged
+from suite.report.evidence.claims import ClaimRow
+from suite.report.evidence.comparison import NotRanked, Question, Row, by_round, headline, questions, unlike, unranked
+from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, in_order
+from suite.report.evidence.seeds import Seeds, per_seed
+from suite.report.evidence.studies import Study
+from suite.report.evidence.verdicts import ClaimVerdict
+from suite.report.sections import grid, inference_options, published, task_metrics
+from suite.report.sections.answers import asked, cost
+from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
+from suite.results.records import Measured, Parent
+from suite.spec.resolved import Spec
 from suite.stats import LEAST_SEEDS
-from suite.verdicts import ClaimVerdict
 
 PAGES = "studies"
 INDEX = f"{PAGES}/index.md"
@@ -51,7 +53,7 @@ class Book:
 
     def tuned(self) -> list[Markdown]:
         """Where tuned inference is told."""
-        mine = [s for s in self.studies if any(tunings.section(self.evidence, arena) for arena in s.arenas)]
+        mine = [s for s in self.studies if any(inference_options.section(self.evidence, arena) for arena in s.arenas)]
         if not mine:
             return []
         links = ", ".join(published.link(study) for study in mine)
@@ -190,7 +192,7 @@ class Book:
     def _worth(self, study: Study) -> list[Markdown]:
         blocks = []
         for arena in study.arenas:
-            if found := worth.section(self._spoken(arena), confusions=not study.large):
+            if found := task_metrics.section(self._spoken(arena), confusions=not study.large):
                 blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
         return [*blocks, *self._images("Reconstruction errors of normal images and anomalies", study, "errors")]
 
@@ -239,9 +241,9 @@ class Book:
     def _tunings(self, study: Study) -> list[Markdown]:
         blocks = []
         for arena in study.arenas:
-            if found := tunings.section(self.evidence, arena):
+            if found := inference_options.section(self.evidence, arena):
                 blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
-        return [*blocks, tunings.RULE] if blocks else []
+        return [*blocks, inference_options.RULE] if blocks else []
 
 
 def _text(blocks: Iterator[Markdown]) -> str:

@@ -1,1 +1,4 @@
-"""One file per framework, behind the protocol in ``base``."""
+"""One folder per framework, behind the protocol in `base`.
+
+`reference` defines what a spec means, in NumPy.  `null` computes nothing and shows what the instrument costs.
+"""

@@ -1,7 +1,8 @@
 """What a framework must offer to be measured and proven: a Runner that builds Programs.
 
-A runner is a module ``suite/runners/<token>.py`` with a class ``Runner``.  Arrays cross the boundary in canonical form
-only: NHWC images, dense kernels (in, out), convolution kernels (kh, kw, in, out), tensors by their canonical names.
+A runner is a folder ``suite/runners/<token>/`` whose ``runner.py`` has a class ``Runner``.  Arrays cross the boundary
+in canonical form only: NHWC images, dense kernels (in, out), convolution kernels (kh, kw, in, out), tensors by their
+canonical names.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from suite.differences import Difference
 from suite.errors import MachineError
-from suite.layers import Frozen
-from suite.semantics import Variant as Variant  # part of the protocol
-from suite.spec import Spec
-from suite.spelling import hint, listed
-from suite.vocabulary import Place
+from suite.spec.differences import Difference
+from suite.spec.resolved import Spec
+from suite.spec.semantics import Variant
+from suite.spec.spelling import hint, listed
+from suite.spec.tensors import Frozen
+from suite.spec.vocabulary.tables import Place
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
@@ -34,6 +35,9 @@ Device = Literal["cpu", "cuda"]
 Tuning = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
 """One switch of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
 
+INSTRUMENT: Mapping[str, tuple[str, ...]] = {"null": ("null",)}
+"""Measured in every round beside the others: what the instrument itself costs."""
+HERE = Path(__file__).parent
 SLOTS: Mapping[str, tuple[str, ...]] = {"sgd": ("velocity",), "adam": ("m", "v"), "rmsprop": ("square",)}
 """What each optimizer remembers per trainable tensor; sgd keeps a velocity only where it has a momentum."""
 
@@ -166,14 +170,13 @@ class Runner(Protocol):
 
 
 def tokens() -> tuple[str, ...]:
-    """The runners there are, found by file name."""
-    here = Path(__file__).parent
-    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem != "base" and not p.stem.startswith("_")))
+    """The runners there are: folders here with a ``runner.py``."""
+    return tuple(sorted(path.parent.name for path in HERE.glob("*/runner.py")))
 
 
 def modes(token: str) -> tuple[str, ...]:
     """The modes that a runner states, read from its file: its framework may live in another environment."""
-    tree = ast.parse((Path(__file__).parent / f"{token}.py").read_text())
+    tree = ast.parse((HERE / token / "runner.py").read_text())
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.AnnAssign)
@@ -188,13 +191,13 @@ def modes(token: str) -> tuple[str, ...]:
 
 
 def differences(token: str, spec: Spec) -> tuple[Difference, ...]:
-    """Where the own API of ``token`` differs from what ``spec`` asks, as ``_<token>_own.py`` states it.
+    """Where the own API of ``token`` differs from what ``spec`` asks, as its folder's ``own.py`` states it.
 
     No framework is imported.  Who has no such file, like the reference, states nothing.
     """
-    if not (Path(__file__).parent / f"_{token}_own.py").is_file():
+    if not (HERE / token / "own.py").is_file():
         return ()
-    stated: tuple[Difference, ...] = importlib.import_module(f"suite.runners._{token}_own").own(spec)
+    stated: tuple[Difference, ...] = importlib.import_module(f"suite.runners.{token}.own").own(spec)
     return stated
 
 
@@ -204,7 +207,7 @@ def find(token: str) -> type[Runner]:
         way_out = f"{hint(token, tokens(), Place.RUNNER)}{listed(tokens())}"
         raise MachineError(f"there is no runner {token!r}", way_out=way_out)
     try:
-        module = importlib.import_module(f"suite.runners.{token}")
+        module = importlib.import_module(f"suite.runners.{token}.runner")
     except ImportError as error:
         raise MachineError(
             f"runner {token!r} cannot be imported: {error}", way_out="`make envs` makes its environment."

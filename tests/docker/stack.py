@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suite import plan, result
-from suite.plan import Plan
-from suite.result import Record
+from suite.results import records
+from suite.results.records import Record
+from suite.run import plan
+from suite.run.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 USER = 4321
@@ -119,7 +120,7 @@ class Stack:
         def refuse(error: Exception) -> None:
             raise AssertionError(error)
 
-        return result.read_all(self.run / "results", refuse)
+        return records.read_all(self.run / "results", refuse)
 
 
 def write_profile(path: Path, **changes: object) -> Path:

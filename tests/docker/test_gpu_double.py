@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from suite.result import Measured
-from suite.trace import Metered
-from tests import nvml
+from suite.results.gpu_trace import Metered
+from suite.results.records import Measured
 from tests.docker.stack import Stack
+from tests.support import nvml
 
 pytestmark = pytest.mark.docker
 

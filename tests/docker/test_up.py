@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from suite import report
-from suite.report.sources import read_source
-from suite.result import Measured, Proof, Verdict
+from suite.report import writer
+from suite.report.evidence.sources import read_source
+from suite.results.records import Measured, Proof, Verdict
 from tests.docker.stack import ROOT, USER, Stack, native
 
 pytestmark = pytest.mark.docker
@@ -142,7 +142,7 @@ def test_the_container_and_the_native_run_computed_the_same(ran: Stack, natively
 
 
 def test_the_report_puts_containers_against_native(ran: Stack, natively: Path, tmp_path: Path) -> None:
-    report.write(tmp_path, natively, ran.run)
+    writer.write(tmp_path, natively, ran.run)
     section = (tmp_path / "report.md").read_text().partition("## In a container and natively")[2].partition("\n## ")[0]
     for token in FRAMEWORKS:
         assert any(token in line and "latency" in line and " to " in line for line in section.splitlines()), section

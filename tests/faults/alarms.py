@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import track
 
-from suite.identity.answers import Memory
-from suite.result import Verdict
+from suite.gate.reference_answers import Memory
+from suite.results.records import Verdict
 from suite.runners.base import find
-from suite.runners.reference import Runner as Reference
+from suite.runners.reference.runner import Runner as Reference
 from tests.faults.networks import network
 from tests.faults.run import THREADS, examine
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.layers import Activation, AveragePool, BatchNorm, Conv2D, Dropout, MaxPool, Padding
 from suite.runners.base import Runner
-from suite.semantics import under
+from suite.spec.layers import Activation, AveragePool, BatchNorm, Conv2D, Dropout, MaxPool
+from suite.spec.semantics import under
+from suite.spec.tensors import Padding
 from tests.faults.plant import Planted, layers, optimizer
 from tests.faults.spoilt import (
     AxesSwapped,

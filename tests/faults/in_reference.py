@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from suite.reference import layers, losses, optimizers
-from suite.reference.network import ACTIVATIONS, Training
 from suite.runners.base import Runner
-from suite.runners.reference import Program
+from suite.runners.reference import layers, losses, optimizers
+from suite.runners.reference.network import ACTIVATIONS, Training
+from suite.runners.reference.runner import Program
 from tests.faults.catalogue import RELATIVE, Fault
 from tests.faults.plant import Planted, patched
 from tests.faults.reworked import MUTANTS as MUTANTS

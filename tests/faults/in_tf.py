@@ -8,11 +8,11 @@ from unittest.mock import patch
 import numpy as np
 import tensorflow as tf
 
-from suite.layers import AveragePool, Embedding, Padding, window
-from suite.runners import _tf_network as network
-from suite.runners import _tf_trainer as trainer
 from suite.runners.base import Precision, Program, Runner
-from suite.spec import Spec
+from suite.runners.tf import network, trainer
+from suite.spec.layers import AveragePool, Embedding
+from suite.spec.resolved import Spec
+from suite.spec.tensors import Padding, window
 from tests.faults.catalogue import Fault
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted

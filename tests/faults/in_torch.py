@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from suite.runners import _torch_layers as native
-from suite.runners import _torch_objective as objective
 from suite.runners.base import Runner
+from suite.runners.torch import layers as native
+from suite.runners.torch import objective
 from tests.faults.catalogue import Fault
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted

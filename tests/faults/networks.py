@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.spec import Spec
+from suite.spec.resolved import Spec
 from tests.faults.specs import spec_of
 
 SLOWEST, FASTEST = 1e-4, 1.0

@@ -10,9 +10,9 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.layers import Concat, Layer, Residual
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Tuning, Weights
-from suite.spec import Spec
+from suite.spec.graph import Concat, Layer, Residual
+from suite.spec.resolved import Spec
 
 Context = Callable[[], AbstractContextManager[Any]]
 
@@ -185,7 +185,7 @@ def patched(**replacements: Any) -> Callable[[Runner, float], Runner]:
         def context() -> AbstractContextManager[Any]:
             stack = ExitStack()
             for target, function in replacements.items():
-                stack.enter_context(patch(f"suite.reference.{target.replace('__', '.')}", partial(function, m)))
+                stack.enter_context(patch(f"suite.runners.reference.{target.replace('__', '.')}", partial(function, m)))
             return stack
 
         return Planted(runner, context=context)

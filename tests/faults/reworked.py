@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from suite.layers import Padding
-from suite.reference import layers, optimizers
 from suite.runners.base import Runner
+from suite.runners.reference import layers, optimizers
+from suite.spec.tensors import Padding
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted, patched
 

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from suite import identity
-from suite.identity import probe
-from suite.identity.answers import Memory
-from suite.result import Identity, Verdict
+from suite.gate import gate, probe
+from suite.gate.reference_answers import Memory
+from suite.results.records import Identity, Verdict
 from suite.runners.base import Runner, Threads, find
-from suite.runners.reference import Runner as Reference
-from suite.spec import Spec, digest
+from suite.runners.reference.runner import Runner as Reference
+from suite.spec.resolved import Spec, digest
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.harmless import ANYWHERE, Mutant
 from tests.faults.specs import SPECS
@@ -33,7 +32,7 @@ def memory() -> Memory:
 
 def examine(spec: Spec, runner: Runner, mode: str, asked: Memory | None = None) -> Identity:
     """What the gate says, with float32 as the timed precision; ``asked`` is the reference and what it has answered."""
-    return identity.examine(spec, runner, asked or memory(), mode, "float32", key=digest(spec.id))
+    return gate.examine(spec, runner, asked or memory(), mode, "float32", key=digest(spec.id))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ their biases have the gradient 0.
 import json
 from typing import Any
 
-from suite.recipe import Recipe
-from suite.spec import DatasetFacts, Spec
+from suite.spec.dataset import DatasetFacts
+from suite.spec.recipe import Recipe
+from suite.spec.resolved import Spec
 
 WORDS = 30
 CONTEXT = 8
-"""Words around each one that a token data set holds, as `suite.task.WIDEST_WINDOW` has it on either side."""
+"""Words around each one that a token data set holds, as `suite.spec.tasks.WIDEST_WINDOW` has it on either side."""
 
 
 def spec_of(name: str, shape: tuple[int, ...], model: list[dict[str, Any]], **fields: Any) -> Spec:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from suite.recipe import Loss
 from suite.runners.base import Array, Probe, State
+from suite.spec.recipe import Loss
 from tests.faults.plant import Inputs, Layout, Outputs, Wrapped
 
 

@@ -1,0 +1,1 @@
+"""The command `suite`: parse, call, print."""

@@ -1,0 +1,381 @@
+"""The command ``suite``: parse, call, print.  ``outcome.STATUS`` says what its exit status means."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from suite import files
+from suite.cli import assets, display, outcome, show
+from suite.cli.display import err, out, say
+from suite.compare import commits
+from suite.data import store
+from suite.errors import ResultError, RunError, SpecError, SuiteError
+from suite.machine import doctor, environment
+from suite.meters import nvml
+from suite.report.evidence.comparison import Kind
+from suite.results import records
+from suite.results.records import Cause, Failed, Proof
+from suite.run import estimate, plan, proof_cache, session, worker
+from suite.run.plan import Plan, Profile
+from suite.runners import base
+from suite.spec import paths, resolved
+from suite.spec.yaml import refuse
+
+INTERRUPTED = 130
+PROOF_SECONDS = 3600
+"""What one proof may take at most: ResNet-50's in NumPy takes minutes."""
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
+    "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
+    "frameworks in about fourteen minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
+    epilog="Exit status: " + "; ".join(f"[bold]{status}[/] {words}" for status, words in outcome.STATUS.items()) + ".",
+)
+app.add_typer(assets.data_app, name="data")
+app.add_typer(assets.weights_app, name="weights")
+
+ABOUT_BENCHMARK = "a name from `suite list`, or the path of a YAML file; name/case, or path/case, is one case of it"
+ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
+ABOUT_DEVICE = "cpu or cuda, instead of the profile's"
+ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
+ABOUT_THREADS = "threads of each framework inside an operation, one operation at a time; at most the machine's cores"
+ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,compile; may be repeated"
+
+
+def main() -> int:
+    """Run a command and return its exit status; a mistake of the caller's is a sentence, never a traceback."""
+    if os.environ.get("PARITY_DATA"):
+        os.environ["PARITY_DATA"] = str(store.root())  # trials have another current folder
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not orphaned
+    try:
+        status = int(app(prog_name="suite", standalone_mode=False) or 0)
+    except SuiteError as error:
+        display.complain(error)
+        return 1 if isinstance(error, RunError) else 2
+    except Exception as error:
+        usage = getattr(error, "exit_code", None)
+        if usage is None:
+            raise
+        error.show()  # type: ignore[attr-defined]  # errors in the use of a command print themselves
+        return int(usage)
+    if status == INTERRUPTED:
+        err.print("\nInterrupted. What is finished is kept; the same `suite run` goes on from there.")
+    return status
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    raise KeyboardInterrupt
+
+
+@app.command("list")
+def list_() -> None:
+    """List the benchmarks; `suite show` tells more of each."""
+    out.print(display.catalogue(session.find(session.catalogue()).asked))
+
+
+@app.command("show")
+def show_(
+    benchmark: Annotated[str, typer.Argument(help=ABOUT_BENCHMARK)],
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON, one object for each case")] = False,
+) -> None:
+    """Show all that a benchmark states or implies, every default, and where the frameworks' own APIs differ from it.
+
+    What that does, the reference trains ten steps to tell, for seconds; of many cases at once, the small ones alone.
+    """
+    asked = session.find((benchmark,)).asked
+    for found in asked:
+        if as_json:
+            sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        else:
+            show.benchmark(found, len(asked))
+
+
+@app.command("run")
+def run_(
+    profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "quick",
+    benchmark: Annotated[
+        list[str] | None, typer.Option("--benchmark", "-b", help=f"instead of the profile's: {ABOUT_BENCHMARK}")
+    ] = None,
+    runner: Annotated[
+        list[str] | None, typer.Option("--runner", "-r", help=f"instead of the profile's: {ABOUT_RUNNER}")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, help="how often to measure everything; five are needed to rank, 0 only proves")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="train at most this long")] = None,
+    device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
+    deterministic: Annotated[bool | None, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="measure again what is finished; the old results are set aside")
+    ] = False,
+    reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = session.REPORTS,
+) -> None:
+    """Compare the frameworks: prove that they compute the same, measure them in turns, write a report.
+
+    Press Ctrl-C at any time: the same command finds what is finished and goes on from there.
+
+    The exit status is 1 where a trial failed or a benchmark could not be compared. A training that diverged is an
+    outcome, told with its epoch and seed, and no failure.
+    """
+    wanted = _profile(
+        profile, benchmarks=paths.benchmarks(benchmark), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
+        device=device, deterministic=deterministic, threads=threads,
+    )  # fmt: skip
+    command = shlex.join(["suite", *sys.argv[1:]])
+    if dry_run:
+        made = session.draft(wanted, command)
+        _tell(made.notes)
+        out.print(display.trials(made))
+        say(f"{len(made.entries)} trials, {display.spoken(estimate.total(made, made.entries))}; run {made.id}")
+        say(f"{display.threads(made.threads)}; this process may use {environment.cores()}")
+        return
+    folder, made = session.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
+    _tell(made.notes)
+    _measure(folder, made, again=again)
+    raise typer.Exit(_report(folder, point=reports.resolve() / "latest"))
+
+
+def _profile(name: str, **asked: Any) -> Profile:
+    """The named profile with what the caller wants otherwise; null and empty is as it has it.  Raises SpecError."""
+    changes = {field: value for field, value in asked.items() if value not in (None, (), {})}
+    return _valid({**dict(session.profile(name, benchmarks="benchmarks" not in changes)), **changes})
+
+
+def _valid(fields: dict[str, Any]) -> Profile:
+    try:
+        return Profile.model_validate(fields)
+    except ValidationError as error:
+        refuse(Path("the command"), Profile, error)
+
+
+def _runners(items: list[str]) -> dict[str, tuple[str, ...]]:
+    """``torch:eager,compile`` and ``torch`` as the modes of each runner; a name alone stands for all of its modes."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in items:
+        token, _, modes = item.partition(":")
+        chosen = tuple(modes.split(",")) if modes or token not in base.tokens() else base.modes(token)
+        found[token] = tuple(dict.fromkeys((*found.get(token, ()), *chosen)))
+    return found
+
+
+def _tell(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
+
+
+def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
+    """Do what is left of a run, and say how it goes."""
+    with worker.locked(folder / "session.lock", wait=False) as mine:
+        if mine is None:
+            raise RunError("this run is under way already", where=str(folder), way_out="Wait for it, or stop it.")
+        if again and (folder / "results").exists():
+            (folder / "results").rename(folder / f"results-{len(list(folder.glob('results-*'))) + 1}")
+        _resume(folder, made)
+        left = worker.unfinished(folder, made)
+        if not left:
+            hint = "; `--again` measures them again" if made.profile.rounds else ""
+            say(f"All {len(made.entries)} trials are finished already{hint}.")
+            return
+        interpreters = session.pythons(tuple(dict.fromkeys(entry.runner for entry in made.entries)))
+        asked = session.devices(tuple(interpreters), made.profile.device)
+        for token, answer in asked.items():
+            out.print(f"[bold]{token}[/] {escape(answer.said)}", soft_wrap=True)
+        _tell(session.unfit(asked, made.profile.device))
+        lasting = display.spoken(estimate.total(made, left))
+        say(f"{len(left)} of {len(made.entries)} trials to do, {lasting}, into {folder}")
+        with contextlib.closing(session.supervise(folder, made, interpreters)) as progress:
+            display.follow(made, progress)
+
+
+def _resume(folder: Path, made: Plan) -> None:
+    if moved := worker.resume(folder, made):
+        say(f"{moved} results of rounds that were broken off, or failed, are set aside; these are done again whole.")
+
+
+def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
+    """Write a run's report, show its answer, and let the link ``point`` lead to it; returns the exit status."""
+    status = outcome.report_of(folder, *sources)
+    if point is not None:
+        with contextlib.suppress(OSError):  # not every file system has links, and a folder of that name stays
+            session.point(point, folder)
+    return status
+
+
+@app.command(rich_help_panel="For containers")
+def prepare(
+    profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "full",
+    device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
+    reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = session.REPORTS,
+) -> None:
+    """Fetch the data and make the plan, or find the same question's unfinished run; then workers can begin.
+
+    The link .compose in the folder of reports leads to the run: `python -m suite.run.worker reports/.compose TOKEN` is
+    the worker of one framework, and `suite conclude reports/.compose` ends the run.
+    """
+    session.refuse_unwritable(reports)
+    command = os.environ.get("PARITY_COMMAND") or shlex.join(["suite", *sys.argv[1:]])
+    wanted = _profile(profile, device=device, threads=threads)
+    folder, made = session.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"), shared=True)
+    _tell(made.notes)
+    if busy := worker.working(folder, made):
+        raise RunError(f"this run is under way already: {', '.join(busy)} at work", where=str(folder))
+    _resume(folder, made)
+    left = worker.unfinished(folder, made)
+    say(f"{len(left)} of {len(made.entries)} trials to do, {display.spoken(estimate.total(made, left))}, into {folder}")
+    session.point(reports.resolve() / ".compose", folder)
+
+
+@app.command(rich_help_panel="For containers")
+def conclude(folder: Annotated[Path, typer.Argument(help="a run's folder, or a link to it")]) -> None:
+    """End a run whose workers are gone: what they did not do has failed; then the report."""
+    folder = folder.resolve()
+    worker.conclude(folder, plan.read(folder))
+    raise typer.Exit(_report(folder, point=folder.parent / "latest"))
+
+
+@app.command("report")
+def report_(
+    folder: Annotated[Path, typer.Argument(help="a run's folder; the latest by default")] = session.REPORTS / "latest",
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(help="what is merged into it: folders of other runs, results, files of pytest-benchmark's"),
+    ] = None,
+) -> None:
+    """Make a run's report anew from its results, and from whatever else is named."""
+    own = (folder / "results").is_dir() or any(folder.glob("*.json"))
+    if not own and not more:
+        raise ResultError("holds no results", where=str(folder), way_out="`suite run` makes some.")
+    raise typer.Exit(_report(folder.resolve(), *([folder.resolve()] if own else []), *(more or [])))
+
+
+@app.command()
+def identity(
+    benchmark: Annotated[list[str] | None, typer.Argument(help=ABOUT_BENCHMARK)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="the whole catalogue; ResNet-50 takes its time")] = False,
+    runner: Annotated[
+        list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework by default")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    deterministic: Annotated[bool, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; all cores by default")] = None,
+    reports: Annotated[Path, typer.Option(help="where the proofs are kept")] = session.REPORTS,
+) -> None:
+    """Prove that every framework and mode computes what the reference defines, and print the verdicts.
+
+    Nothing is timed, and no data are needed.  Benchmarks that compute the same share one proof, and a proof that is
+    there already, from this run or another, is not made again while nothing that it depends on has changed.
+    """
+    if bool(benchmark) is all_:
+        raise SpecError("identity takes benchmarks or --all", way_out="`suite list` names them.")
+    every = [token for token in base.tokens() if environment.lock_digest(token)]
+    wanted = _valid(
+        {
+            "name": "identity", "benchmarks": session.catalogue() if all_ else paths.benchmarks(benchmark), "rounds": 0,
+            "runners": _runners(runner or every), "seeds": (0,), "process": "runner", "device": device,
+            "deterministic": deterministic, "threads": threads, "timeout_seconds": PROOF_SECONDS,
+        }
+    )  # fmt: skip
+    folder, made = session.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))
+    _tell(made.notes)
+    if taken := proof_cache.take_over(folder, made):
+        say(f"{taken} proofs are there already, and nothing that they depend on has changed.")
+    _measure(folder, made)
+    refused: list[ResultError] = []
+    found = records.read_all(folder / "results", refused.append)
+    out.print(display.identities(found))
+    for line in display.coverage(made, found):
+        say(line)
+    for error in refused:
+        err.print(escape(str(error)), soft_wrap=True)
+    raise typer.Exit(0 if not refused and all(_well(each) for each in found) else 1)
+
+
+def _well(found: object) -> bool:
+    """Whether a proof came out well; a mode that this machine cannot offer is no failure."""
+    if isinstance(found, Proof):
+        return found.identity.verdict.proven
+    return isinstance(found, Failed) and found.cause is Cause.UNSUPPORTED
+
+
+@app.command("compare")
+def compare_(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="the folders of two finished runs, A and B: informs, fails nothing")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="a commit, branch or tag that the working tree is measured against, in turns")
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None, typer.Option("--benchmark", "-b", help=f"{ABOUT_BENCHMARK}; digits-mlp by default")
+    ] = None,
+    runner: Annotated[
+        list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; torch:eager and tf:graph by default")
+    ] = None,
+    question: Annotated[list[Kind] | None, typer.Option("--question", "-q", help="ask this alone")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="fresh processes a side; five are needed to tell")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help=f"with --against, {ABOUT_THREADS}; 1 by default")] = None,
+) -> None:
+    """Find out whether something became slower: the working tree against a commit, or one stored run against another.
+
+    With --against the exit status is 1 where the lower bound of the slowdown is above 5 %.
+    """
+    if against is not None and not runs:
+        cells = {"benchmarks": paths.benchmarks(benchmark), "runners": _runners(runner or []), "rounds": rounds}
+        rows = commits.against(against, _profile("compare", **cells, threads=threads), question or (), say)
+        out.print("\n", display.answer(commits.told(rows)), sep="")
+        say(f"\n{commits.rule(rows)}")
+        raise typer.Exit(commits.status(rows))
+    if against is not None or len(runs or ()) != 2:
+        way_out = "Give --against COMMIT, or the folders of two runs."
+        raise SpecError("compare takes either a commit or two runs", way_out=way_out)
+    raise typer.Exit(outcome.two_runs(runs or ()))
+
+
+@app.command("doctor")
+def doctor_(
+    device: Annotated[
+        str | None, typer.Option(help="ask on cpu or cuda alone; the status is 1 if not all compute there, 2 if none")
+    ] = None,
+) -> None:
+    """Say what this machine has: processor, GPU, frameworks and what they compute on, compiler, data, disk."""
+    table = display.table("what", "found")
+    for what, seen in doctor.machine().items():
+        table.add_row(what, escape(seen))
+    asked = (device,) if device else ("cpu", "cuda") if nvml.gpus() else ("cpu",)
+    answers = {name: session.devices(base.tokens(), name) for name in asked}
+    for name, found in answers.items():
+        for token, answer in found.items():
+            table.add_row(f"{token} on {name}", escape(answer.said if answer.well else f"no: {answer.said}"))
+    out.print(table)
+    if device:
+        notes = session.unfit(answers[device], device)
+        raise typer.Exit(1 if notes else 0)
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schema of a spec file to benchmarks/spec.schema.json, for editors that check as you type."""
+    path = session.BENCHMARKS / "spec.schema.json"
+    files.write_bytes(path, (json.dumps(resolved.json_schema(), indent=2) + "\n").encode())
+    say(f"written: {path}")

@@ -1,0 +1,1 @@
+"""Charts as SVG.  The same results give the same bytes."""

@@ -1,0 +1,149 @@
+"""The charts of a study's page: curves of many benchmarks at once, errors of anomalies, styles of running a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from suite.report.charts import drawing
+from suite.report.charts.benchmarks import crosses, curves, held_out, losses, proven, scores, share_of, speakers
+from suite.report.charts.drawing import clean
+from suite.report.evidence.comparison import Question, Row, by_round, headline, questions
+from suite.report.evidence.diverged import divergence
+from suite.report.evidence.merge import Arena, Contender, Evidence
+from suite.report.evidence.seeds import kept
+from suite.report.evidence.studies import Study
+from suite.report.text.units import duration
+from suite.results.records import Measured
+from suite.results.task_metrics import Sorted
+
+ACROSS = 4
+MOST_PANELS = 40
+NORMAL = "#999999"
+DYNAMIC = frozenset({"eager"})
+"""Modes that run each operation as Python names it; the others run a graph that was made before."""
+
+
+def charts(
+    evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], studies: Sequence[Study]
+) -> dict[str, bytes]:
+    """Every chart by file name."""
+    found: dict[str, bytes] = {}
+    with mpl.rc_context(drawing.RC):
+        for study in studies:
+            if study.large and (made := _multiples(evidence, rows, labels, study)):
+                found[f"curves-{drawing.slug(study.name)}.svg"] = drawing.svg(made)
+            for number, arena in enumerate(study.arenas, 1):
+                name = f"{drawing.slug(study.name)}-{number}.svg"
+                if made := _errors(clean(labels[arena]), speakers(evidence, rows, arena)):
+                    found[f"errors-{name}"] = drawing.svg(made)
+                if not study.large and (made := _styles(clean(labels[arena]), proven(evidence, arena))):
+                    found[f"styles-{name}"] = drawing.svg(made)
+    return found
+
+
+def _multiples(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], study: Study) -> Figure | None:
+    """A panel per benchmark: loss of training and, dashed, of validation."""
+    cells = {arena: _trained(speakers(evidence, rows, arena)) for arena in study.arenas}
+    cells = {arena: mine for arena, mine in cells.items() if mine}
+    everyone = [r for mine in cells.values() for rs in mine.values() for r in rs]
+    if not any(losses(r) or divergence(r) for r in everyone):
+        return None
+    judged = held_out(everyone)
+    shown = list(cells)[:MOST_PANELS]
+    down = -(-len(shown) // ACROSS)
+    figure = drawing.figure(0.9 + 1.45 * down, f"{clean(study.name)}: loss by epoch; {judged} dashed")
+    runners = sorted({c.runner for mine in cells.values() for c in mine})
+    for i, arena in enumerate(shown, 1):
+        axes = figure.add_subplot(down, ACROSS, i)
+        colours = {c: drawing.colour(c.runner, runners) for c in cells[arena]}
+        curves(axes, cells[arena], losses, colours, thickest=3.0)
+        curves(axes, cells[arena], lambda r: scores(r, judged, "loss"), colours, "--", thickest=3.0)
+        axes.set_title(clean(labels[arena].removeprefix(f"{study.name}/")), fontsize=8, loc="left")
+        axes.tick_params(labelsize=7)
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        axes.set_ylim(bottom=0)
+        crosses(axes, cells[arena], colours, size=6)
+    names = {c.runner: drawing.colour(c.runner, runners) for mine in cells.values() for c in mine}
+    handles = [mpl.lines.Line2D([], [], color=colour, linewidth=2) for colour in names.values()]
+    figure.legend(handles, [clean(name) for name in names], loc="outside lower center", ncols=3)
+    return figure
+
+
+def _trained(cells: Mapping[Contender, Sequence[Measured]]) -> dict[Contender, list[Measured]]:
+    found = {c: drawing.one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
+    return {c: results for c, results in found.items() if results}
+
+
+def _errors(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
+    """The two distributions of reconstruction errors, a panel per framework, under its first seed that has them."""
+    found: dict[Contender, tuple[int, Sorted]] = {}
+    for contender, results in cells.items():
+        for result in drawing.one_per_seed(kept(results)):
+            told = result.training.assessment if result.training else None
+            if isinstance(told, Sorted) and told.normal and sum(told.normal) and sum(told.anomalous):
+                found.setdefault(contender, (result.cell.seed, told))
+    if not found:
+        return None
+    figure = drawing.figure(3.3, f"{label}: reconstruction errors of test images, one seed")
+    share = None
+    for i, (contender, (seed, told)) in enumerate(found.items(), 1):
+        share = axes = figure.add_subplot(1, len(found), i, sharey=share, sharex=share)
+        edges = np.array(told.edges)
+        for counts, colour, name in (
+            (told.normal, NORMAL, "normal"),
+            (told.anomalous, drawing.colour(contender.runner, [c.runner for c in found]), "anomalies"),
+        ):
+            heights = 100 * np.array(counts, float) / sum(counts)
+            axes.stairs(heights, edges, fill=True, alpha=0.45, color=colour, label=f"{name}, {sum(counts):,} images")
+            axes.stairs(heights, edges, color=colour, linewidth=1.2)
+        if told.threshold is not None:
+            axes.axvline(told.threshold, color="black", linewidth=1.2, linestyle="--", label="threshold")
+        name = f"{clean(contender.runner)} {clean(contender.mode)}, seed {seed}"
+        axes.set_title(f"{name}{share_of(cells[contender])}", fontsize=10, loc="left")
+        axes.set_xlabel("mean squared error of an image")
+        axes.set_ylabel("% of its kind" if i == 1 else "")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _styles(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
+    """Every mode of every framework side by side: a bar for each question that the answer is about."""
+    asked = headline(questions([r for results in cells.values() for r in results]))
+    if len(cells) < 3 or not asked:
+        return None
+    order = sorted(cells, key=lambda c: (c.mode not in DYNAMIC, list(cells).index(c)))
+    figure = drawing.figure(1.25 + 0.32 * len(cells), f"{label}: styles of execution, dynamic first; shorter is faster")
+    runners = list(dict.fromkeys(c.runner for c in cells))
+    for i, question in enumerate(asked, 1):
+        axes = figure.add_subplot(1, len(asked), i)
+        costs = {c: median(found.values()) for c in order if (found := by_round(cells[c], question))}
+        for y, contender in enumerate(order):
+            if contender in costs:
+                axes.barh(y, costs[contender], color=drawing.colour(contender.runner, runners), height=0.66)
+                axes.annotate(
+                    duration(costs[contender]), (costs[contender], y), xytext=(3, 0), textcoords="offset points",
+                    va="center", fontsize=8,
+                )  # fmt: skip
+        axes.set_yticks(range(len(order)))
+        names = [f"{clean(c.runner)} {clean(c.mode)}{share_of(cells[c])}" for c in order]
+        axes.set_yticklabels(names if i == 1 else [], fontsize=9)
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.set_xlim(0, 1.38 * max(costs.values(), default=1.0))
+        axes.set_xticks([])
+        axes.grid(visible=False)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_title(_asked(question), fontsize=9, loc="left")
+    return figure
+
+
+def _asked(question: Question) -> str:
+    per = "a query" if question.kind == "latency" else "an image"
+    return f"{question}\ntime for {per}"

@@ -1,0 +1,1 @@
+"""From results to evidence: proofs joined, doubles dropped, comparisons made, claims judged."""

@@ -1,0 +1,230 @@
+"""Accuracy over seeds: frameworks against each other, and against what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from suite.report.evidence.comparison import Best, Kind, NotRanked, Question, Row, unlike
+from suite.report.evidence.merge import Arena, Contender, Evidence, NotProven
+from suite.report.evidence.seeds import Seeds, per_seed
+from suite.report.evidence.verdicts import SETTLED, ClaimVerdict, Published, judge
+from suite.report.text.units import digits
+from suite.results.records import Measured
+from suite.scales import POSITIVE, SHARE, Bounds
+from suite.spec.recipe import Claim
+from suite.spec.resolved import Spec
+from suite.stats import LEAST_SEEDS, Equivalence, Prediction, TooFew, equivalence, prediction
+
+
+def bounds(metric: str, spec: Spec) -> Bounds:
+    """Where the values of a metric can lie: a share within 0 and 1, an epoch within the schedule, all else above 0."""
+    if metric.endswith("accuracy"):
+        return SHARE
+    return Bounds(1.0, float(spec.epochs)) if metric == "stopped_at_epoch" else POSITIVE
+
+
+def favourites(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[str, Contender]:
+    """Per framework the mode that speaks for it: the best in training, else the one with the most cells."""
+    found: dict[str, Contender] = {}
+    for runner in evidence.frameworks:
+        cells = {c: rs for c, rs in evidence.arenas.get(arena, {}).items() if c.runner == runner}
+        if cells:
+            found[runner] = min(cells, key=lambda c: (-sum(r.training is not None for r in cells[c]), c))
+    for row in rows:
+        if row.arena == arena and row.question == Question(Kind.TRAINING):
+            found |= {runner: best.contender for runner, best in row.bests.items() if isinstance(best, Best)}
+    return found
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """Two frameworks' test accuracies over the seeds they share, first minus second."""
+
+    arena: Arena
+    first: Contender
+    second: Contender
+    seeds: Seeds
+    outcome: Equivalence | TooFew | NotRanked
+    note: str = ""
+
+
+def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ...]:
+    """Every pair of frameworks, each in the mode that speaks for it."""
+    found = []
+    for arena, cells in evidence.arenas.items():
+        for one, other in combinations(favourites(evidence, rows, arena).values(), 2):
+            first, second = per_seed(cells[one], "test_accuracy"), per_seed(cells[other], "test_accuracy")
+            if first is None or second is None:
+                continue
+            outcome: Equivalence | TooFew | NotRanked
+            both = ((one, first), (other, second))
+            lost = "; ".join(f"{c.runner} ({c.mode}): {seeds.diverged}" for c, seeds in both if seeds.diverged)
+            reason = unproven(evidence, [*cells[one], *cells[other]])
+            reason = reason or unlike(evidence, arena, one.runner, other.runner)
+            if reason:
+                outcome = NotRanked(reason)
+            elif (first.epochs, first.complete) != (second.epochs, second.complete) and not first.complete:
+                outcome = NotRanked(f"{first.epochs} epochs against {second.epochs}", failure=False)
+            elif not (first.values and second.values):
+                outcome = NotRanked(lost, failure=False)
+            else:
+                shared = sorted(set(first.values) & set(second.values))
+                outcome = equivalence([first.values[s] for s in shared], [second.values[s] for s in shared])
+            found.append(AccuracyRow(arena, one, other, first, outcome, lost))
+    return tuple(found)
+
+
+def unproven(evidence: Evidence, results: Sequence[Measured]) -> str:
+    """Why some of these cells are not proven, or nothing."""
+    for result in results:
+        standing = evidence.standing(result)
+        if isinstance(standing, NotProven):
+            return f"{result.cell.runner} {result.cell.mode}: {standing.reason}"
+    return ""
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A published number, what a framework gave here, and the verdict with its reason.
+
+    ``seeds`` and ``ours`` are null where the framework gave nothing that could be set beside it; so is ``contender``
+    where the claim is not testable, whatever a framework gives.
+    """
+
+    arena: Arena
+    claim: Claim
+    contender: Contender | None
+    seeds: Seeds | None
+    ours: Prediction | TooFew | None
+    verdict: ClaimVerdict
+    reason: str
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over all seeds; None where one that diverged has no value."""
+        return self.seeds.mean if self.seeds else None
+
+
+def claims(evidence: Evidence, rows: Sequence[Row]) -> tuple[ClaimRow, ...]:
+    """Every published number against every framework it speaks of."""
+    found = []
+    for arena, spec in evidence.specs.items():
+        for claim in spec.claims:
+            if claim.untestable:
+                found.append(ClaimRow(arena, claim, None, None, None, ClaimVerdict.NOT_TESTABLE, claim.untestable))
+                continue
+            for runner, contender in favourites(evidence, rows, arena).items():
+                if claim.framework in ("", runner):
+                    found.append(_judge(evidence, rows, arena, claim, contender))
+    return tuple(found)
+
+
+def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender) -> ClaimRow:
+    results = evidence.arenas[arena][contender]
+    seeds = per_seed(results, claim.metric)
+    within = bounds(claim.metric, results[0].spec)
+    ours = prediction(list(seeds.values.values()), within) if seeds and seeds.values else None
+
+    def row(verdict: ClaimVerdict, reason: str = "", *, told: bool = True) -> ClaimRow:
+        return ClaimRow(arena, claim, contender, seeds if told else None, ours if told else None, verdict, reason)
+
+    doubt = unproven(evidence, results)
+    if found := _unjudged(claim, results, seeds, doubt):
+        return row(*found, told=claim.widest is None or not doubt)
+    assert seeds
+    assert claim.widest is not None
+    published = Published(claim.value, within, claim.widest, claim.to)
+    values = list(seeds.values.values())
+    others, untried = _others(evidence, rows, arena, claim, contender)
+    verdict, own = judge(published, values, others.values()), published.judge(values)
+    under = {about: published.judge(other) for about, other in others.items()}
+    if verdict is ClaimVerdict.ASSUMPTION:
+        flips = [about for about, other in under.items() if other in SETTLED - {own}]
+        return row(verdict, f"{own} under {'; '.join(flips)}; not so under the alternative")
+    if isinstance(ours, TooFew):
+        return row(verdict, str(ours))
+    if verdict is ClaimVerdict.TOO_NOISY and ours:
+        wide, most = (_margin(claim.metric, half) for half in (ours.half_width, claim.widest))
+        met = ours.meets(claim.value, claim.value if claim.to is None else claim.to)
+        near = "" if met else "; on the plain scale the interval holds the number"
+        return row(verdict, f"one further run falls within {wide}, and a verdict takes {most} at most{near}")
+    noisy = [about for about, other in under.items() if other is ClaimVerdict.TOO_NOISY]
+    notes = [f"the other choice is too noisy to tell: {'; '.join(noisy)}"] if noisy else []
+    if claim.half_width and verdict is ClaimVerdict.REPRODUCED:
+        notes.append(f"the claim itself takes intervals of up to {_margin(claim.metric, claim.half_width)}")
+    notes += [f"the other choice was not run far enough: {', '.join(untried)}"] if untried else []
+    return row(verdict, "; ".join(notes))
+
+
+def _unjudged(
+    claim: Claim, results: Sequence[Measured], seeds: Seeds | None, doubt: str
+) -> tuple[ClaimVerdict, str] | None:
+    """What is said of a claim that is not judged, and why; ``doubt`` is why some cells are not proven."""
+    lost = str(seeds.diverged) if seeds and seeds.diverged else ""
+    if claim.widest is None:
+        short = "" if seeds is None or seeds.complete else seeds.schedule
+        return ClaimVerdict.CONTEXT, ", ".join(filter(None, ("another machine", short, lost)))
+    if lost:
+        return ClaimVerdict.DIVERGED, "; ".join(filter(None, (lost, doubt)))
+    if doubt:
+        return ClaimVerdict.NOT_TESTABLE, doubt
+    if seeds is None:
+        return ClaimVerdict.NOT_TESTABLE, _lacks(claim, results)
+    return None if seeds.complete else (ClaimVerdict.NOT_FAR_ENOUGH, seeds.schedule)
+
+
+def _margin(metric: str, half: float) -> str:
+    """A half-width in the unit of its metric."""
+    if metric.endswith(("accuracy", "reduction")):
+        return f"± {digits(100 * half)} points"
+    return f"± {digits(half)}{' epochs' if metric == 'stopped_at_epoch' else ''}"
+
+
+def _others(
+    evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender
+) -> tuple[dict[str, list[float]], list[str]]:
+    """Values under the other choices that a source leaves open, by what was chosen; and those that nobody tried."""
+    results = evidence.arenas[arena][contender]
+    others: dict[str, list[float]] = {}
+    untried: list[str] = []
+    for assumption in results[0].spec.assumptions:
+        seeds = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
+        other = list(seeds.values.values()) if seeds and not seeds.diverged else []
+        if len(other) >= LEAST_SEEDS:
+            others[f"{assumption.about}: {assumption.chosen}"] = other
+        elif assumption.alternative:
+            lost = ", which diverged" if seeds and seeds.diverged else ""
+            untried.append(f"{assumption.alternative}{lost}")
+    if claim.metric.endswith("loss") and results[0].spec.l2:
+        bare = per_seed(results, claim.metric, penalised=False)
+        others["losses: with the L2 penalty, as Keras reports them"] = list(bare.values.values()) if bare else []
+    return others, untried
+
+
+def _lacks(claim: Claim, results: Sequence[Measured]) -> str:
+    """Why no cell has the metric of a claim."""
+    if claim.metric == "stopped_at_epoch" and not any(r.spec.early_stopping for r in results):
+        return "the benchmark does not stop early"
+    if claim.metric.endswith("loss") and any(r.training for r in results):
+        return f"no {claim.metric.replace('_', ' ')} that is a number"
+    return f"the benchmark has no {claim.metric.replace('_', ' ')}"
+
+
+def _alternative(
+    evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, runner: str, case: str | None
+) -> Seeds | None:
+    """The same framework's values in the case that makes the other choice, or none at its full schedule."""
+    name = arena.spec.split("/")[0]
+    for other, cells in evidence.arenas.items():
+        alike = (other.run, other.machine, other.place, other.device, other.precision)
+        if case is None or other.spec != f"{name}/{case}":
+            continue
+        speaker = favourites(evidence, rows, other).get(runner)
+        here = (arena.run, arena.machine, arena.place, arena.device, arena.precision)
+        if alike == here and speaker:
+            seeds = per_seed(cells[speaker], claim.metric)
+            if seeds and (seeds.complete or seeds.diverged) and not unproven(evidence, cells[speaker]):
+                return seeds
+    return None

@@ -1,0 +1,329 @@
+"""The answer: each framework's best proven mode against the others', per benchmark and question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import combinations
+from statistics import median
+
+from suite.report.evidence import diverged
+from suite.report.evidence.conditions import apart
+from suite.report.evidence.gaps import Gap, Gaps, failed, gaps, phrase
+from suite.report.evidence.gaps import reasons as reasons_of
+from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, NotProven
+from suite.report.text.units import digits
+from suite.results.records import Environment, Measured
+from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
+
+
+class Kind(StrEnum):
+    """What is asked."""
+
+    TRAINING = "training"
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, order=True)
+class Question:
+    """A kind of work, at a batch size where that is the meter's to choose.
+
+    ``counted`` names what a rate counts; it tells no questions apart.
+    """
+
+    kind: Kind
+    batch_size: int = 0
+    counted: str = field(default="images", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind}, batch {self.batch_size:,}" if self.batch_size else str(self.kind)
+
+    @property
+    def timed(self) -> Question:
+        """What the same work is asked for its time: the instrument's share is one of time, whatever is compared."""
+        return self
+
+    def missing(self, result: Measured) -> str:  # noqa: ARG002 - energy has reasons to tell
+        """Why a cell that was asked has no costs, where there is a reason to tell."""
+        return ""
+
+    def costs(self, result: Measured) -> tuple[float, ...]:
+        """Samples of one cell: ns per query for latency, else ns per image; empty if it was not asked."""
+        match self.kind:
+            case Kind.TRAINING:
+                epochs = result.training.epochs if result.training else ()
+                return tuple(e.seconds_ns / e.images for e in epochs if e.images)
+            case Kind.LATENCY:
+                return tuple(float(s) for m in result.latency if m.batch_size == self.batch_size for s in m.samples_ns)
+            case Kind.THROUGHPUT:
+                passes = [m for m in result.throughput if m.batch_size == self.batch_size and m.images]
+                return tuple(s / m.images for m in passes for s in m.samples_ns)
+
+
+def questions(results: Sequence[Measured]) -> list[Question]:
+    """What was asked of these cells."""
+    counted = "examples" if any(r.spec.input_dtype == "tokens" for r in results) else "images"
+    asked = {Question(Kind.TRAINING, 0, counted) for r in results if r.training}
+    asked |= {Question(Kind.LATENCY, m.batch_size, counted) for r in results for m in r.latency}
+    asked |= {Question(Kind.THROUGHPUT, m.batch_size, counted) for r in results for m in r.throughput}
+    return sorted(q for q in asked if any(q.costs(r) for r in results))
+
+
+def headline(asked: Sequence[Question]) -> list[Question]:
+    """What the answer is about: training, latency at the smallest batch, throughput at the largest."""
+    latency = [q for q in asked if q.kind is Kind.LATENCY][:1]
+    throughput = [q for q in asked if q.kind is Kind.THROUGHPUT][-1:]
+    return [*(q for q in asked if q.kind is Kind.TRAINING), *latency, *throughput]
+
+
+@dataclass(frozen=True)
+class Best:
+    """A framework's best proven mode: its median cost over rounds, and the costs that enter comparisons.
+
+    ``fitted`` holds, per round, the cost of the mode that is best over the *other* rounds, so that no round helps to
+    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly alike.  ``lacks``
+    says which modes or rounds have no number, and why.
+    """
+
+    contender: Contender
+    cost: float
+    fitted: Mapping[int, float]
+    chosen: tuple[str, ...]
+    variants: tuple[str, ...]
+    lacks: str = ""
+
+
+@dataclass(frozen=True)
+class NotRanked:
+    """Why there is nothing to rank.  ``failure``: the suite was asked to and could not.
+
+    ``shown``: the number itself stands where its cell is told of, with the reason for a note.  ``word`` says it where
+    there is little room; "" where a dash will do.
+    """
+
+    reason: str
+    failure: bool = True
+    shown: bool = False
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two frameworks under one question."""
+
+    first: str
+    second: str
+    outcome: Ratio | TooFew | NotRanked
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the answer."""
+
+    arena: Arena
+    question: Question
+    bests: Mapping[str, Best | NotRanked]
+    pairings: tuple[Pairing, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that should have been compared was not."""
+        return any(isinstance(p.outcome, NotRanked) and p.outcome.failure for p in self.pairings)
+
+
+def by_round(results: Sequence[Measured], question: Question) -> dict[int, float]:
+    """Median cost per round; where a round has several cells (seeds), the median of their medians."""
+    medians: dict[int, list[float]] = {}
+    for result in results:
+        if costs := question.costs(result):
+            medians.setdefault(result.cell.round, []).append(median(costs))
+    return {number: median(found) for number, found in sorted(medians.items())}
+
+
+def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Question) -> NotRanked | tuple[str, ...]:
+    """Why a framework's mode is not ranked under a question, or else its variants."""
+    results = [r for r in evidence.arenas[arena].get(contender, ()) if question.costs(r)]
+    variants: tuple[str, ...] = ()
+    lost = diverged.words(results)
+    for result in results:
+        standing = evidence.standing(result)
+        if isinstance(standing, NotProven):
+            return NotRanked("; ".join(filter(None, (standing.reason, lost))), word=standing.word)
+        variants = standing.variants
+    share = null_share(evidence, arena, results, question.timed)
+    if share is not None and share > NULL_LIMIT:
+        words = f"the instrument costs {digits(100 * share, 2)} % of the shortest sample: over 1 %"
+        return NotRanked("; ".join(filter(None, (words, lost))), failure=False)
+    return NotRanked(lost, failure=False, shown=True, word="diverged") if lost else variants
+
+
+def null_share(evidence: Evidence, arena: Arena, results: Sequence[Measured], question: Question) -> float | None:
+    """The null runner's median over the shortest sample; None where the null runner was not asked."""
+    null = [
+        cost for c, rs in evidence.arenas[arena].items() if c.runner == "null" for r in rs for cost in question.costs(r)
+    ]
+    samples = [cost for result in results for cost in question.costs(result)]
+    return instrument_share(null, samples) if null and samples else None
+
+
+def best(evidence: Evidence, lost: Gaps, arena: Arena, runner: str, question: Question) -> Best | NotRanked:
+    """The mode with the lowest median cost over rounds, among proven modes that lack no round another has."""
+    series: dict[Contender, dict[int, float]] = {}
+    variants: dict[Contender, tuple[str, ...]] = {}
+    reasons: dict[NotRanked, list[str]] = {}
+    for contender, results in evidence.arenas[arena].items():
+        costs = by_round(results, question) if contender.runner == runner else {}
+        if not costs or min(costs.values()) <= 0:
+            continue
+        standing = unranked(evidence, arena, contender, question)
+        if isinstance(standing, NotRanked):
+            reasons.setdefault(standing, []).append(contender.mode)
+        else:
+            series[contender], variants[contender] = costs, standing
+    mine = lost.of(arena, runner)
+    if not series:
+        if not reasons:
+            cells = [r for c, rs in evidence.arenas[arena].items() if c.runner == runner for r in rs]
+            told = sorted({why for r in cells if (why := question.missing(r))})
+            return NotRanked("; ".join(told[:3]), failure=False) if told else absent(lost, mine, runner)
+        words = [f"{' and '.join(modes)}: {standing.reason}" for standing, modes in reasons.items()]
+        words += [reasons_of(mine)] if mine else []
+        word = _word(lost, reasons, mine)
+        shown = not mine and all(standing.shown for standing in reasons)
+        return NotRanked("; ".join(words), any(standing.failure for standing in reasons), shown, word)
+    most = max(len(costs) for costs in series.values())
+    series = {c: costs for c, costs in series.items() if len(costs) == most}
+    first = min(series, key=lambda c: (median(series[c].values()), c))
+    rounds = sorted(set.intersection(*(set(costs) for costs in series.values())))
+    picks = {r: min(series, key=lambda c, r=r: (_without(series[c], r), c)) for r in rounds}  # type: ignore[misc]
+    return Best(
+        first,
+        median(series[first].values()),
+        {r: series[pick][r] for r, pick in picks.items()},
+        tuple(sorted({pick.mode for pick in picks.values()})),
+        variants[first],
+        phrase(lost, mine, ("",)),
+    )
+
+
+def _word(lost: Gaps, reasons: Mapping[NotRanked, list[str]], mine: Sequence[Gap]) -> str:
+    """Why none of a framework's numbers is ranked, in few words; its modes are named where they differ."""
+    words: dict[str, list[str]] = {}
+    for standing, modes in reasons.items():
+        words.setdefault(standing.word, []).extend(modes)
+    if len(words) == 1 and not mine:
+        return next(iter(words))
+    told = [f"{' and '.join(modes)} {word or 'not ranked'}" for word, modes in words.items()]
+    return ", ".join([*told, *([phrase(lost, mine, ("",))] if mine else [])])
+
+
+def _without(costs: Mapping[int, float], left_out: int) -> float:
+    return median([cost for number, cost in costs.items() if number != left_out] or [0.0])
+
+
+def absent(lost: Gaps, mine: Sequence[Gap], runner: str) -> NotRanked:
+    """Why a framework has no number in an arena."""
+    if mine:
+        return NotRanked(reasons_of(mine), failed(mine), word=phrase(lost, mine))
+    return NotRanked(f"no result of {runner} in this run, on this machine and device", word="no result")
+
+
+Costs = tuple[list[float], list[float]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row before it is decided, which takes the number of all comparisons."""
+
+    arena: Arena
+    question: Question
+    bests: Mapping[str, Best | NotRanked]
+    pairs: tuple[tuple[str, str, Costs | NotRanked], ...]
+
+
+def draft(evidence: Evidence, lost: Gaps, arena: Arena, question: Question) -> Draft:
+    """Each framework's best mode under a question, and what pairs of frameworks are compared by."""
+    bests = {f: best(evidence, lost, arena, f, question) for f in evidence.frameworks}
+    pairs = combinations(evidence.frameworks, 2)
+    return Draft(arena, question, bests, tuple((a, b, _pair(evidence, arena, bests, a, b)) for a, b in pairs))
+
+
+def drafts(evidence: Evidence, lost: Gaps | None = None) -> list[Draft]:
+    """The answer's rows, each pair of frameworks compared once; ``lost`` is what has no number, if it is known yet."""
+    found = []
+    lost = lost or gaps(evidence)
+    for arena, contenders in evidence.arenas.items():
+        ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
+        found += [draft(evidence, lost, arena, question) for question in headline(questions(ranked))]
+    return found
+
+
+def judged(found: Sequence[Draft]) -> int:
+    """How many intervals they will hold."""
+    return sum(isinstance(c, tuple) and len(c[0]) >= LEAST_ROUNDS for d in found for *_, c in d.pairs)
+
+
+def decide(found: Sequence[Draft], count: int) -> tuple[Row, ...]:
+    """The rows of drafts; intervals hold together over ``count`` comparisons."""
+    return tuple(
+        Row(d.arena, d.question, d.bests, tuple(Pairing(one, other, _ratio(c, count)) for one, other, c in d.pairs))
+        for d in found
+    )
+
+
+def _ratio(costs: Costs | NotRanked, comparisons: int) -> Ratio | TooFew | NotRanked:
+    return costs if isinstance(costs, NotRanked) else speed_ratio(*costs, max(comparisons, 1))
+
+
+def _pair(
+    evidence: Evidence, arena: Arena, bests: Mapping[str, Best | NotRanked], one: str, other: str
+) -> Costs | NotRanked:
+    first, second = bests[one], bests[other]
+    unranked = {name: found for name, found in ((one, first), (other, second)) if isinstance(found, NotRanked)}
+    if unranked:
+        words = [
+            f"{name}: {found.reason}" if found.shown else f"{name} {found.word}"
+            for name, found in unranked.items()
+            if found.word
+        ]
+        reason = "; ".join(f"{name}: {found.reason}" for name, found in unranked.items())
+        return NotRanked(reason, any(f.failure for f in unranked.values()), word=", ".join(words))
+    assert isinstance(first, Best)
+    assert isinstance(second, Best)
+    if differs := unlike(evidence, arena, one, other):
+        return NotRanked(differs)
+    rounds = sorted(set(first.fitted) & set(second.fitted))
+    return [first.fitted[r] for r in rounds], [second.fitted[r] for r in rounds]
+
+
+_SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "drawn examples")
+
+
+def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
+    """What two frameworks' cells of one round and seed did not share though they must, or nothing."""
+    cells = evidence.arenas[arena]
+    shared: dict[tuple[int, int], set[tuple[object, ...]]] = {}
+    ran: dict[int, list[Environment]] = {}
+    for contender, results in cells.items():
+        for r in results if contender.runner in (one, other) else ():
+            d = r.digests
+            drawn = r.training.examples if r.training else None
+            found = (d.spec, d.dataset, d.weights, d.order, r.parent, drawn)
+            shared.setdefault((r.cell.round, r.cell.seed), set()).add(found)
+            ran.setdefault(r.cell.round, []).append(r.environment)
+    for number, several in sorted(ran.items()):
+        if differs := apart(several):
+            return f"in round {number} not under the same {differs}"
+    for (number, seed), values in sorted(shared.items()):
+        if len(values) > 1:
+            parts = zip(_SHARED, zip(*values, strict=True), strict=True)
+            names = " and ".join(name for name, those in parts if len(set(those)) > 1)
+            return f"in round {number} under seed {seed} not the same {names}"
+    return ""
+
+
+def comparisons(rows: Sequence[Row]) -> int:
+    """How many intervals the answer holds."""
+    return sum(isinstance(p.outcome, Ratio) for row in rows for p in row.pairings)

@@ -1,0 +1,156 @@
+"""Trainings that diverged: which seeds, in which epoch, and what is said of it wherever a number of theirs stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, in_order
+from suite.report.text.markdown import Markdown, Notes, bullets, md, table
+from suite.results.divergence import Divergence
+from suite.results.records import Measured
+
+MOST_EPOCHS = 12
+MOST_NAMES = 4
+ENDED = {
+    "weights": "with the epoch that left weights not finite",
+    "early stopping": "by early stopping, for what it watches was not finite",
+    None: "as the schedule has it",
+}
+RULE = Markdown(
+    "A training has *diverged* if a loss or a weight, running statistics included, was not finite; the epoch is the "
+    "first that showed it. No step mends weights that are not finite, so training ends with the epoch that left such "
+    "ones, unless the benchmark stops early by a rule of its own. It is an outcome of the benchmark and no failure of "
+    "the run. Its speeds are shown and not ranked, for arithmetic on what is not finite costs another time; no claim "
+    "is judged from it; and where the trained network's outputs are no numbers it has no accuracy, so that there is "
+    "no mean over the seeds: never one over those that were spared."
+)
+
+Labels = Mapping[Arena, str]
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """Of ``ran`` seeds the divergence of each that diverged, the earliest where its rounds differ, by seed."""
+
+    ran: int
+    seeds: Mapping[int, Divergence]
+
+    def __str__(self) -> str:
+        """``3 of 10 seeds diverged (epochs 1, 1, 2)``, in the order of seeds."""
+        epochs = [f"{found.epoch:,}" for found in self.seeds.values()]
+        named = ", ".join(epochs[:MOST_EPOCHS]) + (", ..." if len(epochs) > MOST_EPOCHS else "")
+        seeds = f"{self.ran} seed{'s' if self.ran > 1 else ''}"
+        return f"{len(epochs)} of {seeds} diverged (epoch{'s' if len(epochs) > 1 else ''} {named})"
+
+
+def of(results: Sequence[Measured]) -> Diverged | None:
+    """Which seeds of these cells diverged; None where none did."""
+    found: dict[int, Divergence] = {}
+    for result in results:
+        mine = divergence(result)
+        if mine and (result.cell.seed not in found or mine.epoch < found[result.cell.seed].epoch):
+            found[result.cell.seed] = mine
+    ran = {result.cell.seed for result in results if result.training}
+    return Diverged(len(ran), dict(sorted(found.items()))) if found else None
+
+
+def divergence(result: Measured) -> Divergence | None:
+    """That of a cell's training, if it was trained and diverged."""
+    return result.training.divergence if result.training else None
+
+
+def words(results: Sequence[Measured]) -> str:
+    """What is to be said beside a number of these cells, or nothing."""
+    found = of(results)
+    return str(found) if found else ""
+
+
+def summed(cells: Mapping[Contender, Sequence[Measured]]) -> list[str]:
+    """A line for each set of modes of which the same is to be said: ``torch (eager) and tf (graph): 1 of ...``."""
+    lines: dict[str, list[str]] = {}
+    for contender, results in cells.items():
+        if found := of(results):
+            early = sum(each.ended == "early stopping" for each in found.seeds.values())
+            rest = f"; early stopping ended {early} of them, for what it watches was not finite" if early else ""
+            lines.setdefault(f"{found}{rest}", []).append(f"{contender.runner} ({contender.mode})")
+    return [f"{' and '.join(names)}: {told}" for told, names in lines.items()]
+
+
+def marked(text: str, results: Sequence[Measured], notes: Notes) -> str:
+    """What is told of these cells, with the note if a training of theirs diverged."""
+    found = words(results)
+    return notes.mark(text, found) if found else text
+
+
+def _cells(evidence: Evidence) -> Iterator[tuple[Arena, Contender, Sequence[Measured]]]:
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            if contender.runner not in UNRANKED:
+                yield arena, contender, results
+
+
+def head(evidence: Evidence, labels: Labels) -> list[str]:
+    """What must be known before the first number: how many cells diverged, and of which benchmarks."""
+    trained = [(arena, r) for arena, _, results in _cells(evidence) for r in results if r.training]
+    lost = [arena for arena, r in trained if divergence(r)]
+    lines = []
+    if lost:
+        names = list(dict.fromkeys(labels[arena] for arena in lost))
+        shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
+        cells = f"{len(lost):,} of {len(trained):,} trained cells"
+        lines.append(f"Diverged: {cells}, in {shown}. Their speeds are not ranked, and no claim is judged from them.")
+    return lines
+
+
+def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Every framework's mode with a training that diverged, and where frameworks differ; nothing where none did."""
+    rows = []
+    for arena, contender, results in _cells(evidence):
+        if found := of(results):
+            what = Counter(str(d.what) for d in found.seeds.values())
+            ended = Counter(ENDED[d.ended] for d in found.seeds.values())
+            which = ", ".join(f"{seed}: {d.epoch:,}" for seed, d in list(found.seeds.items())[:MOST_EPOCHS])
+            which += ", ..." if len(found.seeds) > MOST_EPOCHS else ""
+            rows.append(
+                [labels[arena], contender.runner, contender.mode, f"{len(found.seeds)} of {found.ran}", which,
+                 _counted(what), _counted(ended)]
+            )  # fmt: skip
+    if not rows:
+        return []
+    heads = ["benchmark", "framework", "mode", "seeds", "seed: epoch", "what was not finite first", "training ended"]
+    apart = [line for arena in evidence.arenas for line in _apart(evidence, arena, labels)]
+    return [table(heads, rows, "lllrlll"), *([bullets(apart)] if apart else []), RULE]
+
+
+def _counted(found: Counter[str]) -> str:
+    return next(iter(found)) if len(found) == 1 else ", ".join(f"{name} ({count})" for name, count in found.items())
+
+
+def _apart(evidence: Evidence, arena: Arena, labels: Labels) -> list[Markdown]:
+    """Seeds under which some of the frameworks' modes diverged and others did not."""
+    outcomes: dict[Contender, dict[int, bool]] = {}
+    for here, contender, results in _cells(evidence):
+        if here == arena:
+            mine = outcomes.setdefault(contender, {})
+            for r in results:
+                if r.training:
+                    mine[r.cell.seed] = mine.get(r.cell.seed, False) or divergence(r) is not None
+    differing: set[int] = set()
+    for one, other in combinations(outcomes.values(), 2):
+        differing |= {seed for seed in one.keys() & other.keys() if one[seed] is not other[seed]}
+    if not differing:
+        return []
+    runners = in_order(c.runner for c in outcomes)
+    told = [
+        md("{} ({}) under {}", c.runner, c.mode, ", ".join(map(str, seeds)))
+        for runner in runners
+        for c, mine in outcomes.items()
+        if c.runner == runner and (seeds := sorted(seed for seed in differing if mine.get(seed)))
+    ]
+    count = f"{len(differing)} seed{'s' if len(differing) > 1 else ''}"
+    line = md("**{}**: under {} not all diverged: {}", labels[arena], count, Markdown("; ".join(told)))
+    words = " only. Near the edge of stability rounding decides, in proven programs as well."
+    return [Markdown(f"{line}{words}")]

@@ -1,0 +1,192 @@
+"""What was asked for and has no number, and why: in a few words where numbers would stand, in full elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from suite.report.evidence.merge import UNRANKED, Arena, Evidence, Planned, to_tune
+from suite.report.text.markdown import plain
+from suite.results.records import Cause, Cell, Failed, Tunings
+
+NOT_YET = "not run yet"
+UNREADABLE = "unreadable"
+LEFT_OUT = "left out"
+
+
+@dataclass(frozen=True, order=True)
+class Benchmark:
+    """What a run was asked to measure; "" is a run that is not known, or any device and precision."""
+
+    spec: str
+    run: str
+    device: str = ""
+    precision: str = ""
+
+    def holds(self, cell: Cell, run: str) -> bool:
+        """Whether a cell of a run is one of its own."""
+        told = (self.run, run), (self.device, cell.device), (self.precision, cell.precision)
+        return self.spec == cell.spec and all(mine in ("", theirs) or theirs == "" for mine, theirs in told)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a framework's mode lacks in a benchmark: ``word`` says why, ``reason`` in full, in which ``rounds``.
+
+    ``kind`` is that of the trial: prove, measure or tune.  Without a runner it is of all that were asked; "" is a place
+    that is not known.
+    """
+
+    benchmark: Benchmark
+    runner: str
+    mode: str
+    kind: str
+    word: str
+    reason: str
+    rounds: frozenset[int] = frozenset()
+    cause: Cause | None = None
+    place: str = ""
+
+    @property
+    def supported(self) -> bool:
+        """Whether it was to be had here at all."""
+        return self.cause is not Cause.UNSUPPORTED
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Everything that has no number."""
+
+    evidence: Evidence
+    cells: tuple[Gap, ...] = field(default=())
+    """One for each cell, the null runner's among them."""
+
+    @cached_property
+    def found(self) -> tuple[Gap, ...]:
+        """Those of frameworks, alike ones of a mode together: of all its rounds, with the first reason."""
+        grouped: dict[tuple[object, ...], list[Gap]] = defaultdict(list)
+        for g in self.cells:
+            if g.runner not in UNRANKED:
+                grouped[g.benchmark, g.runner, g.mode, g.kind, g.word, g.cause, g.place].append(g)
+        return tuple(
+            replace(min(alike, key=lambda g: g.reason), rounds=frozenset(number for g in alike for number in g.rounds))
+            for alike in grouped.values()
+        )
+
+    @cached_property
+    def asked(self) -> tuple[Benchmark, ...]:
+        """Every benchmark that was to be measured, or was left out, in order."""
+        cells = [(p.cell, p.run) for p in self.evidence.planned if p.kind == "measure"]
+        cells += [(r.cell, r.run) for r in self.evidence.measured]
+        cells += [(f.cell, f.run) for f in self.evidence.failed if _kind(self.evidence, f) == "measure"]
+        named = {Benchmark(c.spec, run, c.device, c.precision) for c, run in cells if c.runner not in UNRANKED}
+        known = {b for b in named if b.run}
+        named = {b for b in named if b.run or not any((b.spec, b.device) == (k.spec, k.device) for k in known)}
+        return tuple(sorted(named | {gap.benchmark for gap in self.found if not gap.runner}))
+
+    def of(self, arena: Arena, runner: str, kind: str = "measure") -> list[Gap]:
+        """What a framework lacks in an arena.  A failure that does not tell its place may be of any."""
+        here = Benchmark(arena.spec, arena.run, arena.device, arena.precision)
+        return [g for g in self.within(here, kind) if g.runner == runner and g.place in ("", arena.place)]
+
+    def within(self, benchmark: Benchmark, kind: str = "measure") -> list[Gap]:
+        """What a benchmark lacks."""
+        return [g for g in self._by_spec.get(benchmark.spec, ()) if g.kind == kind and _same(benchmark, g.benchmark)]
+
+    @cached_property
+    def _by_spec(self) -> Mapping[str, list[Gap]]:
+        grouped: dict[str, list[Gap]] = defaultdict(list)
+        for gap in self.found:
+            grouped[gap.benchmark.spec].append(gap)
+        return grouped
+
+    def rounds(self, gap: Gap) -> int:
+        """How many rounds a mode was asked for."""
+        at = gap.benchmark
+        return len(self._rounds.get((at.spec, at.run, gap.runner, gap.mode, gap.kind == "tune"), ()))
+
+    @cached_property
+    def _rounds(self) -> Mapping[tuple[str, str, str, str, bool], set[int]]:
+        cells = [(r.cell, r.run, isinstance(r, Tunings)) for r in self.evidence.results if not isinstance(r, Failed)]
+        cells += [(f.cell, f.run, to_tune(f, self.evidence.tuning)) for f in self.evidence.failed]
+        cells += [(p.cell, p.run, p.kind == "tune") for p in self.evidence.planned]
+        grouped: dict[tuple[str, str, str, str, bool], set[int]] = defaultdict(set)
+        for cell, run, tuned in cells:
+            if cell.round:
+                grouped[cell.spec, run, cell.runner, cell.mode, tuned].add(cell.round)
+        return grouped
+
+
+def _same(one: Benchmark, other: Benchmark) -> bool:
+    pairs = (one.run, other.run), (one.device, other.device), (one.precision, other.precision)
+    return one.spec == other.spec and all("" in pair or pair[0] == pair[1] for pair in pairs)
+
+
+def _kind(evidence: Evidence, failure: Failed) -> str:
+    return "tune" if to_tune(failure, evidence.tuning) else "measure" if failure.cell.round else "prove"
+
+
+def lacking(evidence: Evidence) -> list[Planned]:
+    """Cells of the plans that left no result; of a plan whose run is not known, none in any run."""
+    there = {(r.run, r.cell, isinstance(r, Tunings)) for r in evidence.results if not isinstance(r, Failed)}
+    there |= {(f.run, f.cell, to_tune(f, evidence.tuning)) for f in evidence.failed}
+    there |= {("", cell, tuned) for _, cell, tuned in there}
+    return [p for p in evidence.planned if (p.run, p.cell, p.kind == "tune") not in there]
+
+
+def gaps(evidence: Evidence) -> Gaps:
+    """Every failure, every planned cell without a result, and what was left out."""
+    found: list[Gap] = []
+
+    def take(
+        cell: Cell, run: str, kind: str, word: str, reason: str, cause: Cause | None = None, place: str = ""
+    ) -> None:
+        benchmark = Benchmark(cell.spec, run, cell.device, cell.precision)
+        rounds = frozenset({cell.round} if cell.round else ())
+        found.append(Gap(benchmark, cell.runner, cell.mode, kind, word, reason, rounds, cause, place))
+
+    for f in evidence.failed:
+        word = "parent diverged" if f.cause is Cause.DIVERGED else f"parent failed: {f.cause}"
+        word = word if f.inherited else str(f.cause)
+        place = f.environment.place if f.environment else ""
+        take(f.cell, f.run, _kind(evidence, f), word, f.reason, f.cause, place)
+    spoilt = {error.where.replace("\\", "/").rsplit("/", 1)[-1] for error in evidence.refused}
+    for p in lacking(evidence):
+        name = f"{p.entry}--{p.cell.slug}.json"
+        unread = name in spoilt
+        reason = f"{name} cannot be read: see the refused files" if unread else "it has left no result yet"
+        take(p.cell, p.run, p.kind, UNREADABLE if unread else NOT_YET, reason)
+    for run, plan in evidence.plans.items():
+        left_out = plan.get("left_out")
+        for spec, why in left_out.items() if isinstance(left_out, Mapping) else ():
+            found.append(Gap(Benchmark(str(spec), run), "", "", "measure", LEFT_OUT, plain(str(why))))
+    return Gaps(
+        evidence,
+        tuple(sorted(found, key=lambda g: (g.benchmark, g.runner, g.mode, g.kind, g.word, min(g.rounds, default=0)))),
+    )
+
+
+def phrase(all_gaps: Gaps, several: Iterable[Gap], modes: Iterable[str] = ()) -> str:
+    """Why a framework has no number, in few words: the cause alone where it is that of all its ``modes``."""
+    by_words: dict[str, list[str]] = {}
+    for gap in several:
+        asked = all_gaps.rounds(gap)
+        part = f" in {len(gap.rounds)} of {asked} rounds" if gap.rounds and len(gap.rounds) < asked else ""
+        by_words.setdefault(gap.word + part, []).append(gap.mode)
+    everyone = {mode for mine in by_words.values() for mode in mine} | set(modes)
+    if len(by_words) == 1 and set(next(iter(by_words.values()))) == everyone:
+        return next(iter(by_words))
+    return ", ".join(f"{' and '.join(dict.fromkeys(mine))} {words}" for words, mine in by_words.items())
+
+
+def failed(several: Iterable[Gap]) -> bool:
+    """Whether something that should have been compared was not.  What diverged has an outcome, and did not fail."""
+    return any(gap.cause is not Cause.DIVERGED for gap in several)
+
+
+def reasons(several: Iterable[Gap]) -> str:
+    """The same in full, the first few."""
+    told = dict.fromkeys(f"{gap.mode} {gap.word}: {gap.reason}".strip() for gap in several)
+    return "; ".join(list(told)[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")

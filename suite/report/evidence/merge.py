@@ -1,0 +1,310 @@
+"""Results from anywhere become evidence: doubles taken once, proofs joined, what may be ranked put together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from suite.errors import ResultError
+from suite.results.pytest_benchmark import Timing
+from suite.results.records import Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings, Verdict
+from suite.spec.resolved import Spec
+
+UNRANKED = frozenset({"null", "reference"})
+FIRST = ("torch", "tf")
+Way = tuple[str, str, str, str]
+"""Runner, mode, precision and device."""
+
+
+def position(runner: str) -> tuple[int, str]:
+    """Where every table and sentence names a framework."""
+    return (FIRST.index(runner) if runner in FIRST else len(FIRST), runner)
+
+
+def in_order(runners: Iterable[str]) -> list[str]:
+    """Frameworks in the order of their positions, each once."""
+    return sorted(set(runners), key=position)
+
+
+@dataclass(frozen=True, order=True)
+class Arena:
+    """What must be equal before two numbers are ranked: one run, machine and place, one spec, precision and device."""
+
+    spec: str
+    spec_digest: str
+    device: str
+    precision: str
+    run: str
+    machine: str
+    place: str
+
+
+@dataclass(frozen=True, order=True)
+class Contender:
+    """A framework in one of its modes."""
+
+    runner: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Proven:
+    """The gate found this very computation equal to the reference, under ``variants`` if any."""
+
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NotProven:
+    """Why a number stands without proof; ``word`` says it where there is little room."""
+
+    reason: str
+    word: str = "not proven"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell that a run was to prove, measure or tune, as ``kind`` says; "" is a run that is not known."""
+
+    run: str
+    cell: Cell
+    kind: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All results, each cell once, in one order whatever order they were read in."""
+
+    results: tuple[Record, ...]
+    doubles: tuple[str, ...]
+    plan: Mapping[str, Any]
+    refused: tuple[ResultError, ...] = ()
+    plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Every plan by its run, "" where that is not known; ``plan`` is the first of them, which the report tells."""
+
+    @cached_property
+    def measured(self) -> tuple[Measured, ...]:
+        """Cells with numbers."""
+        return tuple(r for r in self.results if isinstance(r, Measured))
+
+    @cached_property
+    def proofs(self) -> tuple[Proof, ...]:
+        """Outcomes of the gate."""
+        return tuple(r for r in self.results if isinstance(r, Proof))
+
+    @cached_property
+    def tuned(self) -> tuple[Tunings, ...]:
+        """Inference under one switch after another."""
+        return tuple(r for r in self.results if isinstance(r, Tunings))
+
+    @cached_property
+    def failed(self) -> tuple[Failed, ...]:
+        """Cells without numbers."""
+        return tuple(r for r in self.results if isinstance(r, Failed))
+
+    @cached_property
+    def arenas(self) -> dict[Arena, dict[Contender, tuple[Measured, ...]]]:
+        """Measured cells by what may be ranked together, then by framework and mode, in order of rounds and seeds."""
+        found: dict[Arena, dict[Contender, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+        for result in self.measured:
+            found[arena(result)][contender(result)].append(result)
+        return {
+            a: {c: tuple(found[a][c]) for c in sorted(found[a], key=lambda c: (position(c.runner), c.mode))}
+            for a in sorted(found)
+        }
+
+    @cached_property
+    def specs(self) -> dict[Arena, Spec]:
+        """The spec of every arena with numbers, those of tuned inference among them, in order."""
+        found = {arena(r): r.spec for r in self.tuned} | {arena(r): r.spec for r in self.measured}
+        return {a: found[a] for a in sorted(found)}
+
+    @cached_property
+    def tuning(self) -> frozenset[tuple[str, str]]:
+        """Run and id of each trial that was to tune."""
+        return tuned_entries(self.plans)
+
+    @cached_property
+    def frameworks(self) -> tuple[str, ...]:
+        """The frameworks that results or plan name, without null and reference."""
+        named = {r.cell.runner for r in self.results} | {planned.cell.runner for planned in self.planned}
+        return tuple(in_order(named - UNRANKED))
+
+    @cached_property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that the results name, in the order of their numbers."""
+        return tuple(sorted({r.run for r in self.results}))
+
+    @cached_property
+    def planned(self) -> tuple[Planned, ...]:
+        """The cells of the plans, as far as they name any."""
+        cells = []
+        for run, plan in self.plans.items():
+            for entry in _list(plan.get("entries")):
+                for cell in _list(entry.get("cells")) if isinstance(entry, Mapping) else []:
+                    with contextlib.suppress(ValidationError):
+                        cells.append(
+                            Planned(run, Cell.model_validate(cell), *(str(entry.get(k, "")) for k in ("kind", "id")))
+                        )
+        return tuple(cells)
+
+    @cached_property
+    def _by_way(self) -> dict[Way, list[Proof]]:
+        found: dict[Way, list[Proof]] = defaultdict(list)
+        for proof in self.proofs:
+            found[way(proof.cell)].append(proof)
+        return found
+
+    @cached_property
+    def _computations(self) -> dict[str, str]:
+        """What each spec computes, by the spec's digest; both made anew from the specs themselves."""
+        return {r.spec.digest: r.spec.computation for r in self.results}
+
+    def standing(self, result: Measured | Tunings | Timing) -> Proven | NotProven:
+        """Whether a proof covers a cell: of the same computation, by the same program in the same way and place.
+
+        One proof serves every spec that computes the same; what a spec computes is derived from the spec that the
+        record holds, and no digest that a record states is believed.
+        """
+        if isinstance(result, Timing):
+            computation = self._computations.get(result.digests.spec, "")
+        else:
+            computation = result.spec.computation
+            if result.digests.dataset != result.spec.data.digest:
+                return NotProven("it was measured on another data set than its spec names")
+        mine = self._by_way.get(way(result.cell), [])
+        near = [proof for proof in mine if proof.spec.computation == computation]
+        if not near:
+            if any(proof.cell.spec == result.cell.spec for proof in mine):
+                return NotProven("the proof is of another spec")
+            gate = [f for f in self.failed if f.cell.round == 0 and way(f.cell) == way(result.cell)]
+            gate = [f for f in gate if f.spec.computation == computation]
+            if gate:
+                return NotProven(f"the gate {gate[0].cause}: {gate[0].reason}", f"gate {gate[0].cause}")
+            return NotProven("the gate has not run", "gate not run")
+        reasons = []
+        for proof in near:
+            if difference := _difference(proof.environment, result.environment):
+                reasons.append(f"the proof is of another {difference}")
+            elif proof.identity.verdict is Verdict.UNPROVEN:
+                return NotProven(f"unproven: {divergence(proof.identity)}", "unproven")
+            elif proof.identity.verdict is Verdict.NOT_PROVABLE:
+                why = "not provable: the reference itself overflows from every start of the gate"
+                return NotProven(why, "not provable")
+            else:
+                return Proven(proof.identity.variants)
+        return NotProven(min(reasons))
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def divergence(identity: Identity) -> str:
+    """The first divergence in words."""
+    worst = identity.divergence
+    if worst is None:
+        return "no divergence was named"
+    error = "is not finite" if worst.error is None else f"is off by {worst.error:.1e}, bound {worst.bound:.1e}"
+    return f"{worst.section}: {worst.tensor} {error}"
+
+
+def way(cell: Cell) -> Way:
+    """How a cell was computed."""
+    return cell.runner, cell.mode, cell.precision, cell.device
+
+
+def program(env: Environment) -> tuple[str | None, ...]:
+    """What computed, and where: a proof speaks for nothing else."""
+    return env.source, env.lock, env.machine, env.place, env.settings.get("deterministic")
+
+
+_PROGRAM = ("version of the suite", "set of packages", "machine", "place", "setting of deterministic algorithms")
+
+
+def _difference(proof: Environment, result: Environment) -> str:
+    """What keeps a proof from covering a result, or nothing."""
+    for one, other, words in zip(program(proof), program(result), _PROGRAM, strict=True):
+        if one != other:
+            return words
+    return ""
+
+
+def arena(result: Measured | Proof | Tunings) -> Arena:
+    """Where a result may be ranked."""
+    cell, env = result.cell, result.environment
+    return Arena(cell.spec, result.spec.digest, cell.device, cell.precision, result.run, env.machine, env.place)
+
+
+def contender(result: Record) -> Contender:
+    """Whose result it is."""
+    return Contender(result.cell.runner, result.cell.mode)
+
+
+def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[tuple[str, str]]) -> tuple[Any, ...]:
+    """What a cell is taken once by.  A failure may not tell its place: its run does, unless that ran in several.
+
+    A cell is measured in one trial and tuned in another: a failure of either is none of the other.
+    """
+    cell = result.cell
+    known = places.get(result.run, set())
+    place = result.environment.place if result.environment else next(iter(known)) if len(known) == 1 else ""
+    name = (cell.spec, position(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed)
+    tuned = isinstance(result, Tunings) or (isinstance(result, Failed) and to_tune(result, tuning))
+    return *name, result.run, place, tuned
+
+
+def tuned_entries(plans: Mapping[str, Mapping[str, Any]]) -> frozenset[tuple[str, str]]:
+    """Run and id of each trial that was to tune."""
+    entries = [(run, e) for run, plan in plans.items() for e in _list(plan.get("entries")) if isinstance(e, Mapping)]
+    return frozenset((run, str(entry.get("id"))) for run, entry in entries if entry.get("kind") == "tune")
+
+
+def to_tune(failure: Record, tuning: Container[tuple[str, str]]) -> bool:
+    """Whether a failure is one of tuned inference."""
+    return (failure.run, failure.entry) in tuning or ("", failure.entry) in tuning
+
+
+_BETTER = {"measured": 0, "proof": 0, "tuned": 0, "failed": 1}
+
+
+def merge(
+    results: Iterable[Record],
+    plan: Mapping[str, Any],
+    refused: Iterable[ResultError] = (),
+    plans: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Evidence:
+    """Take each cell once: numbers before a failure, then the later start, then the order of their text.
+
+    ``plans`` are all plans by their run; without them ``plan`` is that of the only run, or of any.
+    """
+    cells: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    places: dict[str, set[str]] = defaultdict(set)
+    everything = list(results)
+    runs = {result.run for result in everything}
+    plans = plans or ({next(iter(runs)) if len(runs) == 1 else "": plan} if plan else {})
+    tuning = tuned_entries(plans)
+    for result in everything:
+        if result.environment is not None:
+            places[result.run].add(result.environment.place)
+    for result in everything:
+        cells[_key(result, places, tuning)].append(result)
+    kept, doubles = [], []
+    for key in sorted(cells):
+        found = cells[key]
+        if len(found) > 1:
+            found.sort(key=lambda r: r.model_dump_json())
+            found.sort(key=lambda r: (_BETTER[r.outcome], -r.started.timestamp()))
+            cell = found[0].cell
+            same = "alike" if all(r == found[0] for r in found) else "not alike: the one that started last is taken"
+            doubles.append(f"{cell.slug} round {cell.round}: {len(found)} files, {same}")
+        kept.append(found[0])
+    ordered = sorted(refused, key=lambda e: (e.where, e.what))
+    return Evidence(tuple(kept), tuple(doubles), plan, tuple(ordered), plans)

@@ -1,0 +1,245 @@
+"""The first thing a reader sees: one table, and one sentence per benchmark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from suite.report.evidence.comparison import Best, Kind, NotRanked, Pairing, Question, Row, comparisons
+from suite.report.evidence.gaps import LEFT_OUT, Benchmark
+from suite.report.evidence.merge import Arena, Evidence
+from suite.report.evidence.unanswered import EVERYTHING, Unanswered
+from suite.report.text.markdown import DASH, LONGEST_TABLE, Markdown, Notes, md, plain, table
+from suite.report.text.units import duration, level, rate, speed
+from suite.stats import Ratio, TooFew
+
+
+def cost(question: Question, value: float) -> str:
+    """A cost in the unit in which its question is asked."""
+    return duration(value) if question.kind is Kind.LATENCY else rate(value, question.counted)
+
+
+def asked(question: Question) -> str:
+    """A question in words."""
+    match question.kind:
+        case Kind.TRAINING:
+            return "training"
+        case Kind.LATENCY:
+            return f"latency, batch {question.batch_size:,}"
+        case Kind.THROUGHPUT:
+            return f"throughput, batch {question.batch_size:,}"
+
+
+Show = Callable[[Question, float], str]
+
+
+def _best(question: Question, best: Best | NotRanked, show: Show = cost) -> tuple[str, str]:
+    """A framework's entry, and the note it needs."""
+    if isinstance(best, NotRanked):
+        return best.word or DASH, best.reason
+    notes = [best.lacks] if best.lacks else []
+    if best.variants:
+        notes.append(f"identical to the reference up to {', '.join(best.variants)}")
+    if len(best.chosen) > 1:
+        notes.append(f"{' and '.join(best.chosen)} are nearly alike: leaving out a round changes which is best")
+    return f"{show(question, best.cost)} ({best.contender.mode})", "; ".join(notes)
+
+
+def verdict(pair: Pairing, more: str = "faster") -> str:
+    """A comparison in words."""
+    match pair.outcome:
+        case Ratio():
+            return speed(pair.first, pair.second, pair.outcome, more)
+        case TooFew():
+            return f"not ranked: {pair.outcome}"
+        case NotRanked():
+            return "not ranked"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the answer: its place among the others, entries of frameworks with their notes, and verdicts."""
+
+    place: tuple[str, str, int]
+    label: str
+    question: str
+    bests: tuple[tuple[str, str], ...]
+    verdicts: tuple[tuple[str, NotRanked | None], ...]
+    known: bool = True
+
+
+def _lines(
+    rows: Sequence[Row],
+    without: Sequence[Unanswered],
+    frameworks: Sequence[str],
+    labels: Mapping[Arena, str],
+    runs: Sequence[str],
+    show: Show = cost,
+    more: str = "faster",
+) -> list[_Line]:
+    """Rows with numbers, and what has none behind those of its benchmark."""
+    found = []
+    for i, row in enumerate(rows):
+        verdicts = []
+        for pair in row.pairings:
+            refused = pair.outcome if isinstance(pair.outcome, NotRanked) else None
+            verdicts.append((_named(row, pair, verdict(pair, more)), refused))
+        bests = tuple(_best(row.question, row.bests[f], show) for f in frameworks)
+        place = row.arena.spec, row.arena.run, i
+        found.append(_Line(place, labels[row.arena], asked(row.question), bests, tuple(verdicts)))
+    for i, none in enumerate(without, len(rows)):
+        bests = tuple((none.bests[f].word or DASH, none.bests[f].reason) for f in frameworks)
+        said = none.verdict.word if none.verdict.word == LEFT_OUT else "no number"
+        place, label = (none.benchmark.spec, none.benchmark.run, i), called(none.benchmark, runs)
+        found.append(_Line(place, label, none.question, bests, ((said, none.verdict),), known=False))
+    return sorted(found, key=lambda line: line.place)
+
+
+def called(benchmark: Benchmark, runs: Sequence[str]) -> str:
+    """A benchmark without numbers, by its name and, among several, its run."""
+    number = f", run {runs.index(benchmark.run) + 1}" if len(runs) > 1 and benchmark.run in runs else ""
+    return benchmark.spec + number
+
+
+def answer_rows(
+    rows: Sequence[Row],
+    without: Sequence[Unanswered],
+    frameworks: Sequence[str],
+    labels: Mapping[Arena, str],
+    runs: Sequence[str],
+) -> list[tuple[str, ...]]:
+    """Header and rows as plain text, for a terminal; why something is not ranked in a few words."""
+    found = [("benchmark", "question", *frameworks, "verdict")]
+    for line in _lines(rows, without, frameworks, labels, runs):
+        words = [f"{said}: {why.word or why.reason}" if why and line.known else said for said, why in line.verdicts]
+        bests = (text for text, _ in line.bests)
+        found.append((line.label, line.question, *bests, "; ".join(words) or "nothing to compare with"))
+    return [tuple(plain(cell) for cell in row) for row in found]
+
+
+def _named(row: Row, pair: Pairing, words: str) -> str:
+    """With more than two frameworks a verdict names its pair."""
+    return f"{pair.first} / {pair.second}: {words}" if len(row.pairings) > 1 else words
+
+
+def answers(
+    evidence: Evidence,
+    rows: Sequence[Row],
+    without: Sequence[Unanswered],
+    labels: Mapping[Arena, str],
+    ratio_chart: str | None,
+    others: int = 0,
+) -> list[Markdown]:
+    """The section's blocks; ``others``: comparisons elsewhere in the report that hold together with these."""
+    if not rows and not without:
+        return [Markdown(nothing(evidence))]
+    blocks = [*ranking(evidence, rows, labels, without=without), *_sentences(rows, without, labels, evidence.runs)]
+    blocks.append(_rule(rows, others))
+    if ratio_chart:
+        blocks.append(Markdown(f"![Ratios of speed with their intervals](charts/{ratio_chart})"))
+    return blocks
+
+
+def nothing(evidence: Evidence) -> str:
+    """What stands where nothing was to be measured."""
+    words = "There is no number to compare"
+    if evidence.proofs:
+        counts = Counter(str(proof.identity.verdict) for proof in evidence.proofs)
+        counts.update(str(f.cause) for f in evidence.failed)
+        words += ": nothing was measured. Of the proofs " + ", ".join(f"{n:,} {what}" for what, n in counts.items())
+    return words + "."
+
+
+def ranking(
+    evidence: Evidence,
+    rows: Sequence[Row],
+    labels: Mapping[Arena, str],
+    show: Show = cost,
+    more: str = "faster",
+    without: Sequence[Unanswered] = (),
+) -> list[Markdown]:
+    """A line per question: each framework's best mode, and the verdict on each pair.
+
+    Of a table too long to be shown whole, what has no number comes first.
+    """
+    notes = Notes()
+    body: list[list[str]] = []
+    found = _lines(rows, without, evidence.frameworks, labels, evidence.runs, show, more)
+    for line in sorted(found, key=lambda line: line.known) if len(found) > LONGEST_TABLE else found:
+        cells: list[str] = [line.label, line.question]
+        cells += [notes.mark(text, note) if note else text for text, note in line.bests]
+        told = {note for text, note in line.bests if note}
+        verdicts = []
+        for said, why in line.verdicts:
+            words = md("{}", said)
+            own = why is not None and not any(note in why.reason for note in told)
+            verdicts.append(notes.mark(words, why.reason) if why is not None and own else words)
+        cells.append(Markdown("; ".join(verdicts)) if verdicts else notes.dash("only one framework was measured"))
+        body.append(cells)
+    heads = ["benchmark", "question", *(f"{f}, best mode" for f in evidence.frameworks), "verdict"]
+    return [table(heads, body), *notes.lines()]
+
+
+def _sentences(
+    rows: Sequence[Row], without: Sequence[Unanswered], labels: Mapping[Arena, str], runs: Sequence[str]
+) -> list[Markdown]:
+    lines = []
+    for arena, group in groupby(rows, key=lambda row: row.arena):
+        clauses: dict[Markdown, list[str]] = {}
+        for row in group:
+            clauses.setdefault(_clause(row), []).append(asked(row.question))
+        parts = [md("{}: {}", " and ".join(named), clause) for clause, named in clauses.items()]
+        lines.append(md("- **{}**: {}.", labels[arena], Markdown("; ".join(parts))))
+    for none in without:
+        whole = none.question == EVERYTHING or none.verdict.word == LEFT_OUT
+        words = none.verdict.word if whole else f"{none.question}: {none.verdict.word}"
+        lines.append(md("- **{}**: no number, {}.", called(none.benchmark, runs), words))
+    return [Markdown("\n".join(lines))]
+
+
+def _clause(row: Row) -> Markdown:
+    clauses = []
+    for pair in row.pairings:
+        match pair.outcome:
+            case Ratio():
+                modes = [b.contender.mode for f in (pair.first, pair.second) if isinstance(b := row.bests[f], Best)]
+                clauses.append(
+                    md(
+                        "{}, {} against {}, {} rounds",
+                        verdict(pair),
+                        *modes,
+                        pair.outcome.rounds,
+                    )
+                )
+            case TooFew():
+                clauses.append(md("{} and {} not ranked, {}", pair.first, pair.second, pair.outcome))
+            case NotRanked():
+                why = pair.outcome.word or pair.outcome.reason
+                clauses.append(md("{} and {} not ranked, {}", pair.first, pair.second, why))
+    return Markdown("; ".join(clauses)) if clauses else Markdown("only one framework was measured")
+
+
+def _rule(rows: Sequence[Row], others: int) -> Markdown:
+    count = comparisons(rows)
+    if not count:
+        return Markdown(
+            "No interval could be computed: ranking takes two proven frameworks, and five rounds of each in which "
+            "training did not diverge."
+        )
+    confidence = next(p.outcome.confidence for row in rows for p in row.pairings if isinstance(p.outcome, Ratio))
+    return Markdown(
+        f"How to read it: the ratio is the geometric mean, over rounds, of the ratio of the two medians in a round; in "
+        f"brackets its interval. {_made(count, others)} made, so each interval is "
+        f"taken at {level(confidence)} and all hold together at 95 % (Bonferroni). *Equivalent* means that the "
+        "interval lies within 3 % of 1, *undecided* that it holds 1. A framework's best mode is the proven one with "
+        "the lowest median over rounds; the ratio takes, in each round, the mode that is best over the other rounds, "
+        "so that no round helps to choose what it measures."
+    )
+
+
+def _made(count: int, others: int) -> str:
+    both = count + others
+    energy = f", {others} of them of energy," if others else ""
+    return f"{both} comparison{'s' if both > 1 else ''}{energy} {'were' if both > 1 else 'was'}"

@@ -1,0 +1,189 @@
+"""The GPU under the cells: its memory, whether it was idle before a trial, and whether it was held back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from suite.report.evidence.comparison import Kind, Question
+from suite.report.evidence.diverged import marked
+from suite.report.evidence.gpu import FAR_ABOVE, Baseline, Unknown, baseline, peak, slowed, state, working
+from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.sections.energy import BESIDE
+from suite.report.text.markdown import Markdown, Notes, bullets, md, table
+from suite.report.text.units import mebibytes, percent
+from suite.results.gpu_trace import Metered, Span, Unmetered
+from suite.results.records import Measured
+
+Labels = Mapping[Arena, str]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The GPU before one trial, and whether the trial then computed on it."""
+
+    run: str
+    entry: str
+    gpu: str
+    computed: bool
+    before: Baseline
+
+
+def trials(evidence: Evidence) -> dict[tuple[str, str, str], list[Trial]]:
+    """Baselines by run, place and GPU, in time order; the cells of one trial share theirs."""
+    first: dict[tuple[str, str, str, str], Trial] = {}
+    for r in sorted(evidence.measured, key=lambda r: (r.started, r.entry, r.cell.slug)):
+        if isinstance(r.gpu, Metered) and not isinstance(before := baseline(r.gpu), Unknown):
+            key = (r.run, r.environment.place, r.gpu.uuid, r.entry)
+            trial = Trial(r.run, r.entry, f"{r.gpu.name} {r.gpu.uuid[:12]}", r.cell.device != "cpu", before)
+            first.setdefault(key, trial)
+    found: dict[tuple[str, str, str], list[Trial]] = defaultdict(list)
+    for (run, place, uuid, _), trial in first.items():
+        found[(run, place, uuid)].append(trial)
+    return dict(sorted(found.items()))
+
+
+def disturbed(group: Sequence[Trial]) -> list[tuple[Trial, str]]:
+    """Trials of one run before which the GPU was not idle, and what tells it."""
+    least = min(t.before.used_bytes for t in group)
+    found = []
+    for t in group:
+        words = [f"{t.before.utilization_percent} % busy"] if t.before.utilization_percent else []
+        above = t.before.used_bytes - least
+        words += [f"{mebibytes(above)} more in use than before another trial"] if above > FAR_ABOVE else []
+        found += [(t, " and ".join(words))] if words else []
+    return found
+
+
+def held_back(results: Sequence[Measured], question: Question | None = None) -> str:
+    """By what power or heat the GPU throttled cells that it computed, under one question or any; or nothing."""
+    reasons: set[str] = set()
+    count = 0
+    for r in results:
+        if isinstance(r.gpu, Metered) and r.cell.device != "cpu":
+            found = slowed(r.gpu, [s for s in working(r.gpu) if question is None or _of(s, question)])
+            reasons |= set(found)
+            count += bool(found)
+    return f"{', '.join(sorted(reasons))} in {count} of {len(results)} cells" if count else ""
+
+
+def _of(span: Span, question: Question) -> bool:
+    sized = question.kind is Kind.TRAINING or span.batch_size == question.batch_size
+    return span.kind == question.kind.value and sized
+
+
+def warnings(evidence: Evidence, labels: Labels) -> list[str]:
+    """What is to be known before the first number."""
+    lines = []
+    groups = trials(evidence).values()
+    if count := sum(t.computed for group in groups for t, _ in disturbed(group)):
+        every = sum(t.computed for group in groups for t in group)
+        lines.append(f"The GPU was not idle before {count:,} of {every:,} trials.")
+    cells = [(f"{labels[a]} {c.runner} ({c.mode})", held_back(rs)) for a, c, rs in _traced(evidence)]
+    names = [f"{name}, {words}" for name, words in cells if words]
+    if names:
+        more = f"; and {len(names) - 6} more" if len(names) > 6 else ""
+        lines.append(f"Throttled by power or heat: {'; '.join(names[:6])}{more}.")
+    return lines
+
+
+def _traced(evidence: Evidence) -> Iterator[tuple[Arena, Contender, list[Measured]]]:
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            mine = [r for r in results if r.gpu is not None]
+            if mine and contender.runner not in UNRANKED:
+                yield arena, contender, mine
+
+
+def _named(arena: Arena, contender: Contender, results: Sequence[Measured], labels: Labels, notes: Notes) -> list[str]:
+    mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
+    return [labels[arena], marked(contender.runner, results, notes), mode]
+
+
+def _metered(results: Sequence[Measured]) -> tuple[list[Metered], str]:
+    """The traces, and why the others are none."""
+    reasons = sorted({r.gpu.reason for r in results if isinstance(r.gpu, Unmetered)})
+    return [r.gpu for r in results if isinstance(r.gpu, Metered)], "; ".join(reasons[:3])
+
+
+def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Peaks above the idle baseline, the baseline's drift, and who else was there; nothing without a trace."""
+    notes = Notes()
+    rows = []
+    for arena, contender, results in _traced(evidence):
+        traces, why = _metered(results)
+        bases = [baseline(t) for t in traces]
+        used: list[float | Unknown] = [b.used_bytes if isinstance(b, Baseline) else b for b in bases]
+        line = _named(arena, contender, results, labels, notes)
+        for found in (used, [peak(t) for t in traces], [peak(t, less_reserved=True) for t in traces]):
+            told = [p for p in found if not isinstance(p, Unknown)]
+            null = why or next((p.reason for p in found if isinstance(p, Unknown)), "")
+            line.append(mebibytes(max(told)) if told else notes.dash(null))
+        allocator = [b for r in results if (b := r.memory.allocator_bytes) is not None]
+        line.append(mebibytes(max(allocator)) if allocator else notes.dash("the framework does not tell"))
+        rows.append(line)
+    if not rows:
+        return []
+    heads = ["benchmark", "framework", "mode", "idle baseline", "peak above it", "less reserved", "allocator"]
+    return [
+        table(heads, rows, "lllrrrr"),
+        *notes.lines(),
+        Markdown(
+            "Used memory of the whole GPU by NVML, the largest over rounds; unproven cells included. The *idle "
+            "baseline* is the median before the framework was there, for each trial its own; *less reserved* is the "
+            "same peak without what driver and firmware reserve; *allocator* is the peak that the framework's own "
+            "allocator tells. A peak between two samples is not seen."
+        ),
+        *_drift(evidence),
+    ]
+
+
+def _drift(evidence: Evidence) -> list[Markdown]:
+    lines = []
+    for (run, place, _), group in trials(evidence).items():
+        used = [t.before.used_bytes for t in group]
+        ends = f"{mebibytes(used[0])} before the first trial, {mebibytes(used[-1])} before the last"
+        span = f"{mebibytes(min(used))} to {mebibytes(max(used))} over {len(group)} trials"
+        lines.append(md("Idle baseline of {}, run {}, {}: {}; {}.", group[0].gpu, run, place, ends, span))
+        lines += [md("**Not idle** before trial {}: {}.", t.entry, words) for t, words in disturbed(group)]
+    return [bullets(lines)] if lines else []
+
+
+def condition(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Utilisation, heat, clocks and throttling during measured work; nothing without a trace."""
+    notes = Notes()
+    rows = []
+    for arena, contender, results in _traced(evidence):
+        traces, why = _metered(results)
+        found = state(traces)
+
+        def show(value: float | Unknown, unit: str, why: str = why) -> str:
+            return notes.dash(why or value.reason) if isinstance(value, Unknown) else f"{value:,.0f}{unit}"
+
+        low, high = found.least_sm_mhz, show(found.sm_mhz, " MHz")
+        throttle = found.throttle
+        rows.append(
+            [
+                *_named(arena, contender, results, labels, notes),
+                f"{len(traces)} of {len(results)}",
+                show(found.utilization, " %"),
+                show(found.celsius, " °C"),
+                high if isinstance(low, Unknown) else f"{high}, {low:,} MHz",
+                notes.dash(why or throttle.reason)
+                if isinstance(throttle, Unknown)
+                else ", ".join(f"{name} {percent(share, 0)}" for name, share in throttle.items()) or "never",
+            ]
+        )
+    if not rows:
+        return []
+    heads = ["benchmark", "framework", "mode", "metered", "busy", "hottest", "SM clock, median and least", "throttled"]
+    return [
+        table(heads, rows, "llllrrll"),
+        *notes.lines(),
+        Markdown(
+            "Over the samples that fell into measured work: the mean share of time in which the GPU was busy, the "
+            "highest temperature, the clock of its multiprocessors, and the share of samples in which the driver named "
+            "a reason for not clocking higher; being idle is none. 0 % stands for less than a half."
+        ),
+    ]

@@ -1,0 +1,142 @@
+"""Energy per image, by question: what the whole GPU took, and frameworks compared under the law of speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from suite.report.evidence.comparison import (
+    Draft,
+    Kind,
+    NotRanked,
+    Question,
+    Row,
+    by_round,
+    draft,
+    headline,
+    questions,
+    unranked,
+)
+from suite.report.evidence.diverged import marked
+from suite.report.evidence.gaps import Gaps
+from suite.report.evidence.gpu import Energy, Unknown, baseline, energy, working
+from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.sections.answers import asked, ranking
+from suite.report.text.markdown import Markdown, Notes, table
+from suite.report.text.units import joules, watts
+from suite.results.gpu_trace import Metered, Unmetered
+from suite.results.records import Measured
+
+BESIDE = "the cells ran on the processor: this GPU stood beside them and computed nothing of theirs"
+
+
+@dataclass(frozen=True, order=True)
+class Joules(Question):
+    """A question asked of energy: joules of the whole GPU per image, one for each span of that work."""
+
+    @property
+    def timed(self) -> Question:
+        """The same work, asked for its time."""
+        return Question(self.kind, self.batch_size)
+
+    def costs(self, result: Measured) -> tuple[float, ...]:
+        """Joules per image; empty where they are not known."""
+        taken = energies(result, self.timed)
+        return tuple(e.per_image for e in taken if isinstance(e, Energy) and e.per_image)
+
+    def missing(self, result: Measured) -> str:
+        """Why a cell that was asked for this work tells no energy."""
+        if not self.timed.costs(result) or self.costs(result):
+            return ""
+        return next((e.reason for e in energies(result, self.timed) if isinstance(e, Unknown)), "it names no images")
+
+
+def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
+    """The energy of each span of a cell that belongs to a question, or why there is none."""
+    match result.gpu:
+        case None:
+            return [Unknown("no GPU was metered")]
+        case Unmetered(reason=reason):
+            return [Unknown(reason)]
+        case Metered() as trace:
+            size = question.batch_size or None
+            spans = [s for s in working(trace) if s.kind == question.kind.value]
+            spans = [s for s in spans if question.kind is Kind.TRAINING or s.batch_size == size]
+            return [energy(trace, span) for span in spans] or [Unknown("the trace has no span of this work")]
+
+
+def drafts(evidence: Evidence, lost: Gaps) -> list[Draft]:
+    """The answer's questions asked of energy, where the GPU computed and told it."""
+    found = []
+    for arena, contenders in evidence.arenas.items():
+        ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
+        for question in headline(questions(ranked)) if arena.device != "cpu" else ():
+            wanted = Joules(question.kind, question.batch_size)
+            found += [draft(evidence, lost, arena, wanted)] if any(wanted.costs(r) for r in ranked) else []
+    return found
+
+
+def section(evidence: Evidence, labels: Mapping[Arena, str], rows: Sequence[Row]) -> list[Markdown]:
+    """The comparison and, below it, every question of every proven cell; nothing where no GPU was to be metered."""
+    if not any(r.gpu for r in evidence.measured):
+        return []
+    blocks = ranking(evidence, rows, labels, lambda _, cost: f"{joules(cost)} per image", "more images per joule")
+    return [
+        *(blocks if rows else []),
+        *_cells(evidence, labels),
+        *([Markdown("Ranked as speed is above, where these comparisons are counted.")] if rows else []),
+        Markdown(
+            "Energy is that of the whole GPU, what it takes when idle included, by its counter: the slope between "
+            "the first and the last sample within a stretch of work, over all of it; *by samples* is the mean of "
+            "sampled power, a check on the counter, and *idle* that of the samples before the framework was there. "
+            "A stretch of under 2 s, of fewer than 3 samples, or in which the counter was silent or stepped back, "
+            "tells no energy. The processor's energy is not known."
+        ),
+    ]
+
+
+def _asked(evidence: Evidence) -> Iterator[tuple[Arena, Contender, Question, list[Measured]]]:
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            for question in questions(results) if contender.runner not in UNRANKED else ():
+                standing = unranked(evidence, arena, contender, question)
+                if not isinstance(standing, NotRanked) or standing.shown:
+                    mine = [r for r in results if question.costs(r) and r.gpu]
+                    yield from [(arena, contender, question, mine)] if mine else []
+
+
+def _cells(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
+    notes = Notes()
+    rows = []
+    for arena, contender, question, results in _asked(evidence):
+        mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
+        taken = [e for r in results for e in energies(r, question)]
+        told = [e for e in taken if isinstance(e, Energy)]
+        reasons = sorted({e.reason for e in taken if isinstance(e, Unknown)})
+        wanted = Joules(question.kind, question.batch_size)
+        medians = list(by_round(results, wanted).values())
+        why = "; ".join(reasons[:3]) or "it names no images"
+        shown = joules(median(medians)) if medians else notes.dash(why)
+        if medians and reasons:
+            shown = notes.mark(shown, f"not known of {len(taken) - len(told)} of {len(taken)} stretches: {why}")
+        sampled = [e.sampled_watts for e in told if e.sampled_watts is not None]
+        bases = [b for r in results if isinstance(r.gpu, Metered) and not isinstance(b := baseline(r.gpu), Unknown)]
+        idle = [b.watts for b in bases if b.watts is not None]
+        rows.append(
+            [
+                labels[arena], marked(contender.runner, results, notes), mode, asked(question),
+                shown, _range(medians) if medians else "",
+                watts(median(e.watts for e in told)) if told else notes.dash(why),
+                watts(median(sampled)) if sampled else notes.dash(why if not told else "power was not told"),
+                watts(fmean(idle)) if idle else notes.dash("power was not told of an idle GPU"),
+            ]
+        )  # fmt: skip
+    if not rows:
+        return [Markdown("No proven cell ran with a meter on the GPU.")]
+    heads = ["benchmark", "framework", "mode", "question", "per image", "rounds", "power", "by samples", "idle"]
+    return [table(heads, rows, "llllrlrrr"), *notes.lines()]
+
+
+def _range(medians: Sequence[float]) -> str:
+    return f"{joules(min(medians))} to {joules(max(medians))}" if len(medians) > 1 else "one round"

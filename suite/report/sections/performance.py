@@ -1,0 +1,294 @@
+"""Latency, throughput, training, memory, the instrument, and where the time of the run went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from suite.report.evidence.comparison import Kind, Question, by_round, null_share, questions, unranked
+from suite.report.evidence.comparison import NotRanked as Unranked
+from suite.report.evidence.diverged import marked, words
+from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.sections.answers import asked
+from suite.report.sections.device import held_back
+from suite.report.text.markdown import DASH, Markdown, Notes, table
+from suite.report.text.units import digits, duration, mebibytes, percent, rate
+from suite.results.records import Latency, Measured, Memory, Proof, Throughput
+from suite.stats import BOUND_CONFIDENCE, NULL_LIMIT, NoSpread, TooFew, autocorrelation, percentile, warm_up
+
+Labels = Mapping[Arena, str]
+
+
+def _cells(evidence: Evidence, labels: Labels) -> Iterator[tuple[Arena, str, Contender, tuple[Measured, ...]]]:
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            if contender.runner not in UNRANKED:
+                yield arena, labels[arena], contender, results
+
+
+def _shown(evidence: Evidence, labels: Labels, kind: Kind) -> Iterator[tuple[str, Contender, Question, list[Measured]]]:
+    """What is proven, and not drowned by the instrument; what diverged is shown as well, with the note."""
+    for arena, label, contender, results in _cells(evidence, labels):
+        for question in questions(results):
+            standing = unranked(evidence, arena, contender, question) if question.kind is kind else ()
+            if question.kind is kind and (not isinstance(standing, Unranked) or standing.shown):
+                yield label, contender, question, [r for r in results if question.costs(r)]
+
+
+def _spread(times: Sequence[float]) -> str:
+    """The times of rounds from the shortest to the longest."""
+    return f"{duration(min(times))} to {duration(max(times))}" if len(times) > 1 else "one round"
+
+
+def _rates(costs: Sequence[float], results: Sequence[Measured], question: Question, notes: Notes) -> tuple[str, str]:
+    """The median rate of rounds, and the range of their rates, which fall as costs rise."""
+    low, middle, high = (rate(cost, question.counted) for cost in (max(costs), median(costs), min(costs)))
+    return _marked(middle, results, question, notes), f"{low} to {high}" if len(costs) > 1 else "one round"
+
+
+def _marked(value: str, results: Sequence[Measured], question: Question, notes: Notes) -> str:
+    """A number, with a note where power or heat held the GPU back, and where its training diverged."""
+    reasons = held_back(results, question)
+    said = [f"throttled: {reasons}"] if reasons else []
+    said += filter(None, [words(results)])
+    return notes.mark(value, "; ".join(said)) if said else value
+
+
+def _settled(results: Sequence[Measured], question: Question) -> str:
+    outcomes = [warm_up(question.costs(r)) for r in results]
+    tested = [o for o in outcomes if not isinstance(o, TooFew)]
+    short = sum(not o.enough for o in tested)
+    if not tested:
+        return "too few samples to tell"
+    return f"**not in {short} of {len(tested)} cells**" if short else "yes"
+
+
+def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Per batch size: median, percentiles with bounds, autocorrelation, whether warm-up was enough."""
+    notes = Notes()
+    rows: list[list[str]] = []
+    for label, contender, question, results in _shown(evidence, labels, Kind.LATENCY):
+        samples = [s for r in results for s in question.costs(r)]
+        line = [label, contender.runner, contender.mode, f"{question.batch_size:,}"]
+        line += [_marked(duration(median(samples)), results, question, notes)]
+        line += [_spread(list(by_round(results, question).values()))]
+        for share in (0.9, 0.99, 0.999):
+            outcome = percentile(samples, share)
+            if isinstance(outcome, TooFew):
+                line.append(notes.dash(f"p{100 * share:g} takes {outcome.need:,} samples"))
+            else:
+                line.append(f"{duration(outcome.value)} (≤ {duration(outcome.bound)})")
+        line += [_correlation(results, question, notes), Markdown(_settled(results, question))]
+        rows.append(line)
+    if not rows:
+        return [Markdown("No proven cell was asked for latency.")]
+    heads = ["benchmark", "framework", "mode", "batch", "median", "medians of rounds"]
+    heads += ["p90", "p99", "p99.9", "lag 1", "warm"]
+    return [
+        table(heads, rows, "lllrrlrrrrl"),
+        *notes.lines(),
+        Markdown(
+            "A query takes a batch in host memory to outputs in host memory. Percentiles are over the samples of "
+            f"all rounds, in brackets their upper bound at {percent(BOUND_CONFIDENCE, 0)} by order statistics; they "
+            "are printed from 64 samples (p90), 662 (p99) and 6,636 (p99.9) on, as MLPerf's LoadGen does; correlated "
+            "samples make the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of "
+            "neighbouring samples. *Warm* is no where the first quarter of a cell's samples is over 3 % slower than "
+            "the rest and a one-sided Mann-Whitney test agrees at 1 %."
+        ),
+    ]
+
+
+def _correlation(results: Sequence[Measured], question: Question, notes: Notes) -> str:
+    outcomes = [autocorrelation(question.costs(r)) for r in results]
+    numbers = [o for o in outcomes if isinstance(o, float)]
+    if numbers:
+        return f"{round(median(numbers), 2) + 0.0:.2f}"
+    flat = any(isinstance(o, NoSpread) for o in outcomes)
+    return notes.dash("all samples are equal" if flat else "autocorrelation takes 3 samples")
+
+
+def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Images per second with the pipeline full."""
+    notes = Notes()
+    rows = []
+    for label, contender, question, results in _shown(evidence, labels, Kind.THROUGHPUT):
+        medians = list(by_round(results, question).values())
+        count = sum(len(question.costs(r)) for r in results)
+        rows.append(
+            [
+                label, contender.runner, contender.mode, f"{question.batch_size:,}",
+                *_rates(medians, results, question, notes), f"{count:,}",
+                Markdown(_settled(results, question)),
+            ]
+        )  # fmt: skip
+    if not rows:
+        return [Markdown("No proven cell was asked for throughput.")]
+    heads = ["benchmark", "framework", "mode", "batch", "median over rounds", "rounds", "passes", "warm"]
+    return [table(heads, rows, "lllrrlrl"), *notes.lines()]
+
+
+def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Speed of epochs, and the time to the first step apart."""
+    notes = Notes()
+    rows = []
+    for label, contender, question, results in _shown(evidence, labels, Kind.TRAINING):
+        medians = list(by_round(results, question).values())
+        epochs = [e.seconds_ns for r in results if r.training for e in r.training.epochs]
+        first: dict[str, list[int]] = defaultdict(list)
+        for r in results:
+            if r.training:
+                first["warm" if r.training.compile_cache == "warm" else "cold"].append(r.training.first_step_ns)
+        lengths = {len(r.training.epochs) for r in results if r.training}
+        rows.append(
+            [
+                label, contender.runner, contender.mode, *_rates(medians, results, question, notes),
+                duration(median(epochs)),
+                *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
+                _time_to_target(results, notes),
+                f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",
+            ]
+        )  # fmt: skip
+    if not rows:
+        return [Markdown("No proven cell was trained.")]
+    heads = ["benchmark", "framework", "mode", "median over rounds", "rounds", "per epoch"]
+    heads += ["first step, cold", "first step, warm", "to target accuracy", "epochs"]
+    return [
+        table(heads, rows, "lllrlrrrlr"),
+        *notes.lines(),
+        Markdown(
+            "*First step* is building, tracing, compiling and one step, and is no part of the other numbers; a mode "
+            "that keeps no compiled code between processes is always cold."
+        ),
+    ]
+
+
+def _time_to_target(results: Sequence[Measured], notes: Notes) -> str:
+    """Median training time until the test accuracy first reached the spec's target, evaluation not counted."""
+    target = results[0].spec.target_accuracy
+    if target is None:
+        return notes.dash("the benchmark states no target accuracy")
+    times = []
+    for epochs in (r.training.epochs for r in results if r.training):
+        reached = [i for i, e in enumerate(epochs, 1) if e.test and (e.test.accuracy or 0.0) >= target]
+        times += [sum(e.seconds_ns for e in epochs[: reached[0]])] if reached else []
+    if len(times) < len(results):
+        return f"{percent(target)}: reached in {len(times)} of {len(results)} rounds"
+    return f"{percent(target)}: {duration(median(times))}"
+
+
+def _median(nanoseconds: Sequence[int], absent: str, notes: Notes) -> str:
+    return duration(median(nanoseconds)) if nanoseconds else notes.dash(absent)
+
+
+def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Largest peaks over rounds."""
+    notes = Notes()
+    fields = {
+        "import_bytes": "import", "build_bytes": "build", "steady_bytes": "measuring",
+        "device_bytes": "device", "allocator_bytes": "allocator",
+    }  # fmt: skip
+    everyone = [r.memory for *_, results in _cells(evidence, labels) for r in results]
+    fields = {f: n for f, n in fields.items() if n not in ("device", "allocator") or _peak(everyone, f) is not None}
+    rows: list[list[str]] = []
+    for _, label, contender, results in _cells(evidence, labels):
+        peaks = [_peak([r.memory for r in results], name) for name in fields]
+        why = {"device_bytes": "no GPU told", "allocator_bytes": "the framework does not tell"}
+        shown = [
+            notes.dash(why.get(name, "the system did not tell")) if p is None else mebibytes(p)
+            for name, p in zip(fields, peaks, strict=True)
+        ]
+        rows.append([label, marked(contender.runner, results, notes), contender.mode, *shown])
+    if not rows:
+        return [Markdown("Nothing was measured.")]
+    told = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
+    told += " *Device* is that of the whole GPU above its idle baseline." if "device_bytes" in fields else ""
+    told += " *Allocator* is what the framework's own allocator held there." if "allocator_bytes" in fields else ""
+    return [
+        table(["benchmark", "framework", "mode", *fields.values()], rows, "lll" + "r" * len(fields)),
+        *notes.lines(),
+        Markdown(told),
+    ]
+
+
+def _peak(memories: Sequence[Memory], field: str) -> int | None:
+    known = [value for m in memories if (value := getattr(m, field)) is not None]
+    return max(known, default=None)
+
+
+def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """What a call that computes nothing costs, against the shortest sample of all."""
+    rows = []
+    for arena, cells in evidence.arenas.items():
+        null = [r for c, results in cells.items() if c.runner == "null" for r in results]
+        real = {c: results for c, results in cells.items() if c.runner not in UNRANKED}
+        for question in questions(null):
+            shortest = {
+                c: min(costs) for c, rs in real.items() if (costs := [x for r in rs for x in question.costs(r)])
+            }
+            if not shortest:
+                continue
+            fastest = min(shortest, key=lambda c: (shortest[c], c))
+            share = null_share(evidence, arena, real[fastest], question)
+            assert share is not None
+            nothing = median(cost for r in null for cost in question.costs(r))
+            rows.append(
+                [
+                    labels[arena],
+                    asked(question),
+                    duration(nothing),
+                    f"{duration(shortest[fastest])}, {fastest.runner} ({fastest.mode})",
+                    f"{digits(100 * share, 2)} %",
+                    "yes" if share <= NULL_LIMIT else Markdown("**no**"),
+                ]
+            )
+    if not rows:
+        return [Markdown("The null runner was not measured: what the instrument itself costs is not known.")]
+    return [
+        table(
+            ["benchmark", "question", "null, median", "shortest sample of all", "share", "under 1 %"], rows, "llrlrl"
+        ),
+        Markdown("Latency per query, the others per image. Above 1 % of its shortest sample a number is not ranked."),
+    ]
+
+
+def time_spent(evidence: Evidence) -> list[Markdown]:
+    """Seconds per runner by what they went into."""
+    names = ("gate", "import", "first step", "warm-up", "measured", "other")
+    spent: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(names, 0.0))
+    imports: dict[tuple[str, str, str], int] = {}
+    for result in evidence.results:
+        mine = spent[result.cell.runner]
+        if isinstance(result, Proof):
+            mine["gate"] += result.seconds
+            continue
+        if not isinstance(result, Measured):
+            mine["other"] += result.seconds
+            continue
+        imports[(result.run, result.entry, result.cell.runner)] = result.import_ns
+        run = result.training
+        epochs = [e.seconds_ns for e in run.epochs] if run else []
+        meters: list[Latency | Throughput] = [*result.latency, *result.throughput]
+        parts = {
+            "first step": run.first_step_ns / 1e9 if run else 0.0,
+            "warm-up": (sum(sum(m.warmup_ns) for m in meters) + (sum(run.warmup_ns) if run else 0)) / 1e9,
+            "measured": (sum(sum(m.samples_ns) for m in meters) + sum(epochs)) / 1e9,
+        }
+        for name, seconds in parts.items():
+            mine[name] += seconds
+        mine["other"] += max(result.seconds - sum(parts.values()), 0.0)
+    for (_, _, runner), nanoseconds in sorted(imports.items()):
+        spent[runner]["import"] += nanoseconds / 1e9
+    rows = [
+        [runner, *(f"{parts[n]:,.1f} s" if parts[n] else DASH for n in names), f"{sum(parts.values()):,.1f} s"]
+        for runner, parts in sorted(spent.items())
+    ]
+    if not rows:
+        return [Markdown("Nothing ran.")]
+    return [
+        table(["framework", *names, "all"], rows, "l" + "r" * (len(names) + 1)),
+        Markdown(
+            "*Import* is counted once per process; *other* is data, building, evaluation, restoring weights and cells "
+            "that failed. A dash is no time at all."
+        ),
+    ]

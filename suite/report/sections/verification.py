@@ -1,0 +1,232 @@
+"""What the numbers rest on: identity, accuracy, repeatability."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import fmean, median
+
+from suite.report.evidence.claims import AccuracyRow
+from suite.report.evidence.comparison import NotRanked, by_round, questions, unlike, unranked
+from suite.report.evidence.diverged import marked
+from suite.report.evidence.gaps import Gaps
+from suite.report.evidence.merge import UNRANKED, Arena, Evidence, divergence, in_order, position, program, way
+from suite.report.evidence.seeds import Seeds, per_seed
+from suite.report.sections.answers import cost
+from suite.report.text.markdown import DASH, Markdown, Notes, md, table
+from suite.report.text.units import percent
+from suite.results.records import Check, Measured, Proof, Tunings, Verdict
+from suite.scales import SHARE
+from suite.stats import Equivalence, TooFew, prediction
+
+Labels = Mapping[Arena, str]
+
+
+def identity(evidence: Evidence) -> list[Markdown]:
+    """The gate's verdict per distinct proof, with the benchmarks that it covers."""
+    notes = Notes()
+    rows = []
+    for proof, covered in distinct(evidence):
+        found = proof.identity
+        worst = max(found.checks, key=_excess, default=None)
+        cell = proof.cell
+        words = {Verdict.VARIANT: f"{found.verdict}: {', '.join(found.variants)}"}.get(
+            found.verdict, str(found.verdict)
+        )
+        verdict = md("{}" if found.verdict.proven else "**{}**", words)
+        if found.gentleness:
+            verdict = notes.mark(verdict, "from smaller weights: from the usual start the reference itself overflows")
+        if found.variant_shift is not None:
+            verdict = notes.mark(verdict, f"the variant moves the weights by {found.variant_shift:.1e}, relative")
+        rows.append(
+            [
+                several(covered), cell.runner, cell.mode, cell.device, verdict, f"{found.compared:,}",
+                _check(worst) if worst else notes.dash("no check was recorded"),
+                divergence(found) if found.divergence else "none",
+                f"{found.drift:.1e}" if found.drift is not None else notes.dash("not taken"),
+            ]
+        )  # fmt: skip
+    if not rows:
+        return [Markdown("The gate has not run: nothing is ranked.")]
+    heads = ["benchmarks", "framework", "mode", "device", "verdict", "compared"]
+    heads += ["worst error / bound", "first divergence", "drift"]
+    return [
+        table(heads, rows, "lllllrllr"),
+        *notes.lines(),
+        Markdown(
+            "Each framework and mode is compared with a NumPy reference before anything is timed: digests, then "
+            "outputs, loss, the gradient of each tensor and ten single optimizer steps in float64, then the very call "
+            "that is timed. A proof covers every benchmark that computes the same: same network, loss, optimizer and "
+            "shapes. *Drift* is the largest relative difference of weights after ten free steps: not judged."
+        ),
+    ]
+
+
+NAMED = 3
+"""Benchmarks of a proof that are named; the others are counted."""
+
+
+def several(names: Sequence[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
+    """One proof of each computation, way and program, the worst verdict first, and the specs that it covers."""
+    found: dict[tuple[object, ...], list[Proof]] = defaultdict(list)
+    for proof in evidence.proofs:
+        found[_subject(proof)].append(proof)
+    covered: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    everyone: list[Proof | Measured | Tunings] = [*evidence.proofs, *evidence.measured, *evidence.tuned]
+    for result in everyone:
+        covered[_subject(result)].add(result.cell.spec)
+    worst_first = (Verdict.UNPROVEN, Verdict.NOT_PROVABLE, Verdict.VARIANT, Verdict.IDENTICAL)
+    chosen = [min(proofs, key=lambda p: worst_first.index(p.identity.verdict)) for proofs in found.values()]
+    listed = [(proof, sorted(covered[_subject(proof)])) for proof in chosen]
+    return sorted(listed, key=lambda item: (item[1][0], position(item[0].cell.runner), item[0].cell.mode))
+
+
+def _subject(result: Proof | Measured | Tunings) -> tuple[object, ...]:
+    return result.spec.computation, way(result.cell), program(result.environment)
+
+
+def _excess(check: Check) -> float:
+    if check.error is None:
+        return float("inf")
+    return check.error / check.bound if check.bound > 0 else check.error
+
+
+def _check(check: Check) -> str:
+    error = "not finite" if check.error is None else f"{check.error:.1e}"
+    return f"{error} / {check.bound:.1e}, {check.section}, {check.tensor}"
+
+
+def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markdown]:
+    """Numbers without proof, and those that the instrument drowns, with the reason; and how much has no number."""
+    rows = []
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            for question in questions(results) if contender.runner not in UNRANKED else ():
+                standing = unranked(evidence, arena, contender, question)
+                if isinstance(standing, NotRanked):
+                    value = cost(question, median(by_round(results, question).values()))
+                    shown = value if standing.failure or standing.shown else DASH
+                    rows.append(
+                        [labels[arena], contender.runner, contender.mode, str(question), shown, standing.reason]
+                    )
+        runners = in_order(c.runner for c in cells if c.runner not in UNRANKED)
+        for one, other in combinations(runners, 2):
+            if reason := unlike(evidence, arena, one, other):
+                rows.append([labels[arena], f"{one} with {other}", "all", "all", DASH, reason])
+    heads = ["benchmark", "framework", "mode", "question", "number", "why it is not ranked"]
+    blocks = [table(heads, rows, "llllrl")] if rows else []
+    if lost.found:
+        specs = len({gap.benchmark.spec for gap in lost.found})
+        count = len({(gap.benchmark, gap.runner, gap.mode) for gap in lost.found})
+        several = f"{specs:,} benchmark{'s' if specs > 1 else ''}"
+        what = "1 mode has" if count == 1 else f"{count:,} modes have"
+        whole = "" if rows or not evidence.measured else "Every number that is shown is proven. "
+        words = (
+            f'{whole}In {several} {what} no number, or no proof, in some round or in all: see "Failed and unsupported".'
+        )
+        blocks.append(Markdown(words))
+    elif not rows:
+        blocks.append(Markdown("None: every number is proven." if evidence.measured else "There is no number."))
+    return blocks
+
+
+def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -> list[Markdown]:
+    """Test accuracy per framework and mode over seeds, and the equivalence tests."""
+    notes = Notes()
+    rows: list[list[str]] = []
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            seeds = per_seed(results, "test_accuracy") if contender.runner not in UNRANKED else None
+            if seeds is None:
+                continue
+            rows.append(
+                [labels[arena], contender.runner, contender.mode, f"{seeds.ran}", *_over(seeds, notes), seeds.schedule]
+            )
+    if not rows:
+        return [Markdown("No benchmark with classes was trained.")]
+    heads = ["benchmark", "framework", "mode", "seeds", "mean", "range", "95 % for one further run", "schedule"]
+    blocks = [table(heads, rows, "lllrrlll"), *notes.lines()]
+    if pairs:
+        blocks.append(Markdown("\n".join(_equivalence(pair, labels) for pair in pairs)))
+        tests = sum(isinstance(pair.outcome, Equivalence) for pair in pairs)
+        many = f" {tests} such test{'s' if tests > 1 else ''}, each at its own 5 %." if tests else ""
+        blocks.append(
+            Markdown(
+                "Two one-sided t-tests over paired seeds at 5 %, margin 0.5 points, from five seeds; in brackets the "
+                f"90 % interval.{many}"
+            )
+        )
+    return blocks
+
+
+def _over(seeds: Seeds, notes: Notes) -> tuple[str, str, str]:
+    """Mean, range and prediction interval over all seeds, or a dash where one that diverged has no accuracy."""
+    values = list(seeds.values.values())
+    if not values:
+        spared = list(seeds.spared.values())
+        rest = f"; the other {len(spared)}: {_range(spared)}" if spared else ""
+        dash = notes.dash(f"{seeds.diverged}, without an accuracy, so there is no mean{rest}")
+        return dash, dash, dash
+    expected = prediction(values, SHARE)
+    if isinstance(expected, TooFew):
+        interval: str = notes.dash(str(expected))
+    else:
+        interval = f"{percent(expected.low)} to {percent(expected.high)}"
+    mean = percent(fmean(values))
+    return notes.mark(mean, str(seeds.diverged)) if seeds.diverged else mean, _range(values), interval
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{percent(min(values))} to {percent(max(values))}" if len(values) > 1 else "one seed"
+
+
+def _equivalence(pair: AccuracyRow, labels: Labels) -> Markdown:
+    one, other = (f"{c.runner} ({c.mode})" for c in (pair.first, pair.second))
+    match pair.outcome:
+        case Equivalence() as test:
+            said = "equivalent within 0.5 points" if test.equivalent else "not shown to be equivalent within 0.5 points"
+            numbers = f"{100 * test.mean:+.2f} points ({100 * test.low:+.2f} to {100 * test.high:+.2f})"
+            words = md(f"{said}: {{}} minus {{}} is {numbers}, {test.pairs} seeds, {pair.seeds.schedule}", one, other)
+            words = md("{}; {}", words, pair.note) if pair.note else words
+        case TooFew() as few:
+            words = md("{} and {} not tested: {}", one, other, few)
+        case NotRanked() as reason:
+            words = md("{} and {} not tested: {}", one, other, reason.reason)
+    return md("- **{}**: {}", labels[pair.arena], words)
+
+
+def repeatability(evidence: Evidence, labels: Labels) -> list[Markdown]:
+    """Whether trainings with one seed end in the same weights, to the bit."""
+    notes = Notes()
+    rows: list[list[str]] = []
+    for arena, cells in evidence.arenas.items():
+        for contender, results in cells.items():
+            if contender.runner in UNRANKED:
+                continue
+            alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
+            for r in results:
+                if r.training:
+                    key = (r.cell.seed, len(r.training.epochs), r.digests, r.environment.source, r.environment.lock)
+                    alike[key].append(r.training.weights)
+            repeated = [weights for weights in alike.values() if len(weights) > 1]
+            equal = sum(len(set(weights)) == 1 for weights in repeated)
+            if repeated:
+                trainings = sum(map(len, repeated))
+                said = (
+                    "bit-identical"
+                    if equal == len(repeated)
+                    else f"differ under {len(repeated) - equal} of {len(repeated)} seeds"
+                )
+                who = marked(contender.runner, results, notes)
+                rows.append([labels[arena], who, contender.mode, f"{len(repeated)}", f"{trainings}", said])
+    if not rows:
+        return [Markdown("No cell was trained twice with one seed: whether it repeats to the bit is not known.")]
+    heads = ["benchmark", "framework", "mode", "seeds repeated", "trainings", "final weights"]
+    return [table(heads, rows, "lllrrl"), *notes.lines()]

@@ -1,0 +1,400 @@
+"""The record: one JSON file per cell, schema-versioned, validated on the way in and on the way out.
+
+A Result holds raw values; statistics are derived.  What is unknown is null.  Result files come from anywhere, so
+reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absurd values are refused by file and place.
+
+Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
+model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
+the divergence of a training, the half-width that a claim states, where a framework's own API differs, the processor's
+features, the variables that libraries read, whose failure a failure is, and classes' names.  All are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
+
+from suite.errors import ResultError
+from suite.files import read_json, validate, write_bytes
+from suite.results import divergence
+from suite.results.divergence import Divergence
+from suite.results.gpu_trace import Trace
+from suite.results.task_metrics import Assessment, Share
+from suite.spec.differences import Difference
+from suite.spec.resolved import Spec
+from suite.spec.tensors import Frozen
+
+SCHEMA = 4
+READABLE = (1, 2, 3, 4)
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
+Samples = Annotated[tuple[Nanoseconds, ...], Field(max_length=2_000_000)]
+Text = Annotated[str, Field(max_length=20_000)]
+Word = Annotated[str, Field(max_length=400)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class Cell(Frozen):
+    """What is measured: spec x runner x mode x precision x device x seed, in one round (0 is the gate's)."""
+
+    spec: Word
+    runner: Word
+    mode: Word
+    precision: Word
+    device: Word
+    seed: Count
+    round: Count
+
+    @property
+    def slug(self) -> str:
+        """A file name's worth of it."""
+        return f"{self.spec.replace('/', '.')}--{self.runner}-{self.mode}-{self.precision}-{self.device}--s{self.seed}"
+
+
+class Processor(Frozen):
+    """The processor at one moment; each null where the system does not tell."""
+
+    mhz: float | None = None
+    celsius: float | None = None
+    load_1min: float | None = None
+
+
+class Gpu(Frozen):
+    """A GPU as its driver tells it."""
+
+    name: Word
+    uuid: Word
+    memory_bytes: Count | None = None
+
+
+class Environment(Frozen):
+    """Where and with what a cell ran.  Two results whose ``machine`` differs are never ranked."""
+
+    machine: Digest = Field(description="over processor, cores, memory and GPUs")
+    cpu: Word
+    cores: Count
+    memory_bytes: Count
+    kernel: Word
+    system: Word
+    python: Word
+    suite: Word
+    source: Digest = Field(description="over the suite's own source files")
+    commit: Word | None = None
+    lock: Digest | None = None
+    place: Literal["native", "container"] = "native"
+    image: Word | None = Field(None, description="the container image's id, where whoever started it told")
+    build: dict[Word, Word] = Field({}, description="what the image was built from: base, lock, commit")
+    packages: dict[Word, Word] = Field({})
+    libraries: dict[Word, Word] = Field({}, description="the framework and the libraries under it, as the runner tells")
+    devices: dict[Word, Word] = Field({}, description="what the framework sees, or why not")
+    settings: dict[Word, Word] = Field({}, description="the framework's switches that decide numbers: tf32, ...")
+    cpu_features: Digest | None = Field(None, description="over the instruction sets that the processor offers")
+    variables: dict[Word, Word] | None = Field(
+        None, description="those of the process that libraries read and that decide speed, as far as the user set them"
+    )
+    threads_intra: Count | None = None
+    threads_inter: Count | None = None
+    denormals: Literal["flushed", "kept"] | None = None
+    governor: Word | None = None
+    turbo: bool | None = None
+    before: Processor = Processor()
+    after: Processor = Processor()
+    gpus: tuple[Gpu, ...] = ()
+    driver: Word | None = None
+
+
+class Digests(Frozen):
+    """What must be equal for two cells to have computed the same; ``order`` is that of the first epoch."""
+
+    spec: Digest
+    dataset: Word
+    weights: Digest
+    order: Digest
+
+
+class Latency(Frozen):
+    """Queries of ``batch_size`` images, host array to host array, each timed; warm-up apart."""
+
+    batch_size: Count
+    samples_ns: Samples
+    warmup_ns: Samples
+
+
+class Throughput(Frozen):
+    """Passes over a staged split of ``images`` images with the pipeline full, each timed; warm-up apart."""
+
+    batch_size: Count
+    images: Count
+    samples_ns: Samples
+    warmup_ns: Samples
+
+
+class Scores(Frozen):
+    """Over one split: mean data loss, L2 penalty on top of it, and the share of right classes if there are classes."""
+
+    loss: float | None
+    penalty: float | None
+    accuracy: Share | None
+    images: Count | None = Field(None, description="how many, drawn once for all, stand for the split; null: all of it")
+
+
+class Epoch(Frozen):
+    """One epoch: its time, the mean loss seen while training (null if not finite), and scores after it, if taken."""
+
+    seconds_ns: Nanoseconds
+    images: Count
+    train_loss: float | None
+    validation: Scores | None
+    test: Scores | None
+
+
+class Training(Frozen):
+    """Epochs in order from the spec's own start; ``stopped_early`` and ``best_epoch`` (from 1) by early stopping."""
+
+    first_step_ns: Nanoseconds = Field(description="building, tracing, compiling and one step of training")
+    compile_cache: Literal["cold", "warm", "none"]
+    warmup_ns: Samples
+    epochs: Annotated[tuple[Epoch, ...], Field(min_length=1, max_length=100_000)]
+    stopped_early: bool
+    best_epoch: Count | None
+    train: Scores
+    validation: Scores | None
+    test: Scores
+    weights: Digest = Field(description="over the final weights, running statistics included")
+    assessment: Assessment | None = Field(None, description="of the final weights over the test split")
+    examples: Digest | None = Field(
+        None, description="over inputs and targets of the first epoch, where random streams make them; else null"
+    )
+    diverged: Divergence | None = Field(None, description="the first loss or weight that was not finite; null: none")
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """As recorded; else as the losses tell, for a loss of null was not finite in records of any version."""
+        final = (self.train, self.validation, self.test)
+        early, best = self.stopped_early, self.best_epoch
+        return self.diverged or divergence.told(self.epochs, final, stopped_early=early, best_epoch=best)
+
+
+class Memory(Frozen):
+    """Peak bytes, or null: resident by phase; on a GPU above its idle baseline, and by the framework's own count."""
+
+    import_bytes: Count | None
+    build_bytes: Count | None
+    steady_bytes: Count | None
+    device_bytes: Count | None = None
+    allocator_bytes: Count | None = None
+
+
+class _Record(Frozen):
+    schema_version: Literal[1, 2, 3, 4] = 4
+    run: Word
+    entry: Word
+    cell: Cell
+    spec: Spec
+    started: AwareDatetime
+    seconds: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _spec_is_the_cells(self) -> _Record:
+        if self.cell.spec != self.spec.id:
+            raise ValueError(f"the cell is of {self.cell.spec[:80]!r}, but the spec is {self.spec.id!r}")
+        return self
+
+
+class Parent(Frozen):
+    """The cell whose final weights, ``weights`` being their digest, every framework starts this stage from.
+
+    ``runner`` and ``mode`` are null where the weights were imported.
+    """
+
+    spec: Word
+    runner: Word | None
+    mode: Word | None
+    weights: Digest
+    complete: bool | None = Field(description="whether it was trained to the end of its schedule; null if imported")
+    diverged: Divergence | None = Field(None, description="that of the training which gave the weights")
+
+
+class Measured(_Record):
+    """A cell's numbers."""
+
+    outcome: Literal["measured"] = "measured"
+    environment: Environment
+    digests: Digests
+    import_ns: Nanoseconds
+    latency: tuple[Latency, ...]
+    throughput: tuple[Throughput, ...]
+    training: Training | None
+    parent: Parent | None = None
+    memory: Memory
+    gpu: Trace | None = Field(None, description="null where no GPU was to be metered")
+
+    @property
+    def complete(self) -> bool:
+        """Whether training ran the spec's full schedule, or diverged so that no further step would change anything."""
+        run = self.training
+        if run is None:
+            return False
+        ended = run.divergence is not None and run.divergence.ended is not None
+        return run.stopped_early or ended or len(run.epochs) >= self.spec.epochs
+
+
+class Check(Frozen):
+    """One comparison of the gate: the error of ``tensor`` against the reference, relative, and its bound.
+
+    ``error`` is null when a value was not finite, which is never equal.
+    """
+
+    section: Word
+    tensor: Word
+    error: float | None
+    bound: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether the error is within its bound."""
+        return self.error is not None and self.error <= self.bound
+
+    @property
+    def share(self) -> float:
+        """How much of its bound the error takes; infinite where it is no finite number, or beyond a bound of 0."""
+        if not self.error:
+            return math.inf if self.error is None else 0.0
+        return self.error / self.bound if self.bound else math.inf
+
+
+class Verdict(StrEnum):
+    """What the gate says of a runner under a spec; not provable where the reference itself overflows."""
+
+    IDENTICAL = "identical"
+    VARIANT = "identical up to a variant"
+    UNPROVEN = "unproven"
+    NOT_PROVABLE = "not provable from any start"
+
+    @property
+    def proven(self) -> bool:
+        """Whether it lets numbers be ranked."""
+        return self in (Verdict.IDENTICAL, Verdict.VARIANT)
+
+
+class Identity(Frozen):
+    """The outcome of comparing a runner with the reference.
+
+    ``checks`` holds the worst check of each section, and every one that failed, in the order of computation; the
+    first failed one is ``divergence``.  ``compared`` counts all comparisons.  ``drift`` is the largest relative
+    difference of weights after ten free-running steps: reported, never judged; null where steps were too dear.
+    ``gentleness`` counts how often the weights of the start were divided until the reference itself stayed finite; null
+    where it never did, which is not provable, and in records before schema 4.  ``key`` is the digest of all that the
+    proof depends on.  ``own`` is where the framework's own API differs from what the spec asks; null before schema 4.
+    """
+
+    verdict: Verdict
+    variants: tuple[Word, ...] = ()
+    variant_shift: float | None = None
+    compared: Count
+    checks: Annotated[tuple[Check, ...], Field(max_length=100_000)]
+    divergence: Check | None
+    drift: float | None
+    gentleness: Count | None = None
+    key: Digest
+    own: Annotated[tuple[Difference, ...], Field(max_length=1000)] | None = None
+
+
+class Proof(_Record):
+    """What the gate found for a cell (round 0)."""
+
+    outcome: Literal["proof"] = "proof"
+    environment: Environment
+    digests: Digests
+    identity: Identity
+
+
+class Tuned(Frozen):
+    """Single queries of ``batch_size`` images under one change, called ``tuning``; "none" is the cell's own way,
+    "again" the same built a second time, after all others.
+
+    ``change`` is the largest difference of outputs from the untuned ones in float32, relative to their largest value;
+    ``accuracy`` is over the first ``images`` of the test split.  With a ``reason`` there are no samples.
+    """
+
+    tuning: Word
+    mode: Word
+    batch_size: Count
+    samples_ns: Samples
+    images: Count = 0
+    accuracy: Share | None = None
+    change: float | None = None
+    reason: Text | None = None
+
+
+class Tunings(_Record):
+    """One framework's inference under one switch after another, all in one process, samples taken in turn."""
+
+    outcome: Literal["tuned"] = "tuned"
+    environment: Environment
+    digests: Digests
+    weights: Digest = Field(description="of the weights that all of them were measured with")
+    tunings: Annotated[tuple[Tuned, ...], Field(max_length=100)]
+
+
+class Cause(StrEnum):
+    """Why a cell has no numbers."""
+
+    UNSUPPORTED = "unsupported"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    WORKER_DIED = "worker died"
+    DIVERGED = "diverged"
+
+
+class Failed(_Record):
+    """A cell without numbers, and the reason.
+
+    *Unsupported* is no failure of the run, and neither is *diverged*: what the cell would have run on is not finite.
+    """
+
+    outcome: Literal["failed"] = "failed"
+    cause: Cause
+    reason: Text
+    inherited: Word | None = Field(
+        None, description="what it starts from, if that is what failed; null: it failed itself"
+    )
+    environment: Environment | None = None
+
+
+Record = Measured | Proof | Tunings | Failed
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="outcome")])
+
+
+def write(path: Path, result: Record) -> None:
+    """Validate and write whole or not at all: temporary name, sync, rename.  Raises RunError on a full disk."""
+    text = _ADAPTER.dump_json(_ADAPTER.validate_python(result), indent=1)
+    write_bytes(path, text + b"\n")
+
+
+def read(path: Path) -> Record:
+    """Read one result file.  Raises ResultError with the file's name and the place of what is wrong."""
+    raw = read_json(path)
+    version = raw.get("schema_version")
+    if version not in READABLE:
+        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
+        raise ResultError(f"has schema version {str(version)[:20]!r}; this suite reads {known}", where=str(path))
+    return validate(path, raw, _ADAPTER)
+
+
+def read_all(folder: Path, refused: Callable[[ResultError], None]) -> tuple[Record, ...]:
+    """Every result in ``folder``, sorted by file name; one that is no result is handed to ``refused`` and left out."""
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            results.append(read(path))
+        except ResultError as error:
+            refused(error)
+    return tuple(results)

@@ -1,0 +1,93 @@
+"""How long a run will take: a rough model of its parts, corrected by what the run itself has shown so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from suite.gate.batch_size import epoch, smaller
+from suite.gate.probe import STEPS
+from suite.gate.reference_answers import images_of
+from suite.run.plan import Entry, Plan
+from suite.spec.resolved import Spec
+
+START_SECONDS = {"torch": 5.0, "tf": 5.0}
+"""Starting a process and importing the framework."""
+COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0, "session": 1.0}
+"""Tracing and compiling one cell with a warm cache."""
+PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5, "session": 2.0}
+"""Proving one cell with a cold cache."""
+PROOF_PASSES = 3
+"""Over the images of the gate's epoch, until a proof is done: to train on and to query, in two precisions."""
+REFERENCE_FLOPS_PER_SECOND = 2e10
+"""NumPy's, most of it in float64."""
+STEP_SECONDS = 5e-4
+FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 5e12}
+"""Of small layers on two cores, which were seen there, and a guess for a large GPU; they serve only to predict."""
+SEEN_THREADS = 2
+"""With fewer a processor takes that much longer; what more would save was not seen, and is not promised."""
+SCORES_PER_SECOND = 1e8
+"""Outputs that are scored."""
+PIXELS_PER_SECOND = 1e8
+"""Values of images that are made anew for an epoch, and staged."""
+PASSES = 4
+"""Fewest passes of throughput, the warm-up among them."""
+TUNING_SPANS = 4
+
+
+def seconds(made: Plan, entry: Entry) -> float:
+    """Predicted seconds of one trial."""
+    parts = sum(_cell(made, made.spec(cell.spec), cell.mode, entry) for cell in entry.cells)
+    if entry.kind == "prove":  # the reference answers each mode of a spec alike
+        parts += sum(_reference(made.spec(spec)) for spec in {cell.spec for cell in entry.cells})
+    return START_SECONDS.get(entry.runner, 1.0) + parts
+
+
+def _rate(made: Plan) -> float:
+    """FLOPs per second of small layers under the plan's threads."""
+    shared = min(1.0, made.threads.intra / SEEN_THREADS) if made.profile.device == "cpu" else 1.0
+    return FLOPS_PER_SECOND[made.profile.device] * shared
+
+
+def _reference(spec: Spec) -> float:
+    images = images_of(spec) * (STEPS + 2) + PROOF_PASSES * sum(epoch(smaller(spec)))
+    return images * 3 * spec.flops / REFERENCE_FLOPS_PER_SECOND
+
+
+def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
+    profile = made.profile
+    if entry.kind == "prove":
+        return PROOF_SECONDS.get(mode, 5.0)
+    inference = spec.flops / _rate(made)
+    if entry.kind == "tune":
+        return (2 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
+    spans = len(profile.throughput_batches)
+    if entry.runner == "null":
+        return spans * profile.throughput_seconds + 0.5
+    fixed = spans * max(profile.throughput_seconds, PASSES * spec.data.test * inference)
+    judged = spec.validation_images + spec.data.test
+    scoring = judged * (inference + math.prod(spec.graph[-1].output) / SCORES_PER_SECOND)
+    epochs = min(spec.epochs, profile.epochs or spec.epochs)
+    epoch = spec.train_images / spec.batch_size * STEP_SECONDS + spec.train_images * 3 * inference + scoring
+    if spec.augmentation:
+        epoch += spec.train_images * math.prod(spec.input_shape) / PIXELS_PER_SECOND
+    return fixed + COMPILE_SECONDS.get(mode, 0.5) + epochs * epoch + 1.0
+
+
+def total(made: Plan, entries: Sequence[Entry]) -> float:
+    """Predicted seconds of several trials."""
+    return sum(seconds(made, entry) for entry in entries)
+
+
+class Forecast:
+    """Seconds still to go of a run, asked for every second: so each trial is predicted once, while nothing is timed."""
+
+    def __init__(self, made: Plan, todo: Sequence[Entry]) -> None:
+        self._seconds = {entry.id: seconds(made, entry) for entry in todo}
+
+    def remaining(self, left: Sequence[Entry], elapsed: float) -> float:
+        """The prediction for those ``left`` after ``elapsed`` seconds, scaled by how right it was for what is done."""
+        ahead = sum(self._seconds[entry.id] for entry in left)
+        predicted = sum(self._seconds.values()) - ahead
+        scale = elapsed / predicted if predicted > 0 and len(left) < len(self._seconds) else 1.0
+        return ahead * scale

@@ -1,0 +1,274 @@
+"""What comes when: all trials of a run, in order, made once.
+
+Round 0 holds the gate's trials: one proof of each distinct computation.  The others measure, in each round every runner
+once, in seeded random order; stages that start from the weights of others come after all of those, and tuned inference
+last.  The digest of the plan names the run, so the same question asked again finds its answers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+
+from suite.errors import SpecError
+from suite.files import read_json, validate
+from suite.inputs import initial
+from suite.results.records import Cell, Digest
+from suite.runners.base import INSTRUMENT, Device, Threads, Tuning
+from suite.spec import paths, stages
+from suite.spec.recipe import Identifier
+from suite.spec.resolved import Spec, digest, without_place
+from suite.spec.selection import Describe, Finder
+from suite.spec.spelling import hint, listed, shown
+from suite.spec.tensors import Frozen, Shape
+from suite.spec.vocabulary.tables import Place
+
+STOPPED = 3
+"""Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
+SWITCHES = frozenset(get_args(Tuning))
+MOST_PROOFS = 12
+"""Cells that one process proves: where it crashes, little is lost."""
+Name = Annotated[str, Field(max_length=200)]
+Benchmark = Annotated[str, Field(max_length=paths.LONGEST + 200)]
+
+
+def check_option(tuning: str) -> None:
+    """Raises SpecError for a name that is no tuning."""
+    kind, _, value = tuning.partition(":")
+    if not (tuning in SWITCHES or (kind == "mode" and value) or (kind == "batch" and value.isdigit() and int(value))):
+        known = sorted(SWITCHES)
+        way_out = f"{hint(tuning, known, Place.TUNING)}{listed(('mode:NAME', 'batch:N', *known))}"
+        raise SpecError(f"there is no tuning {shown(tuning)!r}", way_out=way_out)
+
+
+def _threads(given: object) -> object:
+    """A number alone stands for so many threads in one operation at a time."""
+    return {"intra": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+class Profile(Frozen):
+    """How much is measured: read from benchmarks/profiles/*.yaml."""
+
+    name: Identifier
+    description: str = ""
+    benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)] = Field(
+        description="names, or paths of YAML files, which are taken from the profile's own folder"
+    )
+    runners: dict[Name, tuple[Name, ...]] = Field(description="the modes of each runner")
+    rounds: NonNegativeInt = Field(description="0 proves and measures nothing")
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = Field(
+        description="round r trains from seed r, over again from the first when there are more rounds than seeds"
+    )
+    process: Literal["runner", "cell"] = Field(description="one process per runner and round, or one per cell")
+    threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
+        None,
+        description="of each framework: `intra` in an operation, `inter` operations at once; a number alone is intra "
+        "with one operation at a time; null: as many as there are cores",
+    )
+    device: Device = "cpu"
+    deterministic: bool = Field(False, description="ask each framework for deterministic algorithms, at their price")
+    gpu_meter: bool | None = Field(None, description="meter the GPU; null: where the device is cuda")
+    epochs: PositiveInt | None = Field(None, description="cap on each spec's epochs")
+    latency_batches: tuple[PositiveInt, ...] = (1,)
+    latency_samples: PositiveInt = 200
+    throughput_batches: tuple[PositiveInt, ...] = (256,)
+    throughput_seconds: PositiveFloat = 1.0
+    tunings: tuple[Name, ...] = Field(
+        (), description="switches of inference, each measured against none: mode:NAME, batch:N, or what a runner offers"
+    )
+    timeout_seconds: PositiveInt = 900
+
+
+class Entry(Frozen):
+    """One trial: a fresh process that proves, measures or tunes some cells of one runner."""
+
+    id: Name
+    kind: Literal["prove", "measure", "tune"]
+    round: NonNegativeInt
+    runner: Name
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+
+    def file(self, cell: Cell) -> str:
+        """Name of the result file of one of its cells."""
+        return f"{self.id}--{cell.slug}.json"
+
+
+class Plan(Frozen):
+    """A run: its profile, resolved specs and entries in order.  ``notes`` tell the reader what is left out and why."""
+
+    profile: Profile
+    specs: tuple[Spec, ...]
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
+    threads: Threads
+    machine: str
+    source: str
+    locks: dict[str, str | None]
+    imported: dict[str, Digest] = Field({}, description="the imported weights that specs start from, by name")
+    notes: tuple[str, ...] = ()
+    left_out: dict[Name, str] = Field({}, description="benchmarks that were asked for, and why each is left out")
+    command: str = ""
+
+    @property
+    def id(self) -> str:
+        """Profile and digest: the name of the run's folder.  The user's own files count by what they hold."""
+        decisive = self.model_dump(mode="json", exclude={"notes", "command", "left_out"})
+        decisive["profile"]["benchmarks"] = [item for item in self.profile.benchmarks if not paths.split(item)]
+        decisive["specs"] = [without_place(spec) for spec in decisive["specs"]]
+        return f"{self.profile.name}-{digest(decisive).removeprefix('sha256:')[:12]}"
+
+    def spec(self, spec_id: str) -> Spec:
+        """A spec by its id."""
+        return next(spec for spec in self.specs if spec.id == spec_id)
+
+    def record(self, entry: Entry, cell: Cell, began: dt.datetime) -> dict[str, Any]:
+        """What every result of ``cell`` states, whatever becomes of it; its seconds are set when it ends."""
+        return {
+            "run": self.id,
+            "entry": entry.id,
+            "cell": cell,
+            "spec": self.spec(cell.spec).placeless,
+            "started": began,
+            "seconds": 0.0,
+        }
+
+    def entry(self, entry_id: str) -> Entry:
+        """An entry by its id."""
+        return next(entry for entry in self.entries if entry.id == entry_id)
+
+    def donor(self, spec_id: str, round_: int) -> tuple[Entry, Cell] | None:
+        """The cell whose trained weights every framework takes over: the profile's first runner in its first mode."""
+        first = next(((runner, modes[0]) for runner, modes in self.profile.runners.items() if modes), None)
+        measuring = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
+        found = ((entry, cell) for entry in measuring for cell in entry.cells if cell.spec == spec_id)
+        return next(((entry, cell) for entry, cell in found if (cell.runner, cell.mode) == first), None)
+
+    def gives(self, entry: Entry, cell: Cell) -> bool:
+        """Whether a measured cell leaves its weights, for a later stage or for tuned inference."""
+        wanted = self.profile.tunings or any(stages.parent(spec) == cell.spec for spec in self.specs)
+        return bool(wanted) and self.donor(cell.spec, entry.round) == (entry, cell)
+
+
+def choose(wanted: tuple[str, ...], folder: Path, describe: Describe) -> tuple[Spec, ...]:
+    """The specs that are asked for: ``name`` takes every case of a spec, ``name/case`` one; a path is one's own file.
+
+    ``folder`` holds the catalogue.  What they start from is not looked for.  Raises SpecError.
+    """
+    return Finder(folder, describe).asked(wanted)
+
+
+def make(
+    profile: Profile,
+    specs: tuple[Spec, ...],
+    *,
+    cores: int,
+    machine: str,
+    source: str,
+    locks: Mapping[str, str | None],
+    imported: Mapping[str, tuple[Digest, Mapping[str, Shape]]] | None = None,
+    notes: tuple[str, ...] = (),
+    left_out: Mapping[str, str] | None = None,
+    command: str = "",
+) -> Plan:
+    """Lay out every trial of a run; ``imported`` are the weights that specs start from: digest, and shapes by tensor.
+
+    Raises SpecError for more threads than ``cores`` and for stages that do not fit together.  Where nothing is measured
+    none starts from another.
+    """
+    imported = imported or {}
+    threads = profile.threads or Threads(intra=cores)
+    if max(threads.intra, threads.inter) > cores:
+        raise SpecError(
+            f"{threads.intra} in an operation and {threads.inter} at once are more than the {cores} "
+            f"core{'s' if cores > 1 else ''} that this process may use",
+            where=f"profile {profile.name}: threads",
+            way_out=f"Ask for at most {cores}, as in --threads {cores}: threads that share a core wait for each other.",
+        )
+    generations = dict.fromkeys((spec.id for spec in specs), 0)
+    if profile.rounds:
+        generations = stages.generations(specs)
+        stages.check(specs, lambda name: imported[name][1])
+    entries = _proofs(profile, specs)
+    for round_ in range(1, profile.rounds + 1):
+        entries += _round(profile, specs, generations, round_)
+    return Plan(
+        profile=profile,
+        specs=specs,
+        entries=tuple(entries),
+        threads=threads,
+        machine=machine,
+        source=source,
+        locks=dict(locks),
+        imported={name: found[0] for name, found in imported.items()},
+        notes=notes,
+        left_out=dict(left_out or {}),
+        command=command,
+    )
+
+
+Group = tuple[Literal["prove", "measure", "tune"], str, tuple[Cell, ...]]
+
+
+def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
+    """One proof of each computation, by the first spec that has it, in every mode."""
+    distinct = {spec.computation: spec for spec in reversed(specs)}
+    proven = tuple(spec for spec in specs if distinct[spec.computation] is spec)
+    groups: list[Group] = []
+    for runner, modes in profile.runners.items():
+        cells = [_cell(profile, spec, runner, mode, 0) for spec in proven for mode in modes]
+        chunks = [tuple(cells[i : i + MOST_PROOFS]) for i in range(0, len(cells), MOST_PROOFS)]
+        groups += [("prove", runner, chunk) for chunk in chunks]
+    return _entries(_shuffled(groups, profile, 0), 0)
+
+
+def _round(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[str, int], round_: int) -> list[Entry]:
+    """A round's trials: a generation after the other, then the tuned ones, each in random order."""
+    groups: list[Group] = []
+    for generation in sorted(set(generations.values())):
+        mine = [spec for spec in specs if generations[spec.id] == generation]
+        found: list[Group] = []
+        for runner, modes in {**profile.runners, **INSTRUMENT}.items():
+            cells = tuple(_cell(profile, spec, runner, mode, round_) for spec in mine for mode in modes)
+            together = [cells] if profile.process == "runner" else [(cell,) for cell in cells]
+            found += [("measure", runner, group) for group in together]
+        groups += _shuffled(found, profile, round_, *([generation] if generation else []))
+    tuned: list[Group] = [
+        ("tune", runner, (_cell(profile, spec, runner, modes[0], round_),))
+        for spec in specs
+        for runner, modes in profile.runners.items()
+        if profile.tunings and modes
+    ]
+    return _entries(groups + _shuffled(tuned, profile, round_, "tune"), round_)
+
+
+def _cell(profile: Profile, spec: Spec, runner: str, mode: str, round_: int) -> Cell:
+    seed = profile.seeds[(round_ - 1) % len(profile.seeds)] if round_ else profile.seeds[0]
+    return Cell(
+        spec=spec.id,
+        runner=runner,
+        mode=mode,
+        precision="float32",
+        device=profile.device,
+        seed=seed,
+        round=round_,
+    )
+
+
+def _shuffled(groups: list[Group], profile: Profile, *name: str | int) -> list[Group]:
+    return [groups[g] for g in initial.stream(0, "plan", profile.name, *name).permutation(len(groups))]
+
+
+def _entries(groups: list[Group], round_: int) -> list[Entry]:
+    return [
+        Entry(id=f"r{round_:02}-{i:02}-{runner}", kind=kind, round=round_, runner=runner, cells=cells)
+        for i, (kind, runner, cells) in enumerate(groups)
+    ]
+
+
+def read(folder: Path) -> Plan:
+    """The plan of a run's folder.  Raises ResultError if it is not one."""
+    path = folder / "plan.json"
+    return validate(path, read_json(path), TypeAdapter(Plan))

@@ -1,0 +1,170 @@
+"""A graph of layers forward, in training or in evaluation, and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from suite.runners.base import Array, Weights
+from suite.runners.reference import layers
+from suite.spec.graph import Concat, Node, Residual
+from suite.spec.layers import (
+    Activation,
+    AveragePool,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    SampledScores,
+)
+from suite.spec.tensors import Role
+
+ACTIVATIONS = {"relu": layers.relu, "tanh": layers.tanh, "sigmoid": layers.sigmoid, "softmax": layers.softmax}
+
+
+def evaluate(nodes: tuple[Node, ...], x: Array, weights: Weights) -> Array:
+    """Outputs with running statistics and without dropout."""
+    for node in nodes:
+        match node.layer:
+            case Residual():
+                x = evaluate(node.body, x, weights) + evaluate(node.shortcut, x, weights)
+            case Concat():
+                x = np.concatenate([evaluate(branch, x, weights) for branch in node.branches], axis=-1)
+            case BatchNorm(epsilon=epsilon):
+                gamma, beta, mean, variance = (weights[t.name] for t in node.tensors)
+                x = layers.normalise(x, gamma, beta, mean, variance, epsilon)
+            case Dropout():
+                pass
+            case _:
+                x, _ = _stateless(node, x, weights)
+    return x
+
+
+@dataclass
+class Training:
+    """One forward and backward pass; ``statistics`` fill on the way forth, ``gradients`` on the way back.
+
+    Tensors in ``frozen`` take no gradient, and a batch norm among them keeps to its running statistics.
+    """
+
+    weights: Weights
+    random: np.random.Generator
+    frozen: frozenset[str] = frozenset()
+    statistics: Weights = field(default_factory=dict)
+    gradients: Weights = field(default_factory=dict)
+
+    def forward(self, nodes: tuple[Node, ...], x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Training outputs, and the way back from their gradient to that of ``x``."""
+        steps: list[Callable[[Array], Array]] = []
+        for node in nodes:
+            match node.layer:
+                case Residual():
+                    x, step = self._branch(node, x)
+                case Concat():
+                    x, step = self._concat(node, x)
+                case _:
+                    x, step = self._single(node, x)
+            steps.append(step)
+
+        def backward(dy: Array) -> Array:
+            for step in reversed(steps):
+                dy = step(dy)
+            return dy
+
+        return x, backward
+
+    def _branch(self, node: Node, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """``body(x) + shortcut(x)``: both branches take the gradient of the sum, and theirs add up in ``x``."""
+        body, body_back = self.forward(node.body, x)
+        shortcut, shortcut_back = self.forward(node.shortcut, x)
+        return body + shortcut, lambda dy: body_back(dy) + shortcut_back(dy)
+
+    def _concat(self, node: Node, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Branches side by side: each takes its own columns of the gradient, and theirs add up in ``x``."""
+        ends, backs = zip(*(self.forward(branch, x) for branch in node.branches), strict=True)
+        edges = np.cumsum([end.shape[-1] for end in ends])[:-1]
+
+        def backward(dy: Array) -> Array:
+            parts = np.split(dy, edges, axis=-1)
+            total: Array = sum(back(part) for back, part in zip(backs, parts, strict=True))
+            return total
+
+        return np.concatenate(ends, axis=-1), backward
+
+    def _single(self, node: Node, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        match node.layer:
+            case BatchNorm():
+                y, chain = self._batch_norm(node, node.layer, x)
+            case Dropout(rate=rate):
+                y, chain = layers.dropout(x, rate, self.random)
+            case _:
+                y, chain = _stateless(node, x, self.weights)
+        frozen = self._is_frozen(node)
+        names = [t.name for t in node.tensors if t.role.trainable]
+
+        def backward(dy: Array) -> Array:
+            dx, *gradients = chain(dy)
+            if not frozen:
+                self.gradients.update(zip(names, gradients, strict=True))
+            return dx
+
+        return y, backward
+
+    def _is_frozen(self, node: Node) -> bool:
+        return any(t.name in self.frozen for t in node.tensors)
+
+    def _batch_norm(self, node: Node, layer: BatchNorm, x: Array) -> layers.Result:
+        """Batch norm whose running variance takes the unbiased one, ``n / (n - 1)`` times the batch's, n values each.
+
+        That is what PyTorch documents of ``BatchNorm2d``; Keras' ``BatchNormalization`` takes the batch's own, which is
+        biased.  A frozen one keeps to its running statistics, and leaves them as they are.
+        """
+        if self._is_frozen(node):
+            gamma, beta, mean, variance = (self.weights[t.name] for t in node.tensors)
+            return layers.frozen_batch_norm(x, gamma, beta, mean, variance, layer.epsilon)
+        tensors = {t.role: t.name for t in node.tensors}
+        gamma, beta = self.weights[tensors[Role.GAMMA]], self.weights[tensors[Role.BETA]]
+        y, chain, mean, variance = layers.batch_norm(x, gamma, beta, layer.epsilon)
+        if layer.running_variance == "unbiased":
+            values = x.size // x.shape[-1]
+            variance = variance * (values / max(values - 1, 1))
+        for role, value in ((Role.MOVING_MEAN, mean), (Role.MOVING_VARIANCE, variance)):
+            self.statistics[tensors[role]] = layers.running(self.weights[tensors[role]], value, layer.momentum)
+        return y, chain
+
+
+def _stateless(node: Node, x: Array, weights: Weights) -> layers.Result:
+    """A layer that computes the same in training and in evaluation."""
+    first, second, *_ = (*(weights[t.name] for t in node.tensors), None, None)
+    match node.layer:
+        case Flatten():
+            return layers.flatten(x)
+        case Dense():
+            assert first is not None
+            return layers.dense(x, first, second)
+        case Conv2D(stride=stride, padding=padding):
+            assert first is not None
+            return layers.conv2d(x, first, second, stride, padding)
+        case MaxPool(window=window, strides=strides, padding=padding):
+            return layers.max_pool(x, window, strides, padding)
+        case AveragePool(window=window, strides=strides, padding=padding, count_padding=counted):
+            return layers.average_pool(x, window, strides, padding, counted)
+        case GlobalAveragePool():
+            return layers.global_average_pool(x)
+        case Embedding():
+            assert first is not None
+            return layers.embedding(x, first)
+        case SampledScores(context=context):
+            assert first is not None
+            assert second is not None
+            return layers.sampled_scores(x, first, second, context)
+        case Activation(layer=name):
+            return ACTIVATIONS[name](x)
+        case _:
+            raise TypeError(f"{node.name}: no stateless layer")

@@ -1,0 +1,1 @@
+"""TensorFlow's core: `tf.nn`, variables, fused training operations; sessions, eager, graphs and XLA.  Not Keras."""

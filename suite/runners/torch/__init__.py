@@ -1,0 +1,1 @@
+"""PyTorch: native modules, fused optimizers, eager and compiled."""

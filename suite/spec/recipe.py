@@ -1,0 +1,354 @@
+"""What the author of a benchmark writes: a Recipe, and the parts it is made of.
+
+Every default is stated here, and none is left to a framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
+
+from suite.spec.graph import Layer
+from suite.spec.presets import Form, Fraction
+from suite.spec.tasks import (
+    Anomaly,
+    Augmentation,
+    Classification,
+    Detection,
+    Reconstruction,
+    Schedule,
+    Task,
+    WordEmbedding,
+)
+from suite.spec.tensors import Frozen, MisfitError
+
+NAME = "lower-case letters and digits, joined by single dashes or dots"
+NAME_PATTERN = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
+Identifier = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64, description=NAME)]
+
+
+class Loss(StrEnum):
+    """What training minimises; both cross-entropies take logits, and detection takes logits and a box."""
+
+    SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
+    SIGMOID_CROSS_ENTROPY = "sigmoid_cross_entropy"
+    MEAN_SQUARED_ERROR = "mean_squared_error"
+    DETECTION = "detection"
+
+
+class Target(StrEnum):
+    """What outputs are compared with.
+
+    The class; the class one-hot encoded; the input itself; the class and the box around it; or, one-hot encoded, the
+    first of the outputs, which is where negative sampling puts the true word.
+    """
+
+    LABELS = "labels"
+    ONE_HOT = "one_hot"
+    INPUT = "input"
+    BOXES = "boxes"
+    FIRST = "first"
+
+
+LOSSES: Mapping[Target, frozenset[Loss]] = {
+    Target.LABELS: frozenset({Loss.SOFTMAX_CROSS_ENTROPY}),
+    Target.ONE_HOT: frozenset({Loss.SIGMOID_CROSS_ENTROPY, Loss.MEAN_SQUARED_ERROR}),
+    Target.INPUT: frozenset({Loss.SIGMOID_CROSS_ENTROPY, Loss.MEAN_SQUARED_ERROR}),
+    Target.BOXES: frozenset({Loss.DETECTION}),
+    Target.FIRST: frozenset({Loss.SIGMOID_CROSS_ENTROPY}),
+}
+"""The losses that go with each target."""
+
+
+class Sgd(Frozen):
+    """``v = momentum * v + g; w -= rate * v``, or ``w -= rate * (g + momentum * v)`` with Nesterov's momentum.
+
+    Source: PyTorch's documentation of ``torch.optim.SGD`` (dampening 0); Sutskever et al. 2013.
+    """
+
+    name: Literal["sgd"]
+    learning_rate: PositiveFloat
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Sgd:
+        if self.nesterov and not self.momentum:
+            raise MisfitError("needs a momentum above 0", "nesterov")
+        return self
+
+
+class Adam(Frozen):
+    """Kingma & Ba 2014, algorithm 1: ``epsilon`` is added to the root after bias correction.
+
+    ``before_correction`` is the form of their section 2, which TensorFlow and Keras have: epsilon meets the uncorrected
+    root, so that it weighs ``1 / sqrt(1 - beta_2^t)`` times as much in step t.
+    """
+
+    name: Literal["adam"]
+    learning_rate: PositiveFloat = 0.001
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: PositiveFloat = 1e-8
+    epsilon_place: Literal["after_correction", "before_correction"] = Field(
+        "after_correction",
+        description="whether epsilon is added to the root after bias correction (the paper's algorithm 1, PyTorch) or "
+        "before it (TensorFlow, Keras)",
+    )
+
+
+class RmsProp(Frozen):
+    """``s = rho * s + (1 - rho) * g**2; w -= rate * g / (sqrt(s) + epsilon)`` (Hinton 2012, as PyTorch has it).
+
+    ``inside_root`` divides by ``sqrt(s + epsilon)``, as TensorFlow and Keras do.
+    """
+
+    name: Literal["rmsprop"]
+    learning_rate: PositiveFloat = 0.001
+    rho: Fraction = 0.9
+    epsilon: PositiveFloat = 1e-8
+    epsilon_place: Literal["outside_root", "inside_root"] = Field(
+        "outside_root",
+        description="whether the step is divided by sqrt(s) + epsilon (PyTorch) or by sqrt(s + epsilon) (TensorFlow, "
+        "Keras)",
+    )
+
+
+LATER: Mapping[str, frozenset[object]] = {
+    "epsilon_place": frozenset({"after_correction", "outside_root"}),
+    "running_variance": frozenset({"unbiased"}),
+    "count_padding": frozenset({False}),
+    "labels": frozenset({None}),
+}
+"""Fields that specs did not have from the first, and the values that say what was meant without them.
+
+No digest counts a field at such a value, so that a spec keeps the digest that its older results tell.
+"""
+
+
+def without_later(value: Any) -> Any:
+    """A JSON value without the fields that ``LATER`` leaves out, at any depth."""
+    match value:
+        case dict():
+            counted = (key for key in value if key not in LATER or value[key] not in LATER[key])
+            return {key: without_later(value[key]) for key in counted}
+        case list() | tuple():
+            return [without_later(item) for item in value]
+        case _:
+            return value
+
+
+Optimizer = Annotated[Sgd | Adam | RmsProp, Field(discriminator="name")]
+
+
+class EarlyStopping(Frozen):
+    """Stop when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs."""
+
+    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    patience: PositiveInt
+    min_delta: NonNegativeFloat = 0.0
+    restore_best: bool = False
+
+
+class Source(Frozen):
+    """Where a benchmark was published."""
+
+    title: str
+    year: int | None = None
+    note: str = ""
+
+
+TIMES = frozenset({"seconds_per_epoch", "train_seconds"})
+"""Published times come from other machines: shown, never judged."""
+WIDEST_SHARE = 0.01
+WIDEST_PART = 0.1
+WIDEST_LOSS = 0.02
+WIDEST_EPOCHS = 1.0
+"""Half-widths up to which an interval tells something, unless the claim states its own: see ``Claim.widest``."""
+
+
+class Claim(Frozen):
+    """A number that the source states.  An accuracy is a fraction; a time is context and is never judged.
+
+    ``to`` is the upper end where the source gives a range; ``framework`` is a runner's token.  ``untestable`` says what
+    the source leaves out where nobody can put the claim to the test.
+    """
+
+    metric: Literal[
+        "test_accuracy",
+        "test_loss",
+        "train_accuracy",
+        "train_loss",
+        "validation_accuracy",
+        "validation_loss",
+        "seconds_per_epoch",
+        "train_seconds",
+        "stopped_at_epoch",
+        "latency_per_image_reduction",
+    ]
+    value: NonNegativeFloat
+    to: NonNegativeFloat | None = None
+    framework: str = ""
+    note: str = ""
+    untestable: str = ""
+    half_width: PositiveFloat | None = Field(
+        None,
+        description="half of the widest 95 % prediction interval that still reproduces the number, in the number's "
+        "unit; null: 0.01 of a share, 10 % of the value or 0.02 of a loss, 10 % or 1 of an epoch",
+    )
+
+    @property
+    def widest(self) -> float | None:
+        """The half-width of a prediction interval above which nothing is reproduced; null for a time.
+
+        Unless the claim states it: a point of a share (accuracy, reduction); of a loss 10 % of the value or 0.02, of
+        the epoch of stopping 10 % of the value or 1, whichever is larger.  The value of a range is its lower end.
+        """
+        if self.metric in TIMES or self.half_width is not None:
+            return self.half_width
+        part = WIDEST_PART * self.value
+        match self.metric.rpartition("_")[2]:
+            case "loss":
+                return max(part, WIDEST_LOSS)
+            case "epoch":
+                return max(part, WIDEST_EPOCHS)
+        return WIDEST_SHARE
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Claim:
+        highest = self.value if self.to is None else self.to
+        if highest < self.value:
+            raise MisfitError(f"must not be below the value, {self.value:g}", "to")
+        if self.metric.endswith("accuracy") and highest > 1:
+            raise MisfitError("an accuracy is a fraction of 1", "value", f"Write {highest / 100:g} for {highest:g} %.")
+        if self.half_width is not None:
+            self._can_fail(self.half_width)
+        return self
+
+    def _can_fail(self, half: float) -> None:
+        """Refuse a half-width where nothing is judged, and one under which next to everything would be reproduced."""
+        if self.metric in TIMES or self.untestable:
+            raise MisfitError("goes with a number that is judged, and this one never is", "half_width", "Drop it.")
+        if self.metric.endswith(("accuracy", "reduction")):
+            if half >= 0.5:
+                way_out = f"Write {half / 100:g} for {half:g} points." if half < 50 else ""
+                raise MisfitError("is a fraction of 1 and must be below 0.5", "half_width", way_out)
+        elif half > max(self.value, least := WIDEST_LOSS if self.metric.endswith("loss") else WIDEST_EPOCHS):
+            raise MisfitError(
+                f"must be at most the published value, {self.value:g}, or {least:g} if that is more", "half_width"
+            )
+
+
+class Assumption(Frozen):
+    """A choice that the source leaves open, and the case, if any, that makes the other choice."""
+
+    about: str
+    chosen: str
+    alternative: Identifier | None = None
+
+
+def _form(value: object) -> str | None:
+    """Which form of a model is meant, as the type that JSON gives it."""
+    return "array" if isinstance(value, list | tuple) else "object" if isinstance(value, dict | Form) else None
+
+
+Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000)]
+Model = Annotated[Annotated[Layers, Tag("array")] | Annotated[Form, Tag("object")], Discriminator(_form)]
+
+
+class Recipe(Frozen):
+    """What the author of a benchmark writes."""
+
+    name: Identifier
+    title: str = ""
+    description: str = ""
+    source: Source | None = None
+    dataset: str = Field(
+        description="a name from `suite data list`, or npz:PATH, a file of your own, taken from the folder of this file"
+    )
+    input_range: tuple[float, float] = Field(
+        (0.0, 1.0), description="pixel values are mapped from 0..max linearly onto this range"
+    )
+    labels: Literal["map"] | None = Field(
+        None,
+        description="map: labels of the data that are not 0 to n - 1 are mapped to that in sorted order, and reports "
+        "keep their names; null: they are classes 0 to n - 1",
+    )
+    augmentation: Augmentation | None = None
+    target: Target = Target.LABELS
+    task: Task = Field(
+        default_factory=lambda given: (
+            Reconstruction(kind="reconstruction")
+            if given.get("target") is Target.INPUT
+            else Classification(kind="classification")
+        ),
+        description="what the outputs are for: which examples are made of the data, and what they are judged by",
+    )
+    starts_from: str | None = Field(
+        None,
+        description="the benchmark whose trained weights this one starts from: name or name/case, or the path of its "
+        "YAML file, taken from the folder of this one, with /case where it has several; or weights:NAME, imported by "
+        "`suite weights import`",
+    )
+    inherits: tuple[str, ...] = Field(
+        (), description="the layers whose weights are taken over, others start afresh; none named: all"
+    )
+    frozen: tuple[str, ...] = Field(
+        (),
+        description="the layers that are not trained; a batch norm among them keeps to its running statistics",
+    )
+    model: Model
+    loss: Loss = Loss.SOFTMAX_CROSS_ENTROPY
+    optimizer: Optimizer
+    schedule: Schedule | None = None
+    l2: NonNegativeFloat = Field(0.0, description="the objective gains l2 * sum(kernel ** 2): a weight decay of 2 * l2")
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    early_stopping: EarlyStopping | None = None
+    target_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="the test accuracy whose time the report tells; it stops nothing"
+    )
+    claims: tuple[Claim, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Recipe:
+        if self.input_range[0] >= self.input_range[1]:
+            raise MisfitError("must rise, as in [0, 1]", "input_range")
+        if self.early_stopping and not self.validation_fraction:
+            raise MisfitError(
+                "watches a validation split, but there is none",
+                "early_stopping",
+                "Set validation_fraction above 0.",
+            )
+        if self.loss not in LOSSES[self.target]:
+            ways = "; ".join(f"{target} takes {' or '.join(sorted(losses))}" for target, losses in LOSSES.items())
+            raise MisfitError(f"{self.loss} does not go with target {self.target}", "loss", f"Target {ways}.")
+        self._suits_its_task()
+        if self.inherits and not self.starts_from:
+            raise MisfitError("names layers, but there is nothing to inherit from", "inherits", "State starts_from.")
+        return self
+
+    def _suits_its_task(self) -> None:
+        wanted: tuple[Target, ...]
+        match self.task:
+            case Classification():
+                wanted = Target.LABELS, Target.ONE_HOT
+            case Reconstruction() | Anomaly():
+                wanted = (Target.INPUT,)
+            case WordEmbedding(negatives=negatives):
+                wanted = (Target.FIRST if negatives else Target.LABELS,)
+            case Detection():
+                wanted = (Target.BOXES,)
+        if self.target not in wanted:
+            raise MisfitError(
+                f"{self.target} does not go with the task {self.task.kind}",
+                "target",
+                f"It takes {' or '.join(wanted)}.",
+            )
+        if self.augmentation and not isinstance(self.task, Classification):
+            raise MisfitError(f"is for classification, and the task is {self.task.kind}", "augmentation", "Drop it.")

@@ -1,0 +1,217 @@
+"""One trial: a fresh process that proves, measures or tunes the cells of one runner in one round.
+
+    python -m suite.trial.__main__ RUN_FOLDER ENTRY
+
+Every cell ends as a result file, also one that fails: the others go on.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import traceback
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from suite.errors import ResultError, RunError, SuiteError, Unsupported
+from suite.gate import gate
+from suite.gate.reference_answers import Memory
+from suite.inputs import checkpoint, examples, initial
+from suite.machine import environment
+from suite.meters.clock import timed
+from suite.meters.gpu import OFF, Meter, metering
+from suite.meters.memory import Phases
+from suite.metrics.loss import guessed
+from suite.results import records
+from suite.results.records import Cause, Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings
+from suite.run import plan
+from suite.run.plan import STOPPED, Entry, Plan, Profile
+from suite.runners import base
+from suite.runners.base import Array, Runner, State, Weights
+from suite.runners.reference.runner import Runner as Reference
+from suite.spec.recipe import Target
+from suite.spec.resolved import Spec
+from suite.spec.semantics import Variant
+from suite.trial import inherit, measure
+from suite.trial.inherit import Heritage, Orphaned
+from suite.trial.options import CALIBRATION, tune
+
+TUNING_SPANS = 4
+"""How many of the profile's spans of throughput the samples of one tuning may take."""
+TUNING_FLOPS = 2e12
+"""Of one pass over the images that answers are compared on: some 20 s on two cores."""
+TUNING_OUTPUTS = 1 << 24
+TUNING_LEAST = 500
+"""Images, however much they cost: the standard error of an accuracy of 90 % is 1.3 points."""
+
+
+def main(folder: Path, entry_id: str) -> None:
+    """Run one entry of the plan in ``folder`` and leave a result for each of its cells."""
+    made = plan.read(folder)
+    entry = made.entry(entry_id)
+    with metering(entry.kind == "measure" and metered(made.profile)) as meter:
+        Trial(folder, made, entry, meter).run()
+
+
+def metered(profile: Profile) -> bool:
+    """Whether the GPU is to be metered."""
+    return profile.device == "cuda" if profile.gpu_meter is None else profile.gpu_meter
+
+
+class Trial:
+    """What the cells of an entry have in common."""
+
+    def __init__(self, folder: Path, made: Plan, entry: Entry, meter: Meter = OFF) -> None:
+        self._folder, self._plan, self._entry, self._meter = folder, made, entry, meter
+        self._here = environment.describe(entry.runner, device=made.profile.device, metered=metered(made.profile))
+        meter.idle()  # before the framework is imported: nothing of ours is on the GPU
+        phases = Phases()
+        self._import_ns, self._runner = timed(self._start)
+        self._import_bytes = phases.end()
+        meter.aim(self._runner.gpu())
+        self._memory = Memory(self._reference)
+
+    def _start(self) -> Runner:
+        seed = self._entry.cells[0].seed  # a round has one
+        profile = self._plan.profile
+        return base.find(self._entry.runner)(
+            profile.device, self._plan.threads, seed, deterministic=profile.deterministic
+        )
+
+    def run(self) -> None:
+        """Every cell in turn, but for proofs that are there already."""
+        for cell in self._entry.cells:
+            path = self._folder / "results" / self._entry.file(cell)
+            if self._entry.kind == "prove" and path.exists():
+                continue
+            clock = time.monotonic()
+            outcome = self._outcome(cell, datetime.now(UTC))
+            records.write(path, outcome.model_copy(update={"seconds": time.monotonic() - clock}))
+
+    def _outcome(self, cell: Cell, began: datetime) -> Record:
+        common = self._plan.record(self._entry, cell, began)
+        try:
+            if reason := self._runner.missing(cell.mode):
+                raise Unsupported(reason)
+            match self._entry.kind:
+                case "prove":
+                    found = self._prove(cell)
+                    return Proof(**common, **self._known(cell, inherit.NONE), identity=found)
+                case "measure":
+                    return self._measure(cell, common)
+                case "tune":
+                    return self._tune(cell, common)
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
+            traceback.print_exc()
+            giver = common["spec"].starts_from if isinstance(error, Orphaned) else None
+            why, words = cause(error), reason_of(error)
+            return Failed(**common, cause=why, reason=words, inherited=giver, environment=self._environment())
+
+    def _known(self, cell: Cell, taken: Heritage) -> dict[str, Any]:
+        """What every outcome but a failure tells of where it ran and what it started from."""
+        spec = self._plan.spec(cell.spec)
+        return {"environment": self._environment(), "digests": measure.digests(spec, cell.seed, taken.weights)}
+
+    def _reference(self, variants: frozenset[Variant]) -> Reference:
+        return Reference("cpu", self._plan.threads, self._entry.cells[0].seed, variants=variants)
+
+    def _prove(self, cell: Cell) -> Identity:
+        spec = self._plan.spec(cell.spec)
+        decisive = cell.runner, cell.mode, cell.precision, cell.device, self._here.lock
+        key = gate.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
+        own = base.differences(cell.runner, spec)
+        return gate.examine(spec, self._runner, self._memory, cell.mode, "float32", key=key, own=own)
+
+    def _measure(self, cell: Cell, common: dict[str, Any]) -> Measured:
+        spec = self._plan.spec(cell.spec)
+        profile = self._plan.profile
+        taken = inherit.of(self._folder, self._plan, cell)
+
+        def keep(final: Weights) -> None:
+            if self._plan.gives(self._entry, cell):
+                checkpoint.write(inherit.file(self._folder, self._entry, cell), final)
+
+        numbers = measure.measure(
+            self._runner, spec, cell.mode, cell.seed, profile, self._import_bytes, self._meter, taken.weights, keep
+        )
+        if diverged := numbers.training.diverged:
+            print(f"{cell.spec} {cell.mode}, seed {cell.seed}: {diverged}")  # noqa: T201 - into the trial's log
+        told = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
+        known = self._known(cell, taken)
+        return Measured(**common, **known, import_ns=self._import_ns, parent=taken.parent, **told)
+
+    def _tune(self, cell: Cell, common: dict[str, Any]) -> Tunings:
+        """Over trained weights where there are any: an untrained network's answers are no answers.
+
+        Raises Orphaned where training diverged.
+        """
+        spec, profile = self._plan.spec(cell.spec), self._plan.profile
+        taken = inherit.of(self._folder, self._plan, cell)
+        begin = measure.start(spec, cell.seed, taken.weights)
+        held = inherit.trained(self._folder, self._plan, cell) or begin.weights
+        inputs, labels = tuning_examples(spec, cell.seed)
+        calibration = examples.of(spec.model_dump_json(), cell.seed).some("train", CALIBRATION).images
+        asked = profile.tunings, profile.latency_samples, TUNING_SPANS * profile.throughput_seconds
+        found = tune(self._runner, spec, cell.mode, State(held), inputs, labels, calibration, *asked)
+        print_ = initial.fingerprint(held)
+        return Tunings(**common, **self._known(cell, taken), weights=print_, tunings=found)
+
+    def _environment(self) -> Environment:
+        """The environment, with what the runner tells and the processor as it is by now."""
+        return self._here.model_copy(
+            update={
+                "libraries": self._runner.versions(),
+                "devices": self._runner.devices(),
+                "settings": self._runner.settings(),
+                "threads_intra": self._plan.threads.intra,
+                "threads_inter": self._plan.threads.inter,
+                "denormals": self._denormals(),
+                "after": environment.processor(),
+            }
+        )
+
+    def _denormals(self) -> Literal["flushed", "kept"] | None:
+        """What becomes of denormals; null on a GPU, where each kernel has its own way."""
+        if not environment.lock_digest(self._entry.runner):
+            return "kept"  # by NumPy
+        return "flushed" if self._plan.profile.device == "cpu" else None
+
+
+def tuning_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
+    """The first images of the test split, over which answers are compared, and their classes if answers are classes."""
+    affordable = int(TUNING_FLOPS / max(1, spec.flops)), int(TUNING_OUTPUTS / max(1, math.prod(spec.graph[-1].output)))
+    count = max(TUNING_LEAST, min(affordable))
+    split = examples.of(spec.model_dump_json(), seed).some("test", count)
+    classes = guessed(spec, np.zeros((1, *spec.graph[-1].output)))
+    return split.images, split.labels if classes is not None and spec.target is not Target.BOXES else None
+
+
+def cause(error: Exception) -> Cause:
+    """Which kind of failure an exception is; frameworks have memory errors of their own names."""
+    if isinstance(error, Orphaned):
+        return error.cause
+    if isinstance(error, Unsupported):
+        return Cause.UNSUPPORTED
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or "OutOfMemory" in name or "ResourceExhausted" in name:
+        return Cause.OUT_OF_MEMORY
+    return Cause.CRASHED
+
+
+def reason_of(error: Exception) -> str:
+    """An error in its own words, at most a screenful."""
+    text = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
+    return text[:2000]
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), sys.argv[2])
+    except SuiteError as problem:
+        print(problem, file=sys.stderr)  # noqa: T201 - into the trial's log
+        sys.exit(STOPPED if isinstance(problem, RunError | ResultError) else 1)

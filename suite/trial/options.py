@@ -1,0 +1,173 @@
+"""Inference under one switch after another: what each changes in time, and in the answers.
+
+All ways are built first, in one process and over the same weights; then single queries are taken in turns, one of each
+way in an order drawn anew, so that whatever the machine does, and whatever a query leaves behind in the caches, meets
+all of them alike.  The untouched way is built once more, after all others, for what is built late in a process may be
+slower (by 1 to 3 % after torch.compile): how far it is from the first, no switch has done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import cast
+
+import numpy as np
+
+from suite.errors import Unsupported
+from suite.meters.clock import quiet, settled, timed
+from suite.results.records import Tuned
+from suite.run.plan import SWITCHES
+from suite.runners.base import Array, Program, Runner, State, Tuning
+from suite.spec.resolved import Spec
+
+NONE, AGAIN = "none", "again"
+CHUNK = 100
+"""Images of one call while the answers are judged."""
+CALIBRATION = 256
+"""Training images from which static quantisation learns its ranges."""
+WARMUP = 10
+"""Queries before the first that counts, times the runner's own warm-up calls."""
+FEWEST = 5
+"""Samples of each way, however long they take."""
+Query = Callable[[Array], Array]
+
+
+@dataclass
+class Way:
+    """One way to answer queries; without a ``query`` there is a ``reason``."""
+
+    tuning: str
+    mode: str
+    batch_size: int
+    query: Query | None = None
+    reason: str | None = None
+    samples: list[int] = field(default_factory=list)
+
+
+def tune(
+    runner: Runner,
+    spec: Spec,
+    mode: str,
+    state: State,
+    inputs: Array,
+    labels: Array | None,
+    calibration: Array,
+    tunings: tuple[str, ...],
+    samples: int,
+    seconds: float,
+) -> tuple[Tuned, ...]:
+    """Measure ``mode`` as it is and under each of ``tunings``, over ``inputs`` (n, ...) and their classes ``labels``.
+
+    As it is, it is measured twice.  Static quantisation learns its ranges from ``calibration`` (m, ...), which holds
+    none of ``inputs``.  Of each way there are at most ``samples``, and no more once they have taken ``seconds``.
+    A mode that the runner does not know is left out.  What a framework refuses or fails at is told as a reason.
+    """
+    built: dict[str, Program] = {}
+
+    def new(named: str) -> Program:
+        made = runner.build(spec, named, "float32")
+        made.load(state)
+        return made
+
+    def program(named: str) -> Program:
+        if named not in built:
+            built[named] = new(named)
+        return built[named]
+
+    def query(tuning: str, named: str) -> Query:
+        if tuning in SWITCHES:
+            return program(named).tuned(cast(Tuning, tuning), calibration)
+        if reason := runner.missing(named):
+            raise Unsupported(reason)
+        return (new if tuning == AGAIN else program)(named).infer
+
+    ways = [Way(NONE, mode, 1, program(mode).infer)]
+    for way in _ways(tunings, mode, runner.modes):
+        if way.batch_size > len(inputs):
+            continue
+        try:
+            way.query = query(way.tuning, way.mode)
+            _warm_up(way, inputs, runner.warmup[way.mode])
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is an answer
+            way.query, way.reason = None, _reason(error)
+        ways.append(way)
+    _warm_up(ways[0], inputs, runner.warmup[mode])
+    with settled(), quiet():
+        _take_turns([way for way in ways if way.query], inputs, samples, seconds * 1e9)
+    plain = _answers(ways[0], inputs)
+    return tuple(_tuned(way, inputs, labels, plain) for way in ways)
+
+
+def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[Way]:
+    for tuning in tunings:
+        kind, _, value = tuning.partition(":")
+        if kind == "batch":
+            yield Way(tuning, mode, int(value))
+        elif kind != "mode":
+            yield Way(tuning, mode, 1)
+        elif value in modes and value != mode:
+            yield Way(tuning, value, 1)
+    yield Way(AGAIN, mode, 1)
+
+
+def _batches(inputs: Array, size: int) -> Iterator[Array]:
+    whole = len(inputs) // size * size
+    return cycle([inputs[i : i + size] for i in range(0, whole, size)])
+
+
+def _warm_up(way: Way, inputs: Array, calls: int) -> None:
+    assert way.query
+    batches = _batches(inputs, way.batch_size)
+    for _ in range(WARMUP * calls):
+        way.query(next(batches))
+
+
+def _take_turns(ways: list[Way], inputs: Array, samples: int, most_ns: float) -> None:
+    batches = [_batches(inputs, way.batch_size) for way in ways]
+    turns = list(zip(ways, batches, strict=True))
+    random = np.random.default_rng(0)
+    while turns:
+        for i in random.permutation(len(turns)):
+            way, batch = turns[i]
+            assert way.query
+            way.samples.append(timed(way.query, next(batch))[0])
+        turns = [
+            (way, batch)
+            for way, batch in turns
+            if len(way.samples) < samples and (len(way.samples) < FEWEST or sum(way.samples) < most_ns)
+        ]
+
+
+def _answers(way: Way, inputs: Array) -> Array:
+    """Outputs over all inputs, in calls of the way's own batch where it has one, else of ``CHUNK``."""
+    assert way.query
+    size = way.batch_size if way.batch_size > 1 else CHUNK
+    return np.concatenate([np.array(way.query(inputs[i : i + size])) for i in range(0, len(inputs), size)])
+
+
+def _tuned(way: Way, inputs: Array, labels: Array | None, plain: Array) -> Tuned:
+    told = Tuned(tuning=way.tuning, mode=way.mode, batch_size=way.batch_size, samples_ns=(), reason=way.reason)
+    if way.query is None:
+        return told
+    try:
+        outputs = _answers(way, inputs).astype(np.float64)
+    except Exception as error:  # noqa: BLE001 - as above
+        return told.model_copy(update={"reason": _reason(error)})
+    largest = float(np.abs(plain).max())
+    difference = float(np.abs(outputs - plain).max())
+    judged = labels is not None and bool(np.isfinite(outputs).all())
+    return told.model_copy(
+        update={
+            "samples_ns": tuple(way.samples),
+            "images": len(inputs),
+            "accuracy": float((outputs.argmax(axis=-1) == labels).mean()) if judged else None,
+            "change": difference / largest if largest and np.isfinite(difference / largest) else None,
+        }
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {error}"
+    return text[:2000]
