@@ -18,7 +18,7 @@ from benchmarks import subjects
 from benchmarks.subjects import PROFILE, SEED, THREADS, Subject
 from suite.errors import DataError, SuiteError, Unsupported
 from suite.machine import environment
-from suite.meters.clock import quiet, settled
+from suite.meters.clock import gc_disabled, gc_frozen
 from suite.results.pytest_benchmark import Told
 from suite.runners import base
 from suite.runners.base import Runner
@@ -98,7 +98,7 @@ def subject(request: pytest.FixtureRequest, runners: Callable[[str], Runner]) ->
 def ready(subject: Subject) -> Iterator[None]:
     """The spec's own start; garbage of the past is collected, and none while the rounds last."""
     subject.begin()
-    with settled(), quiet():
+    with gc_frozen(), gc_disabled():
         yield
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from suite.data import datasets
 from suite.inputs import initial
 from suite.machine.environment import ROOT
-from suite.meters.clock import quiet, timed
+from suite.meters.clock import gc_disabled, timed
 from suite.meters.memory import peak_bytes
 from suite.run import plan, session
 from suite.runners import base
@@ -52,7 +52,7 @@ def epochs(side: Side, token: str, mode: str, spec_id: str, count: int, images: 
     program.load(measure.start(spec, 0))
     taken = []
     for order in orders:
-        with quiet():
+        with gc_disabled():
             taken.append(timed(program.train, order)[0])
     return taken
 

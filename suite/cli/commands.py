@@ -62,7 +62,7 @@ def main() -> int:
         os.environ["PARITY_DATA"] = str(store.root())  # trials have another current folder
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not orphaned
+            signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not missing_parent
     try:
         status = int(app(prog_name="suite", standalone_mode=False) or 0)
     except SuiteError as error:

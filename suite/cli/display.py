@@ -21,7 +21,7 @@ from suite.run import estimate
 from suite.run.plan import Entry, Plan
 from suite.run.session import Progress
 from suite.runners.base import Threads
-from suite.spec.differences import Difference, Kind
+from suite.spec.differences import Difference, DifferenceKind
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm, Embedding
 from suite.spec.resolved import Spec
@@ -166,7 +166,7 @@ def differences(stated: Mapping[str, Sequence[Difference]]) -> Iterator[Renderab
     yield "[bold]Where the framework's own API differs[/]"
     if any(each.shift for found in stated.values() for each in found):
         yield "By the reference in float64, from the gate's start; apart: relative to the largest value of a tensor."
-    order = list(Kind)
+    order = list(DifferenceKind)
     for token, found in stated.items():
         for each in sorted(found, key=lambda difference: order.index(difference.kind)):
             yield f"{token}, [bold]{escape(each.where)}[/]: {each.kind}"

@@ -28,7 +28,7 @@ import suite
 from suite.data import datasets
 from suite.errors import SuiteError, Unsupported
 from suite.inputs import initial
-from suite.meters.clock import quiet
+from suite.meters.clock import gc_disabled
 from suite.run import plan
 from suite.runners import base
 from suite.trial import measure
@@ -42,7 +42,7 @@ OWN = "npz:"
 Calls = tuple[Callable[..., Any], list[tuple[Any, ...]]]
 
 
-class Duelist:
+class Agent:
     """A runner and the program that it has built last."""
 
     def __init__(self, token: str, device: base.Device, threads: base.Threads) -> None:
@@ -84,7 +84,7 @@ class Duelist:
         if question == "training":
             self._program.load(self._begin)
         arguments = list(islice(cycle(inputs), calls))
-        with quiet():
+        with gc_disabled():
             began = perf_counter_ns()
             for each in arguments:
                 call(*each)
@@ -125,10 +125,10 @@ def requests(stream: TextIO) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def answered(duelist: Duelist, do: str, **request: Any) -> dict[str, Any]:
+def answered(agent: Agent, do: str, **request: Any) -> dict[str, Any]:
     """The reply to a request; whatever goes wrong is one."""
     try:
-        return duelist.open(**request) if do == "open" else duelist.block(**request)
+        return agent.open(**request) if do == "open" else agent.block(**request)
     except Exception as error:  # noqa: BLE001 - whatever a framework raises is a reply
         traceback.print_exc()
         text = str(error) if isinstance(error, SuiteError) else f"{type(error).__name__}: {error}"
@@ -143,10 +143,10 @@ def main(token: str, device: base.Device, threads: base.Threads) -> None:
     def reply(**fields: Any) -> None:
         pipe.write(json.dumps(fields) + "\n")
 
-    duelist = Duelist(token, device, threads)
+    agent = Agent(token, device, threads)
     reply(root=str(Path(suite.__file__).resolve().parent.parent))
     for request in requests(sys.stdin):
-        reply(**answered(duelist, **request))
+        reply(**answered(agent, **request))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ SHARED = {"spec": "spec", "dataset": "data set", "weights": "initial weights", "
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class Checkout:
     """A checkout that takes part, and the interpreters in which its runners run."""
 
     name: str
@@ -59,7 +59,7 @@ class Tree:
 
 
 @dataclass(frozen=True, order=True)
-class Contest:
+class ComparedCell:
     """A spec under a runner in a mode; ``benchmark`` is what finds the spec in either checkout: a name, or a file."""
 
     spec: str
@@ -77,15 +77,15 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """One cell under one question."""
 
-    contest: Contest
+    cell: ComparedCell
     question: Question
     outcome: Slowdown | TooFew | Refused
 
 
-def contests(made: Plan) -> tuple[Contest, ...]:
+def compared_cells(made: Plan) -> tuple[ComparedCell, ...]:
     """The cells of a plan, each with the way to its spec."""
     ways = {}
     for item in made.profile.benchmarks:
@@ -93,7 +93,7 @@ def contests(made: Plan) -> tuple[Contest, ...]:
         for spec in plan.choose((item,), session.BENCHMARKS / "specs", datasets.describe):
             ways[spec.id] = own.file if own else spec.id
     return tuple(
-        Contest(spec.id, runner, mode, ways[spec.id])
+        ComparedCell(spec.id, runner, mode, ways[spec.id])
         for runner, modes in made.profile.runners.items()
         for spec in made.specs
         if spec.id in ways  # what they start from is not asked for
@@ -149,10 +149,10 @@ def _lock(root: Path, token: str) -> bytes | None:
     return b"".join(path.read_bytes() for path in paths if path.is_file()) or None
 
 
-class Side:
+class AgentProcess:
     """The process of one checkout.  It runs only while it is asked something."""
 
-    def __init__(self, tree: Tree, token: str, made: Plan, work: Path) -> None:
+    def __init__(self, tree: Checkout, token: str, made: Plan, work: Path) -> None:
         self._name = tree.name
         self._root = str(tree.root.resolve())
         self._log = work / f"{tree.name}-{token}.log"
@@ -169,7 +169,7 @@ class Side:
         self._up = False
         self._lost: RunError | None = None
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> AgentProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -250,7 +250,7 @@ class Side:
         return self._lost
 
 
-def ratio(here: Side, there: Side, question: Question, first: int) -> float:
+def ratio(here: AgentProcess, there: AgentProcess, question: Question, first: int) -> float:
     """Cost here over cost there: the median over pairs of blocks, whose order is turned round from pair to pair."""
     calls, sides = 1, (here, there)
     while (shortest := min(side.block(question, calls) for side in sides)) < BLOCK_NS and calls < MOST_CALLS:
@@ -262,21 +262,27 @@ def ratio(here: Side, there: Side, question: Question, first: int) -> float:
     return math.exp(median(logs))
 
 
-class Match:
+class Comparison:
     """Every cell under every question, over all rounds; ``work`` is a folder for logs and caches."""
 
     def __init__(
-        self, made: Plan, wanted: Sequence[Contest], asked: Sequence[Question], here: Tree, there: Tree, work: Path
+        self,
+        made: Plan,
+        wanted: Sequence[ComparedCell],
+        asked: Sequence[Question],
+        here: Checkout,
+        there: Checkout,
+        work: Path,
     ) -> None:
         self._made, self._wanted, self._asked, self._trees, self._work = made, wanted, asked, (here, there), work
-        self._ratios: dict[tuple[Contest, Question], list[float]] = {}
+        self._ratios: dict[tuple[ComparedCell, Question], list[float]] = {}
         self._refused = {
-            contest: Refused(f"{there.name} has no runner {contest.runner}", failure=False)
-            for contest in wanted
-            if not (there.root / "suite" / "runners" / contest.runner).is_dir()
+            cell: Refused(f"{there.name} has no runner {cell.runner}", failure=False)
+            for cell in wanted
+            if not (there.root / "suite" / "runners" / cell.runner).is_dir()
         }
 
-    def play(self, say: Callable[[str], None]) -> tuple[Row, ...]:
+    def play(self, say: Callable[[str], None]) -> tuple[ComparedRow, ...]:
         """All rounds; a cell that cannot be compared in one of them is left out of the others."""
         began, rounds = time.monotonic(), self._made.profile.rounds
         for number in range(1, rounds + 1):
@@ -286,53 +292,55 @@ class Match:
                 if left := [c for c in self._wanted if c.runner == token and c not in self._refused]:
                     say(f"round {number} of {rounds}: {token}{rest}")
                     self._round(number, token, left)
-                    for (contest, question), found in self._ratios.items():
-                        if contest in left and contest not in self._refused:
-                            say(f"  {contest.spec} {contest.mode}, {asked(question)}: here / there {found[-1]:.3f}")
+                    for (cell, question), found in self._ratios.items():
+                        if cell in left and cell not in self._refused:
+                            say(f"  {cell.spec} {cell.mode}, {asked(question)}: here / there {found[-1]:.3f}")
         return self._rows()
 
-    def _rows(self) -> tuple[Row, ...]:
+    def _rows(self) -> tuple[ComparedRow, ...]:
         kept = {key: found for key, found in self._ratios.items() if key[0] not in self._refused}
         return tuple(
-            Row(contest, question, self._refused.get(contest) or slowdown(kept[contest, question], len(kept)))
-            for contest in self._wanted
+            ComparedRow(cell, question, self._refused.get(cell) or slowdown(kept[cell, question], len(kept)))
+            for cell in self._wanted
             for question in self._asked
         )
 
-    def _round(self, number: int, token: str, left: Sequence[Contest]) -> None:
+    def _round(self, number: int, token: str, left: Sequence[ComparedCell]) -> None:
         """A fresh process per checkout for all cells of a runner; takes ratios down, or why there are none."""
         with contextlib.ExitStack() as stack:
             first, second = self._trees if number % 2 else self._trees[::-1]
-            started = {tree: stack.enter_context(Side(tree, token, self._made, self._work)) for tree in (first, second)}
+            started = {
+                tree: stack.enter_context(AgentProcess(tree, token, self._made, self._work)) for tree in (first, second)
+            }
             here, there = (started[tree] for tree in self._trees)
-            for contest in left:
+            for cell in left:
                 try:
                     here.arrive()
                     there.arrive()
-                    self._open(here, there, contest)
+                    self._open(here, there, cell)
                     for side in (here, there):
                         side.pin(self._cores())
                     found = {question: ratio(here, there, question, number) for question in self._asked}
                 except SuiteError as error:
-                    self._refused[contest] = Refused(error.what, failure=not isinstance(error, Unsupported))
+                    self._refused[cell] = Refused(error.what, failure=not isinstance(error, Unsupported))
                     continue
                 for question, value in found.items():
-                    self._ratios.setdefault((contest, question), []).append(value)
+                    self._ratios.setdefault((cell, question), []).append(value)
 
     def _cores(self) -> Collection[int]:
         """As many as the profile has threads, the last first: the system likes to work on the others."""
         return sorted(os.sched_getaffinity(0))[-self._made.threads.intra :] if hasattr(os, "sched_getaffinity") else ()
 
-    def _open(self, here: Side, there: Side, contest: Contest) -> None:
+    def _open(self, here: AgentProcess, there: AgentProcess, cell: ComparedCell) -> None:
         """Make both sides ready for a cell.  Raises Unsupported where it is not the same work."""
-        request = {"benchmark": contest.benchmark, "spec": contest.spec, "mode": contest.mode}
+        request = {"benchmark": cell.benchmark, "spec": cell.spec, "mode": cell.mode}
         one, other = (side.open(**request, seed=self._made.profile.seeds[0]) for side in (here, there))
         differing = [words for name, words in SHARED.items() if one[name] != other[name]]
         if differing:
             raise Unsupported(f"not the same {' and '.join(differing)} in both: nothing to compare")
 
 
-def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[str], None]) -> tuple[Row, ...]:
+def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[str], None]) -> tuple[ComparedRow, ...]:
     """The working tree against the commit ``ref``, as the profile ``wanted`` says.
 
     Raises SpecError, MachineError and RunError.
@@ -346,12 +354,12 @@ def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[s
     with worktree.worktree(ROOT, commit) as place, tempfile.TemporaryDirectory(prefix="parity-") as work:
         _refuse_another_layout(place, ref)
         tokens = tuple(made.profile.runners)
-        here = Tree("here", ROOT, session.pythons(tokens))
-        there = Tree("there", place, pythons(place, tokens, say))
-        return Match(made, contests(made), questions(made.profile, kinds), here, there, Path(work)).play(say)
+        here = Checkout("here", ROOT, session.pythons(tokens))
+        there = Checkout("there", place, pythons(place, tokens, say))
+        return Comparison(made, compared_cells(made), questions(made.profile, kinds), here, there, Path(work)).play(say)
 
 
-def status(rows: Sequence[Row]) -> int:
+def status(rows: Sequence[ComparedRow]) -> int:
     """1 if anything became slower for certain, or could not be compared though it should have been; else 0.
 
     Raises SpecError where the two have nothing in common: a comparison of nothing is no good news.
@@ -375,19 +383,19 @@ def verdict(outcome: Slowdown | TooFew | Refused) -> str:
             return f"not compared: {outcome.reason}"
 
 
-def told(rows: Sequence[Row]) -> tuple[tuple[str, ...], ...]:
+def told(rows: Sequence[ComparedRow]) -> tuple[tuple[str, ...], ...]:
     """Header and rows as plain text, for a terminal."""
     found = [("benchmark", "runner", "mode", "question", "time, here / there", "bounds", "verdict")]
     for row in rows:
-        contest, outcome = row.contest, row.outcome
+        cell, outcome = row.cell, row.outcome
         numbers = ("", "")
         if isinstance(outcome, Slowdown):
             numbers = f"{outcome.value:.3f}", f"{outcome.low:.3f} to {outcome.high:.3f}"
-        found.append((contest.spec, contest.runner, contest.mode, asked(row.question), *numbers, verdict(outcome)))
+        found.append((cell.spec, cell.runner, cell.mode, asked(row.question), *numbers, verdict(outcome)))
     return tuple(found)
 
 
-def rule(rows: Sequence[Row]) -> str:
+def rule(rows: Sequence[ComparedRow]) -> str:
     """How the table was made, in a sentence or two."""
     made = [row.outcome for row in rows if isinstance(row.outcome, Slowdown)]
     if not made:

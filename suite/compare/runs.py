@@ -14,9 +14,9 @@ from suite.errors import ResultError
 from suite.report.evidence import differences
 from suite.report.evidence.comparison import NotRanked, Question, by_round, questions, unranked
 from suite.report.evidence.conditions import deciding
-from suite.report.evidence.differences import Side
+from suite.report.evidence.differences import ComparedRun
 from suite.report.evidence.differences import asked as asked_of
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, merge
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, merge
 from suite.report.evidence.sources import read_source
 from suite.report.sections.answers import asked, cost
 from suite.report.text.units import level
@@ -33,11 +33,11 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedPair:
     """One cell under one question in both sets: ns per query or image, and the time of B over that of A."""
 
-    arena: Arena
-    contender: Contender
+    group: ComparisonGroup
+    framework_mode: FrameworkMode
     question: Question
     first: float
     second: float
@@ -46,30 +46,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Draft:
-    arenas: tuple[Arena, Arena]
-    contender: Contender
+    groups: tuple[ComparisonGroup, ComparisonGroup]
+    framework_mode: FrameworkMode
     question: Question
     costs: tuple[list[float], list[float]]
     refused: NotRanked | None
 
 
-def pairs(first: Evidence, second: Evidence) -> tuple[Pair, ...]:
+def pairs(first: Evidence, second: Evidence) -> tuple[ComparedPair, ...]:
     """Every cell and question that both sets hold; the intervals hold together with 95 %."""
     apart = [difference.name for difference in asked_of(sides(first, second)) if difference.decides]
     drafts = [
         draft
-        for one in first.arenas
-        for other in second.arenas
+        for one in first.groups
+        for other in second.groups
         if (one.spec, one.device, one.precision) == (other.spec, other.device, other.precision)
-        for contender in first.arenas[one]
-        if contender.runner not in UNRANKED and contender in second.arenas[other]
-        for draft in _drafts(first, one, second, other, contender, apart)
+        for framework_mode in first.groups[one]
+        if framework_mode.runner not in UNRANKED and framework_mode in second.groups[other]
+        for draft in _drafts(first, one, second, other, framework_mode, apart)
     ]
     count = sum(d.refused is None and min(map(len, d.costs)) >= LEAST_ROUNDS for d in drafts)
     return tuple(
-        Pair(
-            d.arenas[0],
-            d.contender,
+        ComparedPair(
+            d.groups[0],
+            d.framework_mode,
             d.question,
             median(d.costs[0]),
             median(d.costs[1]),
@@ -79,9 +79,9 @@ def pairs(first: Evidence, second: Evidence) -> tuple[Pair, ...]:
     )
 
 
-def sides(first: Evidence, second: Evidence) -> tuple[Side, Side]:
+def sides(first: Evidence, second: Evidence) -> tuple[ComparedRun, ComparedRun]:
     """The two as the report would set them beside each other."""
-    one, other = (Side(n, e.results, e.plan) for n, e in zip("AB", (first, second), strict=True))
+    one, other = (ComparedRun(n, e.results, e.plan) for n, e in zip("AB", (first, second), strict=True))
     return one, other
 
 
@@ -92,29 +92,34 @@ def differing(first: Evidence, second: Evidence) -> tuple[tuple[str, ...], ...]:
 
 
 def _drafts(
-    first: Evidence, one: Arena, second: Evidence, other: Arena, contender: Contender, apart: Sequence[str]
+    first: Evidence,
+    one: ComparisonGroup,
+    second: Evidence,
+    other: ComparisonGroup,
+    framework_mode: FrameworkMode,
+    apart: Sequence[str],
 ) -> list[_Draft]:
-    results = first.arenas[one][contender], second.arenas[other][contender]
+    results = first.groups[one][framework_mode], second.groups[other][framework_mode]
     conditions = [*deciding(*results), *apart]
     found = []
     for question in questions(results[0]):
         costs = [list(by_round(of, question).values()) for of in results]
         if not all(costs):
             continue
-        refused = _refused((first, second), (one, other), contender, question, conditions)
-        found.append(_Draft((one, other), contender, question, (costs[0], costs[1]), refused))
+        refused = _refused((first, second), (one, other), framework_mode, question, conditions)
+        found.append(_Draft((one, other), framework_mode, question, (costs[0], costs[1]), refused))
     return found
 
 
 def _refused(
     sets: tuple[Evidence, Evidence],
-    arenas: tuple[Arena, Arena],
-    contender: Contender,
+    groups: tuple[ComparisonGroup, ComparisonGroup],
+    framework_mode: FrameworkMode,
     question: Question,
     conditions: Sequence[str],
 ) -> NotRanked | None:
     """Why two numbers are not ranked, or None."""
-    one, other = arenas
+    one, other = groups
     if one.machine != other.machine:
         return OTHER_MACHINE
     if one.spec_digest != other.spec_digest:
@@ -122,9 +127,9 @@ def _refused(
     if conditions:
         more = f" and {len(conditions) - 3} more" if len(conditions) > 3 else ""
         return NotRanked(f"not ranked: other {', '.join(conditions[:3])}{more}", failure=False)
-    for name, evidence, arena in zip("AB", sets, arenas, strict=True):
-        if isinstance(standing := unranked(evidence, arena, contender, question), NotRanked):
-            return NotRanked(f"{name}: {standing.reason}", failure=False)
+    for name, evidence, group in zip("AB", sets, groups, strict=True):
+        if isinstance(proof_status := unranked(evidence, group, framework_mode, question), NotRanked):
+            return NotRanked(f"{name}: {proof_status.reason}", failure=False)
     return None
 
 
@@ -138,13 +143,13 @@ def load(folder: Path, refused: Callable[[ResultError], None]) -> Evidence:
     return merge(found.results, found.plan, found.refused)
 
 
-def told(found: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
+def told(found: Sequence[ComparedPair]) -> tuple[tuple[str, ...], ...]:
     """Header and rows as plain text, for a terminal."""
     return (
         ("benchmark", "runner", "mode", "question", "A", "B", "time, B / A", "verdict"),
         *(
             (
-                pair.arena.spec, pair.contender.runner, pair.contender.mode, asked(pair.question),
+                pair.group.spec, pair.framework_mode.runner, pair.framework_mode.mode, asked(pair.question),
                 cost(pair.question, pair.first), cost(pair.question, pair.second), *_words(pair.outcome),
             )
             for pair in found
@@ -162,7 +167,7 @@ def _words(outcome: Ratio | TooFew | NotRanked) -> tuple[str, str]:
             return "", outcome.reason
 
 
-def caveats(found: Sequence[Pair]) -> tuple[str, ...]:
+def caveats(found: Sequence[ComparedPair]) -> tuple[str, ...]:
     """What must be said beside the table."""
     if not found:
         return ("The two sets have no measured cell in common.",)

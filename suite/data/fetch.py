@@ -12,7 +12,7 @@ from pathlib import Path
 
 from suite.data import content, decode, unpack
 from suite.data.content import Decoded
-from suite.data.registry import Dataset, DebianPackage, Embedded, Mirror, NpmPackage, Url
+from suite.data.registry import Dataset, DebianPackage, EmbeddedFile, Mirror, NpmPackage, Url
 from suite.errors import DataError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -47,7 +47,7 @@ def obtain(dataset: Dataset, workspace: Path, say: Callable[[str], None]) -> tup
 
 def _arrays_from(mirror: Mirror, folder: Path) -> Decoded:
     match mirror:
-        case Embedded():
+        case EmbeddedFile():
             return decode.digits() if mirror.text is None else decode.lines(Path(__file__).parent / mirror.text)
         case Url():
             _download(mirror, folder)

@@ -70,7 +70,7 @@ class DebianPackage:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedFile:
     """What needs no fetching: the digits that scikit-learn ships, or the name of a text file beside this module."""
 
     text: str | None = None
@@ -79,7 +79,7 @@ class Embedded:
         return "embedded"
 
 
-Mirror: TypeAlias = Url | NpmPackage | DebianPackage | Embedded
+Mirror: TypeAlias = Url | NpmPackage | DebianPackage | EmbeddedFile
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ _ENTRIES = (
             "cfff6ae4478611800cb91b9d2c5ae329e83dec33ba4d539ec56620f0182f6b56",
             "58c508427633b2936fa428117304c0906777e34c1db2e8cfbc37b8531f38a22e",
         ),
-        mirrors=(Embedded(),),
+        mirrors=(EmbeddedFile(),),
     ),
     Dataset(
         name="mnist",
@@ -290,7 +290,7 @@ _ENTRIES = (
             "c69794ffe404b5d5339872fdc1115c0fb53bda708eb10f077c496875c4c5edb4",
         ),
         vocabulary=(2_049, "e99a248b6d066cb6782c3c7e724a786f18edbd542fedbf424c6bb89e97cced7e"),
-        mirrors=(Embedded("tales.txt"),),
+        mirrors=(EmbeddedFile("tales.txt"),),
     ),
 )
 

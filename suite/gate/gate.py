@@ -35,7 +35,7 @@ import numpy as np
 
 from suite.gate import probe
 from suite.gate.dropout import dropout_checks
-from suite.gate.reference_answers import Memory, UnprovableError, images_of, shuffled
+from suite.gate.reference_answers import ReferenceAnswers, UnprovableError, images_of, shuffled
 from suite.gate.shift import told
 from suite.gate.stages import Gate
 from suite.gate.tolerance import errors, largest
@@ -55,7 +55,7 @@ FOLDERS = ("spec", "inputs", "gate", "runners/reference")
 def examine(
     spec: Spec,
     runner: Runner,
-    memory: Memory,
+    memory: ReferenceAnswers,
     mode: str,
     precision: Precision,
     *,
@@ -97,7 +97,9 @@ def examine(
     )
 
 
-def _through(gate: Gate, memory: Memory, spec: Spec, runner: Runner, mode: str, precision: Precision) -> float | None:
+def _through(
+    gate: Gate, memory: ReferenceAnswers, spec: Spec, runner: Runner, mode: str, precision: Precision
+) -> float | None:
     """The stages in turn, until one finds something; returns the drift.  Raises UnprovableError."""
     drift: float | None = None
     gate.exact()
@@ -124,7 +126,7 @@ def _telling(checks: list[Check]) -> tuple[Check, ...]:
     return tuple(checks[index] for index in sorted(kept))
 
 
-def _told(spec: Spec, own: tuple[Difference, ...], memory: Memory) -> tuple[Difference, ...]:
+def _told(spec: Spec, own: tuple[Difference, ...], memory: ReferenceAnswers) -> tuple[Difference, ...]:
     """Differences with what they do, which the reference computes once for all modes."""
     at = spec.computation, own
     if at not in memory.told:

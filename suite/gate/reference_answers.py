@@ -249,7 +249,7 @@ class Answers:
         return stream(probe.SEED, "probe", "recurring", draw).integers(0, there, wanted)
 
 
-class Memory:
+class ReferenceAnswers:
     """The reference with what it has answered, of the last ``specs`` that it was asked about.
 
     ``reference`` makes it, with given variants.  Specs of one computation are one and the same to it.

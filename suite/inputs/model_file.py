@@ -30,14 +30,14 @@ _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """The magic number of ``torch.save`` before its zips, as pickle writes it."""
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """What the suite can read."""
 
     TORCH = auto()
     SAFETENSORS = auto()
 
 
-def kind(path: Path) -> Kind:
+def kind(path: Path) -> FileKind:
     """Which it is.  Raises DataError, with what the file is and the way to one that can be taken."""
     if path.is_dir():
         raise _refusal(path, *_folder(path))
@@ -52,7 +52,7 @@ def kind(path: Path) -> Kind:
     if len(head) > 8 and head[8:9] == b"{" and (length := int.from_bytes(head[:8], "little")) <= LARGEST_HEADER:
         if size < 8 + length:
             raise _refusal(path, "holds no tensors: it is safetensors that breaks off in its header", _BROKEN)
-        return Kind.SAFETENSORS
+        return FileKind.SAFETENSORS
     raise _refusal(path, *_other(path, head))
 
 
@@ -80,7 +80,7 @@ def _folder(path: Path) -> tuple[str, str]:
     return "is a folder", f"Name one file in it{': ' + ', '.join(weights[:5]) if weights else ''}."
 
 
-def _zip(path: Path, opened: BinaryIO) -> Kind:
+def _zip(path: Path, opened: BinaryIO) -> FileKind:
     if not zipfile.is_zipfile(opened):
         raise _refusal(path, "is a zip that breaks off before its end", _BROKEN)
     try:
@@ -96,7 +96,7 @@ def _zip(path: Path, opened: BinaryIO) -> Kind:
         way_out = "Where its code can be run: torch.save(torch.export.load(PATH).state_dict, NEW)."
         raise _refusal(path, "is a program of torch.export's", way_out)
     if any(name.count("/") == 1 and name.endswith("/data.pkl") for name in names):
-        return Kind.TORCH
+        return FileKind.TORCH
     if "model.weights.h5" in names:
         raise _refusal(path, "is a model of Keras', whose network is not torchvision's", _UNNAMED)
     if names and all(name.endswith(".npy") for name in names):

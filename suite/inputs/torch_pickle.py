@@ -21,7 +21,7 @@ from suite.errors import DataError
 
 Array = NDArray[Any]
 LARGEST_PICKLE = 16 << 20
-AGAIN = "Save it again with PyTorch 1.6 or later: torch.save(torch.load(PATH, weights_only=True), PATH)."
+BASELINE_REPEAT = "Save it again with PyTorch 1.6 or later: torch.save(torch.load(PATH, weights_only=True), PATH)."
 TYPES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -137,7 +137,7 @@ def opened(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     try:
         with path.open("rb") as opened:
             if not zipfile.is_zipfile(opened):
-                raise DataError("is no zip, as torch.save writes them", where=where, way_out=AGAIN)
+                raise DataError("is no zip, as torch.save writes them", where=where, way_out=BASELINE_REPEAT)
             with zipfile.ZipFile(opened) as file:
                 state = _state(file)
     except OSError as error:
@@ -145,7 +145,7 @@ def opened(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     except DataError as error:
         raise DataError(error.what, where=where, way_out=error.way_out) from None
     except Exception as error:  # noqa: BLE001 - a pickle can fail in any way
-        raise DataError(f"holds no plain tensors ({str(error)[:200]})", where=where, way_out=AGAIN) from None
+        raise DataError(f"holds no plain tensors ({str(error)[:200]})", where=where, way_out=BASELINE_REPEAT) from None
     if _is_state(state):
         return dict(state), ()
     inner = [name for name, value in state.items() if isinstance(name, str) and value and _is_state(value)]

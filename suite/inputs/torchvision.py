@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from suite.errors import DataError
 from suite.inputs import model_file, torch_pickle
-from suite.inputs.model_file import Kind
+from suite.inputs.model_file import FileKind
 from suite.spec.graph import Residual
 from suite.spec.resolved import Spec
 from suite.spec.tensors import Shape
@@ -150,7 +150,7 @@ def opened(path: Path) -> Opened:
     """
     found = model_file.kind(path)
     try:
-        arrays, notes = (_read_safetensors(path), ()) if found is Kind.SAFETENSORS else torch_pickle.opened(path)
+        arrays, notes = (_read_safetensors(path), ()) if found is FileKind.SAFETENSORS else torch_pickle.opened(path)
         arrays = {name: value for name, value in arrays.items() if not name.endswith(f".{COUNTER}")}
         arrays, stripped = _unwrapped(arrays)
         _check_values(arrays)

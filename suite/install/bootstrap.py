@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import MachineError
-from suite.install.environments import Environment, Python, environments
+from suite.install.environments import FrameworkEnvironment, Python, environments
 from suite.install.preflight import ROOT, check
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ WAY_OUT = (
 )
 
 
-def steps(environment: Environment, python: Python) -> list[list[str]]:
+def steps(environment: FrameworkEnvironment, python: Python) -> list[list[str]]:
     """The commands that fill an environment: pip installs uv at its hash, uv installs the rest."""
     path, lock, interpreter = str(environment.path), str(environment.lock), str(environment.python)
     pinned = ["--require-hashes", "--only-binary", ":all:"]
@@ -47,7 +47,7 @@ def steps(environment: Environment, python: Python) -> list[list[str]]:
     ]
 
 
-def install(environment: Environment, python: Python, commands: Sequence[Sequence[str]], lock: int) -> None:
+def install(environment: FrameworkEnvironment, python: Python, commands: Sequence[Sequence[str]], lock: int) -> None:
     """Make one environment anew with ``commands``; the stamp that calls it complete is written last.
 
     ``lock`` is the descriptor of the lock held: the commands inherit it, so that it outlives us if we are killed.
@@ -104,7 +104,7 @@ def _lines(log: Path) -> list[str]:
     return [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
 
 
-def _connect(environment: Environment, python: Python) -> None:
+def _connect(environment: FrameworkEnvironment, python: Python) -> None:
     """Make ``import suite`` work in the environment, and the command ``suite`` in the core's."""
     if environment.name == "uv":
         return
@@ -143,7 +143,7 @@ def bootstrap(root: Path) -> None:
     if python is None:
         return
     with alone(root / ".envs") as lock:
-        for environment in (Environment(root, "uv"), *environments(root)):
+        for environment in (FrameworkEnvironment(root, "uv"), *environments(root)):
             if not environment.ready():
                 install(environment, python, steps(environment, python), lock)
 

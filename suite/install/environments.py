@@ -36,7 +36,7 @@ def lock(root: Path, token: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Environment:
+class FrameworkEnvironment:
     """An isolated installation of one lock file, under ``.envs/<name>``."""
 
     root: Path
@@ -71,11 +71,11 @@ class Environment:
         return python is not None and stamp.read_text(encoding="utf-8") == self.stamp(python.minor)
 
 
-def environments(root: Path) -> list[Environment]:
+def environments(root: Path) -> list[FrameworkEnvironment]:
     """The core, and every framework that has both a runner and a lock."""
     names = {path.parent.name for path in (root / "suite" / "runners").glob("*/runner.py")}
     locks = sorted(path.stem for path in (root / "docker" / "locks").glob("*.txt"))
-    return [Environment(root, name) for name in ["core", *(name for name in locks if name in names)]]
+    return [FrameworkEnvironment(root, name) for name in ["core", *(name for name in locks if name in names)]]
 
 
 @dataclass(frozen=True)

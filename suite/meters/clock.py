@@ -20,7 +20,7 @@ def timed(call: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
 
 
 @contextmanager
-def settled() -> Iterator[None]:
+def gc_frozen() -> Iterator[None]:
     """What lives by now is left out of later collections, each of which would else walk through a whole framework."""
     gc.collect()
     gc.freeze()
@@ -31,7 +31,7 @@ def settled() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Garbage is collected before, and not during, what is measured."""
     gc.collect()
     enabled = gc.isenabled()

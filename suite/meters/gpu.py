@@ -112,7 +112,7 @@ class Sampled(Meter):
         self._pipe = process.stdin.fileno() if process and process.stdin else -1
         self._read, self._rest, self._last_ns = 0, b"", 0
         self._driver: str | None = None
-        self._shown: dict[int, nvml.Gpu] = {}
+        self._shown: dict[int, nvml.ListedGpu] = {}
         self._number: int | None = None
         self._said: list[Said] = []
         self._idle: tuple[Span, ...] = ()
@@ -215,7 +215,7 @@ class Sampled(Meter):
                 self._said.append(Said(int(number), series=series, reason=reason))
             case "gpu":
                 number, memory, uuid, name = [*rest.split(" ", 3), ""][:4]
-                self._shown[int(number)] = nvml.Gpu(name, uuid, None if memory == "-" else int(memory))
+                self._shown[int(number)] = nvml.ListedGpu(name, uuid, None if memory == "-" else int(memory))
             case "driver":
                 self._driver = None if rest == "-" else rest[:400]
             case "none":

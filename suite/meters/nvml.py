@@ -20,7 +20,7 @@ Question = Callable[[Any, Any], Values]
 """Asks nvidia-ml-py about a handle."""
 
 
-class Gpu(NamedTuple):
+class ListedGpu(NamedTuple):
     """A GPU, or an instance of one in MIG mode (``MIG-...``)."""
 
     name: str
@@ -74,7 +74,7 @@ class Device:
         self._ways = {names: list(ways) for names, ways in QUESTIONS}
         self._energy = 0
         self.why: dict[str, str] = {}
-        self.gpu = Gpu(
+        self.gpu = ListedGpu(
             name=_told(nvml, nvml.nvmlDeviceGetName, handle) or "unnamed",
             uuid=_told(nvml, nvml.nvmlDeviceGetUUID, handle) or "",
             memory_bytes=_told(nvml, lambda gpu: int(nvml.nvmlDeviceGetMemoryInfo(gpu).total), handle),
@@ -167,7 +167,7 @@ def version(nvml: Any) -> str | None:
     return None if told is None else str(told)
 
 
-def gpus() -> tuple[Gpu, ...]:
+def gpus() -> tuple[ListedGpu, ...]:
     """The GPUs that NVML shows; none where there is no NVML."""
     try:
         with opened() as nvml:
@@ -185,7 +185,7 @@ def driver() -> str | None:
         return None
 
 
-def choose(shown: Sequence[Gpu], uuid: str | None, visible: str | None) -> int | str:
+def choose(shown: Sequence[ListedGpu], uuid: str | None, visible: str | None) -> int | str:
     """Which of the GPUs that NVML shows is meant, by its place; or why none is.
 
     That of the framework's ``uuid``; else the first that ``visible`` names (CUDA_VISIBLE_DEVICES: places or UUIDs,

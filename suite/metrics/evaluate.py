@@ -10,7 +10,7 @@ from suite.inputs.examples import Examples
 from suite.metrics import tasks
 from suite.metrics.loss import Part, score
 from suite.results.records import Scores
-from suite.results.task_metrics import Assessment
+from suite.results.task_metrics import TaskMetrics
 from suite.runners.base import Array, Program, Weights
 from suite.spec.resolved import Spec
 from suite.spec.tasks import Anomaly, Classification, Detection, Reconstruction, WordEmbedding
@@ -35,14 +35,14 @@ def _parts(held: Examples, name: str, outputs: Array) -> Iterator[Part]:
 
 def judged(
     program: Program, spec: Spec, held: Examples, weights: Weights
-) -> tuple[dict[str, Scores], Assessment | None]:
+) -> tuple[dict[str, Scores], TaskMetrics | None]:
     """Scores of the final weights on every split, by its name, and what they are worth by the spec's task.
 
     Outputs of one split are held at a time.
     """
     scores: dict[str, Scores] = {}
     train_errors = np.zeros(0)
-    assessment: Assessment | None = None
+    assessment: TaskMetrics | None = None
     for name in (held.learnt, *(other for other in ("validation", "test") if other in held.names)):
         outputs = program.predict(name, BATCH)
         scores["train" if name == held.learnt else name] = scored(spec, held, name, outputs, weights)
@@ -59,7 +59,7 @@ def _errors(held: Examples, name: str, outputs: Array) -> tasks.Floats:
 
 def _assessed(
     spec: Spec, held: Examples, outputs: Array, weights: Weights, train_errors: tasks.Floats
-) -> Assessment | None:
+) -> TaskMetrics | None:
     """Of outputs over the test split; with weights that are no numbers there is nothing to tell."""
     match spec.task:
         case Classification():

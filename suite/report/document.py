@@ -12,10 +12,10 @@ from suite.report.charts import study
 from suite.report.charts.benchmarks import charts
 from suite.report.evidence import differences, diverged
 from suite.report.evidence.claims import accuracies, claims
-from suite.report.evidence.comparison import Row, comparisons, decide, drafts, judged
+from suite.report.evidence.comparison import AnswerRow, comparisons, decide, drafts, judged
 from suite.report.evidence.gaps import gaps
-from suite.report.evidence.merge import Arena, Evidence, merge
-from suite.report.evidence.studies import group
+from suite.report.evidence.merge import ComparisonGroup, Evidence, merge
+from suite.report.evidence.studies import studies_of
 from suite.report.evidence.unanswered import Unanswered, unanswered
 from suite.report.evidence.unanswered import head as unanswered_head
 from suite.report.evidence.unanswered import lines as failure_lines
@@ -81,7 +81,7 @@ def build(
     labels = names(evidence)
     runs = differences.sides(evidence)
     differ = differences.between(runs) if len(runs) > 1 else []
-    studies = group(evidence)
+    studies = studies_of(evidence)
     judgements = claims(evidence, rows)
     drawn = charts(evidence, rows, labels, studies) | study.charts(evidence, rows, labels, studies)
     book = pages.Book(evidence, rows, labels, judgements, studies, tuple(drawn))
@@ -117,11 +117,11 @@ def build(
         "Repeatability": verification.repeatability(evidence, labels),
         "pytest-benchmark": beside,
         "The instrument": performance.instrument(evidence, labels),
-        "Where the time went": performance.time_spent(evidence),
+        "Time breakdown": performance.time_spent(evidence),
         "Failed and unsupported": environment.failures(lost),
         "Refused files": environment.refused(evidence.refused, evidence.doubles),
         "Environment": environment.environment(evidence),
-        "Repeat it": environment.command(evidence),
+        "Reproduce": environment.command(evidence),
     }
     head = unanswered_head(lost, rows, without)
     blocks = [Markdown("# Parity Suite report"), *_head(evidence, labels, head), *book.pointer()]
@@ -139,7 +139,9 @@ def build(
     )
 
 
-def _failed(evidence: Evidence, rows: Sequence[Row], without: Sequence[Unanswered], beside: Sequence[Markdown]) -> bool:
+def _failed(
+    evidence: Evidence, rows: Sequence[AnswerRow], without: Sequence[Unanswered], beside: Sequence[Markdown]
+) -> bool:
     """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
     if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or environment.missing(
         evidence
@@ -152,7 +154,7 @@ def _failed(evidence: Evidence, rows: Sequence[Row], without: Sequence[Unanswere
     return not all(proof.identity.verdict.proven for proof in evidence.proofs)
 
 
-def _head(evidence: Evidence, labels: Mapping[Arena, str], unanswered: Sequence[str]) -> list[Markdown]:
+def _head(evidence: Evidence, labels: Mapping[ComparisonGroup, str], unanswered: Sequence[str]) -> list[Markdown]:
     """What must be known before the first number: the plan's notes, and what is missing."""
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
@@ -176,17 +178,17 @@ def _head(evidence: Evidence, labels: Mapping[Arena, str], unanswered: Sequence[
     return [*blocks, Markdown(", ".join(told) + ".")] if told else blocks
 
 
-def names(evidence: Evidence, *, placed: bool = True) -> dict[Arena, str]:
-    """What to call each arena: the benchmark, and whatever else tells it from the others, its place only if wanted."""
-    arenas = list(evidence.specs)
-    runs, machines = evidence.runs, sorted({a.machine for a in arenas})
-    where = {a.place for a in arenas}
-    several = any(len({a.run for a in arenas if a.place == place}) > 1 for place in where)
-    devices, precisions = {a.device for a in arenas}, {a.precision for a in arenas}
+def names(evidence: Evidence, *, placed: bool = True) -> dict[ComparisonGroup, str]:
+    """What to call each group: the benchmark, and whatever else tells it from the others, its place only if wanted."""
+    groups = list(evidence.specs)
+    runs, machines = evidence.runs, sorted({a.machine for a in groups})
+    where = {a.place for a in groups}
+    several = any(len({a.run for a in groups if a.place == place}) > 1 for place in where)
+    devices, precisions = {a.device for a in groups}, {a.precision for a in groups}
     found = {}
-    for a in arenas:
+    for a in groups:
         parts = [a.spec]
-        parts += [a.spec_digest[7:13]] if len({b.spec_digest for b in arenas if b.spec == a.spec}) > 1 else []
+        parts += [a.spec_digest[7:13]] if len({b.spec_digest for b in groups if b.spec == a.spec}) > 1 else []
         parts += [a.device] if len(devices) > 1 else []
         parts += [a.precision] if len(precisions) > 1 else []
         parts += [a.place] if placed and len(where) > 1 else []

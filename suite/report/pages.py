@@ -12,8 +12,17 @@ from suite.report.charts import drawing
 from suite.report.charts.benchmarks import speakers
 from suite.report.evidence import diverged
 from suite.report.evidence.claims import ClaimRow
-from suite.report.evidence.comparison import NotRanked, Question, Row, by_round, headline, questions, unlike, unranked
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, in_order
+from suite.report.evidence.comparison import (
+    AnswerRow,
+    NotRanked,
+    Question,
+    by_round,
+    headline,
+    questions,
+    unlike,
+    unranked,
+)
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, in_order
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.evidence.studies import Study
 from suite.report.evidence.verdicts import ClaimVerdict
@@ -37,8 +46,8 @@ class Book:
     """What all pages are made of; ``charts`` are the file names of those that were drawn."""
 
     evidence: Evidence
-    rows: Sequence[Row]
-    labels: Mapping[Arena, str]
+    rows: Sequence[AnswerRow]
+    labels: Mapping[ComparisonGroup, str]
     claims: Sequence[ClaimRow]
     studies: Sequence[Study]
     charts: Sequence[str]
@@ -53,7 +62,7 @@ class Book:
 
     def tuned(self) -> list[Markdown]:
         """Where tuned inference is told."""
-        mine = [s for s in self.studies if any(inference_options.section(self.evidence, arena) for arena in s.arenas)]
+        mine = [s for s in self.studies if any(inference_options.section(self.evidence, group) for group in s.groups)]
         if not mine:
             return []
         links = ", ".join(published.link(study) for study in mine)
@@ -63,7 +72,7 @@ class Book:
         """Every page by its path beside the report; none where nothing was measured."""
         found = {}
         for study in self.studies:
-            short = {arena: label.removeprefix(f"{study.name}/") for arena, label in self.labels.items()}
+            short = {group: label.removeprefix(f"{study.name}/") for group, label in self.labels.items()}
             found[f"{PAGES}/{study.file}"] = _text(replace(self, labels=short)._page(study))
         return {INDEX: _text(self._index()), **found} if found else {}
 
@@ -80,17 +89,17 @@ class Book:
             sources = {spec.source.title for spec in study.specs.values() if spec.source}
             verdicts = published.counted(claims) if claims else "no published number"
             body.append(
-                [published.link(study, ""), "; ".join(sorted(sources)) or DASH, f"{len(study.arenas)}",
+                [published.link(study, ""), "; ".join(sorted(sources)) or DASH, f"{len(study.groups)}",
                  self._far(study), verdicts]
             )  # fmt: skip
         yield table(["study", "source", "benchmarks", "run how far", "published numbers"], body, "llrll")
 
     def _claims(self, study: Study) -> list[ClaimRow]:
-        return [row for row in self.claims if row.arena in study.specs]
+        return [row for row in self.claims if row.group in study.specs]
 
     def _far(self, study: Study) -> str:
         """How far the study was run, in a few words."""
-        told = [seeds for arena in study.arenas for seeds in self._schedules(arena)]
+        told = [seeds for group in study.groups for seeds in self._schedules(group)]
         if not told:
             return "not trained"
         fewest, most = (f(s.ran for s in told) for f in (min, max))
@@ -103,12 +112,12 @@ class Book:
         parts = sorted({s.schedule for s in told if not s.complete})
         return f"{seeds}, {parts[0]}" if not full and len(parts) == 1 else f"{seeds}, not all to the end"
 
-    def _schedules(self, arena: Arena) -> list[Seeds]:
-        found = (per_seed(results, "train_seconds") for results in self._spoken(arena).values())
+    def _schedules(self, group: ComparisonGroup) -> list[Seeds]:
+        found = (per_seed(results, "train_seconds") for results in self._spoken(group).values())
         return [seeds for seeds in found if seeds]
 
-    def _spoken(self, arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
-        return speakers(self.evidence, self.rows, arena)
+    def _spoken(self, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Measured, ...]]:
+        return speakers(self.evidence, self.rows, group)
 
     def _page(self, study: Study) -> Iterator[Markdown]:
         yield md("# {}", f"{study.name}: {study.title}" if study.title else study.name)
@@ -117,11 +126,11 @@ class Book:
         yield from _stated(study, self.labels)
         for title, body in (
             ("Published numbers", self._published(study)),
-            ("What it hangs on", published.assumptions(self.labels, study.specs)),
+            ("Assumptions", published.assumptions(self.labels, study.specs)),
             ("How far it was run", self._run(study)),
             ("Stages", _stages(self.evidence, study, self.labels)),
             ("Curves", self._images("Loss and accuracy by epoch", study, "training", "curves")),
-            ("What the models are worth", self._worth(study)),
+            ("Task metrics", self._worth(study)),
             ("Styles of execution", self._styles(study)),
             ("Tuned inference", self._tunings(study)),
         ):
@@ -139,18 +148,18 @@ class Book:
                 f"Not run far enough for {short} of {len(judged)} verdicts: {self._far(study)}; a verdict takes "
                 f"{LEAST_SEEDS} seeds at the full schedule."
             )
-        elif not judged and any(not s.complete for arena in study.arenas for s in self._schedules(arena)):
+        elif not judged and any(not s.complete for group in study.groups for s in self._schedules(group)):
             lines.append(f"Not run to its end: {self._far(study)}.")
-        for arena in study.arenas:
-            cells = self._modes(arena)
-            lines += [f"{self.labels[arena]}: {told}." for told in diverged.summed(cells)]
+        for group in study.groups:
+            cells = self._modes(group)
+            lines += [f"{self.labels[group]}: {told}." for told in diverged.summed(cells)]
             lines += [
-                f"{self.labels[arena]}: {one} and {other} are not comparable, {reason}."
+                f"{self.labels[group]}: {one} and {other} are not comparable, {reason}."
                 for one, other in combinations(in_order(c.runner for c in cells), 2)
-                if (reason := unlike(self.evidence, arena, one, other))
+                if (reason := unlike(self.evidence, group, one, other))
             ]
-            if cells and not self._spoken(arena):
-                lines.append(f"{self.labels[arena]}: no framework is proven.")
+            if cells and not self._spoken(group):
+                lines.append(f"{self.labels[group]}: no framework is proven.")
         return [bullets([md("**{}**", line) for line in lines])] if lines else []
 
     def _published(self, study: Study) -> list[Markdown]:
@@ -158,7 +167,7 @@ class Book:
         if not claims:
             return []
         tables = grid.tables(study, self.labels, claims)
-        if tables and len({row.arena for row in claims}) >= GRID:
+        if tables and len({row.group for row in claims}) >= GRID:
             return [*tables, *published.rules(claims)]
         return [*published.claim_table(self.labels, claims), *published.rules(claims)]
 
@@ -168,32 +177,32 @@ class Book:
             return []
         notes = Notes()
         body = []
-        for arena in study.arenas:
-            for contender, results in self._spoken(arena).items():
+        for group in study.groups:
+            for framework_mode, results in self._spoken(group).items():
                 seeds = per_seed(results, "train_seconds")
                 if seeds is None:
                     continue
                 body.append(
-                    [self.labels[arena], contender.runner, contender.mode, f"{seeds.ran}", seeds.schedule,
+                    [self.labels[group], framework_mode.runner, framework_mode.mode, f"{seeds.ran}", seeds.schedule,
                      *(_score(results, metric, notes) for metric in ("train_loss", "test_loss", "test_accuracy"))]
                 )  # fmt: skip
         heads = ["benchmark", "framework", "mode", "seeds", "schedule", "train loss", "test loss", "test accuracy"]
         return [table(heads, body, "lllrlrrr"), *notes.lines()] if body else []
 
     def _images(self, words: str, study: Study, *kinds: str) -> list[Markdown]:
-        """The charts of a study: by the number of the arena, or by the study's own name."""
-        arenas = list(self.evidence.arenas)
+        """The charts of a study: by the number of the group, or by the study's own name."""
+        groups = list(self.evidence.groups)
         slug = drawing.slug
-        names = [f"{arenas.index(a) + 1:02}-{slug(a.spec)}.svg" for a in study.arenas if a in arenas]
-        names += [f"{slug(study.name)}.svg", *(f"{slug(study.name)}-{i}.svg" for i in range(1, len(study.arenas) + 1))]
+        names = [f"{groups.index(a) + 1:02}-{slug(a.spec)}.svg" for a in study.groups if a in groups]
+        names += [f"{slug(study.name)}.svg", *(f"{slug(study.name)}-{i}.svg" for i in range(1, len(study.groups) + 1))]
         wanted = [f"{kind}-{name}" for name in names for kind in kinds]
         return [Markdown(f"![{words}](../charts/{name})") for name in wanted if name in self.charts]
 
     def _worth(self, study: Study) -> list[Markdown]:
         blocks = []
-        for arena in study.arenas:
-            if found := task_metrics.section(self._spoken(arena), confusions=not study.large):
-                blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
+        for group in study.groups:
+            if found := task_metrics.section(self._spoken(group), confusions=not study.large):
+                blocks += [md("### {}", self.labels[group]), *found] if len(study.groups) > 1 else found
         return [*blocks, *self._images("Reconstruction errors of normal images and anomalies", study, "errors")]
 
     def _styles(self, study: Study) -> list[Markdown]:
@@ -201,18 +210,18 @@ class Book:
         if study.large:
             return []
         blocks: list[Markdown] = []
-        asked_alike: dict[tuple[Question, ...], list[Arena]] = defaultdict(list)
-        for arena in study.arenas:
-            found = self._modes(arena)
+        asked_alike: dict[tuple[Question, ...], list[ComparisonGroup]] = defaultdict(list)
+        for group in study.groups:
+            found = self._modes(group)
             wanted = headline(questions([r for results in found.values() for r in results]))
             if len(found) > FEW_MODES and wanted:
-                asked_alike[tuple(wanted)].append(arena)
-        for those, arenas in asked_alike.items():
+                asked_alike[tuple(wanted)].append(group)
+        for those, groups in asked_alike.items():
             notes = Notes()
             body = [
-                [self.labels[arena], c.runner, c.mode, *(self._cost(arena, c, question, notes) for question in those)]
-                for arena in arenas
-                for c in self._modes(arena)
+                [self.labels[group], c.runner, c.mode, *(self._cost(group, c, question, notes) for question in those)]
+                for group in groups
+                for c in self._modes(group)
             ]
             heads = ["benchmark", "framework", "mode", *map(asked, those)]
             blocks += [table(heads, body, "lll" + "r" * len(those)), *notes.lines()]
@@ -226,23 +235,23 @@ class Book:
             )
         return [*blocks, *self._images("Time by style of execution", study, "styles")]
 
-    def _modes(self, arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
-        return {c: rs for c, rs in self.evidence.arenas.get(arena, {}).items() if c.runner not in UNRANKED}
+    def _modes(self, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Measured, ...]]:
+        return {c: rs for c, rs in self.evidence.groups.get(group, {}).items() if c.runner not in UNRANKED}
 
-    def _cost(self, arena: Arena, contender: Contender, question: Question, notes: Notes) -> str:
-        costs = by_round(self.evidence.arenas[arena][contender], question)
-        standing = unranked(self.evidence, arena, contender, question)
-        if isinstance(standing, NotRanked):
-            shown = standing.shown and costs
+    def _cost(self, group: ComparisonGroup, framework_mode: FrameworkMode, question: Question, notes: Notes) -> str:
+        costs = by_round(self.evidence.groups[group][framework_mode], question)
+        proof_status = unranked(self.evidence, group, framework_mode, question)
+        if isinstance(proof_status, NotRanked):
+            shown = proof_status.shown and costs
             value = cost(question, median(costs.values())) if shown else DASH
-            return notes.mark(value, standing.reason)
+            return notes.mark(value, proof_status.reason)
         return cost(question, median(costs.values())) if costs else notes.dash("not asked")
 
     def _tunings(self, study: Study) -> list[Markdown]:
         blocks = []
-        for arena in study.arenas:
-            if found := inference_options.section(self.evidence, arena):
-                blocks += [md("### {}", self.labels[arena]), *found] if len(study.arenas) > 1 else found
+        for group in study.groups:
+            if found := inference_options.section(self.evidence, group):
+                blocks += [md("### {}", self.labels[group]), *found] if len(study.groups) > 1 else found
         return [*blocks, inference_options.RULE] if blocks else []
 
 
@@ -261,7 +270,7 @@ def _score(results: Sequence[Measured], metric: str, notes: Notes) -> str:
     return notes.mark(mean, str(seeds.diverged)) if seeds.diverged else mean
 
 
-def _stated(study: Study, labels: Mapping[Arena, str]) -> list[Markdown]:
+def _stated(study: Study, labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     """What the sources say, each once, and what the benchmarks are."""
     notes: dict[str, dict[str, None]] = defaultdict(dict)
     for source in (spec.source for spec in study.specs.values() if spec.source):
@@ -269,23 +278,23 @@ def _stated(study: Study, labels: Mapping[Arena, str]) -> list[Markdown]:
         notes[f"{source.title}{year}"] |= {source.note: None}
     lines = [md("Source: {}. {}", title, " ".join(told)) for title, told in notes.items()]
     about: dict[str, list[str]] = defaultdict(list)
-    for arena, spec in study.specs.items():
+    for group, spec in study.specs.items():
         if spec.description:
-            about[spec.description].append(labels[arena])
+            about[spec.description].append(labels[group])
     several = len(about) > 1
     for text, names in about.items():
         lines.append(md("**{}**: {}", ", ".join(names[:3]), text) if several else md("{}", text))
     return lines
 
 
-def _stages(evidence: Evidence, study: Study, labels: Mapping[Arena, str]) -> list[Markdown]:
+def _stages(evidence: Evidence, study: Study, labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     """Whose weights each stage began from, and whether those were trained to the end."""
     notes = Notes()
     body = []
-    for arena in study.arenas:
+    for group in study.groups:
         parents: dict[Parent, list[Measured]] = defaultdict(list)
-        for contender, results in evidence.arenas.get(arena, {}).items():
-            for r in results if contender.runner not in UNRANKED else ():
+        for framework_mode, results in evidence.groups.get(group, {}).items():
+            for r in results if framework_mode.runner not in UNRANKED else ():
                 if r.parent:
                     parents[r.parent].append(r)
         groups: dict[tuple[str, str, str], list[Parent]] = defaultdict(list)
@@ -296,7 +305,7 @@ def _stages(evidence: Evidence, study: Study, labels: Mapping[Arena, str]) -> li
             runners = ", ".join(in_order(r.cell.runner for r in cells))
             rounds = len({r.cell.round for r in cells})
             named = ", ".join(parent.weights[7:15] for parent in same[:3]) + (", ..." if len(same) > 3 else "")
-            body.append([labels[arena], _taken(study.specs[arena]), spec, donor, ended, runners, f"{rounds}", named])
+            body.append([labels[group], _taken(study.specs[group]), spec, donor, ended, runners, f"{rounds}", named])
     if not body:
         return []
     heads = ["benchmark", "takes over", "starts from", "trained by", "to the end", "given to", "rounds", "weights"]

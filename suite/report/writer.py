@@ -8,7 +8,7 @@ from pathlib import Path
 from suite.errors import ResultError, RunError
 from suite.files import write_bytes
 from suite.report.document import build
-from suite.report.evidence.sources import Source, nothing, read_source
+from suite.report.evidence.sources import ResultSource, nothing, read_source
 from suite.report.pages import PAGES
 
 
@@ -42,7 +42,7 @@ def write(folder: Path, *sources: Path) -> Outcome:
     for place in places:
         if not place.exists():
             raise RunError("does not exist", where=str(place), way_out="`suite run` makes a run's folder.")
-    found: list[Source] = [read_source(place, timed=True) for place in places]
+    found: list[ResultSource] = [read_source(place, timed=True) for place in places]
     refused = tuple(error for source in found for error in source.refused)
     if not any(source.results or source.timings for source in found):
         raise nothing(places[0], refused)

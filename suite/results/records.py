@@ -24,7 +24,7 @@ from suite.files import read_json, validate, write_bytes
 from suite.results import divergence
 from suite.results.divergence import Divergence
 from suite.results.gpu_trace import Trace
-from suite.results.task_metrics import Assessment, Share
+from suite.results.task_metrics import Share, TaskMetrics
 from suite.spec.differences import Difference
 from suite.spec.resolved import Spec
 from suite.spec.tensors import Frozen
@@ -167,7 +167,7 @@ class Training(Frozen):
     validation: Scores | None
     test: Scores
     weights: Digest = Field(description="over the final weights, running statistics included")
-    assessment: Assessment | None = Field(None, description="of the final weights over the test split")
+    assessment: TaskMetrics | None = Field(None, description="of the final weights over the test split")
     examples: Digest | None = Field(
         None, description="over inputs and targets of the first epoch, where random streams make them; else null"
     )
@@ -333,7 +333,7 @@ class Tuned(Frozen):
     reason: Text | None = None
 
 
-class Tunings(_Record):
+class InferenceOptions(_Record):
     """One framework's inference under one switch after another, all in one process, samples taken in turn."""
 
     outcome: Literal["tuned"] = "tuned"
@@ -369,7 +369,7 @@ class Failed(_Record):
     environment: Environment | None = None
 
 
-Record = Measured | Proof | Tunings | Failed
+Record = Measured | Proof | InferenceOptions | Failed
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="outcome")])
 
 

@@ -97,4 +97,4 @@ class Located(Frozen):
     ap50: Share | None
 
 
-Assessment = Annotated[Classified | Sorted | Embedded | Located, Field(discriminator="kind")]
+TaskMetrics = Annotated[Classified | Sorted | Embedded | Located, Field(discriminator="kind")]

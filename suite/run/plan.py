@@ -18,7 +18,7 @@ from suite.errors import SpecError
 from suite.files import read_json, validate
 from suite.inputs import initial
 from suite.results.records import Cell, Digest
-from suite.runners.base import INSTRUMENT, Device, Threads, Tuning
+from suite.runners.base import INSTRUMENT, Device, InferenceOption, Threads
 from suite.spec import paths, stages
 from suite.spec.recipe import Identifier
 from suite.spec.resolved import Spec, digest, without_place
@@ -29,7 +29,7 @@ from suite.spec.vocabulary.tables import Place
 
 STOPPED = 3
 """Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
-SWITCHES = frozenset(get_args(Tuning))
+SWITCHES = frozenset(get_args(InferenceOption))
 MOST_PROOFS = 12
 """Cells that one process proves: where it crashes, little is lost."""
 Name = Annotated[str, Field(max_length=200)]

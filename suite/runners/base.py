@@ -32,7 +32,7 @@ Array = NDArray[Any]
 Weights = dict[str, Array]
 Precision = Literal["float64", "float32"]
 Device = Literal["cpu", "cuda"]
-Tuning = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
+InferenceOption = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
 """One switch of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
 
 INSTRUMENT: Mapping[str, tuple[str, ...]] = {"null": ("null",)}
@@ -113,7 +113,7 @@ class Program(Protocol):
         """Look inside one batch through the same model, loss and differentiation that ``train`` uses."""
         ...
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
         """``infer`` with one switch changed, over the weights that are held; outputs in float32.
 
         ``calibration`` is a batch of inputs from which static quantisation may learn its ranges.  Raises Unsupported

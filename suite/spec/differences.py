@@ -30,7 +30,7 @@ CLOSE = 5e-3
 """Two ways as long as each other, in the words of a report."""
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """What a difference is."""
 
     SEMANTICS = "computes something else"
@@ -66,7 +66,7 @@ class Difference(Frozen):
     runner takes several operations where the framework has one.
     """
 
-    kind: Kind
+    kind: DifferenceKind
     at: Annotated[tuple[Words, ...], Field(min_length=1, max_length=2000)]
     api: Words
     does: Words

@@ -18,7 +18,7 @@ from suite.spec.resolved import Spec
 from suite.spec.yaml import read_yaml, refuse, validated
 
 
-class Stated(NamedTuple):
+class StatedFields(NamedTuple):
     """A spec, and the file of what it starts from, where it names that by its path."""
 
     spec: Spec
@@ -34,7 +34,7 @@ def load(path: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Spec, ...
     return tuple(found.spec for found in stated(path, describe))
 
 
-def stated(path: Path, describe: Callable[[str], DatasetFacts]) -> tuple[Stated, ...]:
+def stated(path: Path, describe: Callable[[str], DatasetFacts]) -> tuple[StatedFields, ...]:
     """The same, with the files that it leads to.  Paths in the file are taken from its folder and made absolute."""
     shared = read_yaml(path)
     cases = _cases(path, shared.pop("cases")) if "cases" in shared else {None: {}}
@@ -61,7 +61,7 @@ def _resolve(
     case: str | None,
     cases: Mapping[str | None, Mapping[str, Any]],
     describe: Callable[[str], DatasetFacts],
-) -> Stated:
+) -> StatedFields:
     """Join what a file says with the facts of its data."""
     fields = {**shared, **cases[case]}
 
@@ -87,7 +87,7 @@ def _resolve(
     layers = recipe.model.layers() if isinstance(recipe.model, Form) else recipe.model
     changed = {"dataset": dataset, "starts_from": starts_from, "model": layers, "case": case, "data": facts}
     try:
-        return Stated(Spec.model_validate({**dict(recipe), **changed}), parent)
+        return StatedFields(Spec.model_validate({**dict(recipe), **changed}), parent)
     except ValidationError as error:
         refuse(path, Spec, error, place)
 

@@ -28,7 +28,7 @@ IN_CONTAINER = (
 )
 
 
-class Stated(NamedTuple):
+class StatedPath(NamedTuple):
     """The path of a spec file as somebody wrote it, and the case after it, or nothing: ``my.yaml/small``."""
 
     file: str
@@ -81,12 +81,12 @@ def _real(path: Path) -> Path:
         return path
 
 
-def split(item: str) -> Stated | None:
+def split(item: str) -> StatedPath | None:
     """Where a spec is stated that is named by a path; None for what is a name in the catalogue."""
     if item.lower().endswith(YAML):
-        return Stated(item, "")
+        return StatedPath(item, "")
     head, slash, case = item.rpartition("/")
-    return Stated(head, case) if slash and head.lower().endswith(YAML) else None
+    return StatedPath(head, case) if slash and head.lower().endswith(YAML) else None
 
 
 def benchmark(item: str, folder: Path | None = None) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from suite.errors import ResultError, RunError, SuiteError, Unsupported
 from suite.gate import gate
-from suite.gate.reference_answers import Memory
+from suite.gate.reference_answers import ReferenceAnswers
 from suite.inputs import checkpoint, examples, initial
 from suite.machine import environment
 from suite.meters.clock import timed
@@ -28,7 +28,7 @@ from suite.meters.gpu import OFF, Meter, metering
 from suite.meters.memory import Phases
 from suite.metrics.loss import guessed
 from suite.results import records
-from suite.results.records import Cause, Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings
+from suite.results.records import Cause, Cell, Environment, Failed, Identity, InferenceOptions, Measured, Proof, Record
 from suite.run import plan
 from suite.run.plan import STOPPED, Entry, Plan, Profile
 from suite.runners import base
@@ -38,7 +38,7 @@ from suite.spec.recipe import Target
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
 from suite.trial import inherit, measure
-from suite.trial.inherit import Heritage, Orphaned
+from suite.trial.inherit import Inherited, MissingParent
 from suite.trial.options import CALIBRATION, tune
 
 TUNING_SPANS = 4
@@ -74,7 +74,7 @@ class Trial:
         self._import_ns, self._runner = timed(self._start)
         self._import_bytes = phases.end()
         meter.aim(self._runner.gpu())
-        self._memory = Memory(self._reference)
+        self._memory = ReferenceAnswers(self._reference)
 
     def _start(self) -> Runner:
         seed = self._entry.cells[0].seed  # a round has one
@@ -108,11 +108,11 @@ class Trial:
                     return self._tune(cell, common)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
             traceback.print_exc()
-            giver = common["spec"].starts_from if isinstance(error, Orphaned) else None
+            giver = common["spec"].starts_from if isinstance(error, MissingParent) else None
             why, words = cause(error), reason_of(error)
             return Failed(**common, cause=why, reason=words, inherited=giver, environment=self._environment())
 
-    def _known(self, cell: Cell, taken: Heritage) -> dict[str, Any]:
+    def _known(self, cell: Cell, taken: Inherited) -> dict[str, Any]:
         """What every outcome but a failure tells of where it ran and what it started from."""
         spec = self._plan.spec(cell.spec)
         return {"environment": self._environment(), "digests": measure.digests(spec, cell.seed, taken.weights)}
@@ -145,10 +145,10 @@ class Trial:
         known = self._known(cell, taken)
         return Measured(**common, **known, import_ns=self._import_ns, parent=taken.parent, **told)
 
-    def _tune(self, cell: Cell, common: dict[str, Any]) -> Tunings:
+    def _tune(self, cell: Cell, common: dict[str, Any]) -> InferenceOptions:
         """Over trained weights where there are any: an untrained network's answers are no answers.
 
-        Raises Orphaned where training diverged.
+        Raises MissingParent where training diverged.
         """
         spec, profile = self._plan.spec(cell.spec), self._plan.profile
         taken = inherit.of(self._folder, self._plan, cell)
@@ -159,7 +159,7 @@ class Trial:
         asked = profile.tunings, profile.latency_samples, TUNING_SPANS * profile.throughput_seconds
         found = tune(self._runner, spec, cell.mode, State(held), inputs, labels, calibration, *asked)
         print_ = initial.fingerprint(held)
-        return Tunings(**common, **self._known(cell, taken), weights=print_, tunings=found)
+        return InferenceOptions(**common, **self._known(cell, taken), weights=print_, tunings=found)
 
     def _environment(self) -> Environment:
         """The environment, with what the runner tells and the processor as it is by now."""
@@ -193,7 +193,7 @@ def tuning_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
 
 def cause(error: Exception) -> Cause:
     """Which kind of failure an exception is; frameworks have memory errors of their own names."""
-    if isinstance(error, Orphaned):
+    if isinstance(error, MissingParent):
         return error.cause
     if isinstance(error, Unsupported):
         return Cause.UNSUPPORTED

@@ -19,7 +19,7 @@ from suite.spec.resolved import Spec
 from suite.spec.tensors import Shape
 
 
-class Orphaned(SuiteError):  # noqa: N818 - it becomes a Result
+class MissingParent(SuiteError):  # noqa: N818 - it becomes a Result
     """What a stage starts from is not there.  It becomes a Result with the cause of the failure before it."""
 
     def __init__(self, what: str, cause: Cause) -> None:
@@ -28,14 +28,14 @@ class Orphaned(SuiteError):  # noqa: N818 - it becomes a Result
 
 
 @dataclass(frozen=True)
-class Heritage:
+class Inherited:
     """The weights taken over, by canonical name, and whose they are; None where nothing is."""
 
     weights: Weights
     parent: Parent | None
 
 
-NONE = Heritage({}, None)
+NONE = Inherited({}, None)
 
 
 def file(folder: Path, entry: Entry, cell: Cell) -> Path:
@@ -43,8 +43,8 @@ def file(folder: Path, entry: Entry, cell: Cell) -> Path:
     return folder / "weights" / f"{entry.id}--{cell.slug}.safetensors"
 
 
-def of(folder: Path, made: Plan, cell: Cell) -> Heritage:
-    """What ``cell`` starts from.  The instrument computes nothing and needs none.  Raises Orphaned."""
+def of(folder: Path, made: Plan, cell: Cell) -> Inherited:
+    """What ``cell`` starts from.  The instrument computes nothing and needs none.  Raises MissingParent."""
     spec = made.spec(cell.spec)
     if not spec.starts_from or cell.runner in INSTRUMENT:
         return NONE
@@ -58,53 +58,53 @@ def of(folder: Path, made: Plan, cell: Cell) -> Heritage:
 def trained(folder: Path, made: Plan, cell: Cell) -> Weights | None:
     """The final weights of a cell's own benchmark, in its round; None where its donor left none.
 
-    Raises Orphaned where they are not finite: neither the speed nor the answers of such a network say anything.
+    Raises MissingParent where they are not finite: neither the speed nor the answers of such a network say anything.
     """
     try:
         found = _trained(folder, made, cell.spec, cell.round)
-    except Orphaned:
+    except MissingParent:
         return None
     if found.parent and found.parent.diverged and not divergence.finite(found.weights):
-        raise Orphaned(f"the weights that it was to be tuned over {found.parent.diverged}", Cause.DIVERGED)
+        raise MissingParent(f"the weights that it was to be tuned over {found.parent.diverged}", Cause.DIVERGED)
     return found.weights
 
 
-def _trained(folder: Path, made: Plan, giver: str, round_: int) -> Heritage:
+def _trained(folder: Path, made: Plan, giver: str, round_: int) -> Inherited:
     """The final weights of a benchmark's donor; where its training diverged they may not be finite."""
     donor = made.donor(giver, round_)
     if donor is None:
-        raise Orphaned(f"{giver}, which this starts from, is not measured in this run", Cause.CRASHED)
+        raise MissingParent(f"{giver}, which this starts from, is not measured in this run", Cause.CRASHED)
     entry, cell = donor
     who = f"{giver} by {cell.runner} {cell.mode}, which this starts from,"
     try:
         found = records.read(folder / "results" / entry.file(cell))
         if isinstance(found, Failed):
-            raise Orphaned(f"{who} failed: {found.cause}: {found.reason[:1000]}", found.cause)
+            raise MissingParent(f"{who} failed: {found.cause}: {found.reason[:1000]}", found.cause)
         if not isinstance(found, Measured) or found.training is None:
-            raise Orphaned(f"{who} was not trained", Cause.CRASHED)
+            raise MissingParent(f"{who} was not trained", Cause.CRASHED)
         diverged = found.training.divergence
         file_, shapes, digest = file(folder, entry, cell), _shapes(made.spec(giver)), found.training.weights
         held = checkpoint.read(file_, shapes, digest, finite=diverged is None)
     except ResultError as error:
-        raise Orphaned(f"{who} left no weights: {error}", Cause.CRASHED) from None
+        raise MissingParent(f"{who} left no weights: {error}", Cause.CRASHED) from None
     complete = found.complete and diverged is None and (found.parent is None or found.parent.complete is not False)
     parent = Parent(
         spec=giver, runner=cell.runner, mode=cell.mode, weights=digest, complete=complete, diverged=diverged
     )
-    return Heritage(held, parent)
+    return Inherited(held, parent)
 
 
-def _imported(made: Plan, spec: Spec, name: str) -> Heritage:
+def _imported(made: Plan, spec: Spec, name: str) -> Inherited:
     """Imported weights, which must be those that the run was planned with."""
     giver = f"{stages.IMPORTED}{name}"
     try:
         path = checkpoint.imported(name)
         whole = checkpoint.read(path, checkpoint.shapes(path), made.imported.get(name))
     except SuiteError as error:
-        raise Orphaned(f"{giver}, which this starts from, cannot be taken: {error}", Cause.CRASHED) from None
+        raise MissingParent(f"{giver}, which this starts from, cannot be taken: {error}", Cause.CRASHED) from None
     held = {name: value for name, value in whole.items() if name in spec.inherited_names}
     parent = Parent(spec=giver, runner=None, mode=None, weights=initial.fingerprint(whole), complete=None)
-    return Heritage(held, parent)
+    return Inherited(held, parent)
 
 
 def _shapes(spec: Spec) -> dict[str, Shape]:

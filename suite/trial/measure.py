@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from suite.inputs import examples, initial
 from suite.inputs.examples import Examples, Split
-from suite.meters.clock import quiet, settled, timed
+from suite.meters.clock import gc_disabled, gc_frozen, timed
 from suite.meters.gpu import OFF, Meter, device_bytes
 from suite.meters.memory import Phases
 from suite.metrics.evaluate import BATCH, evaluate, judged
@@ -111,7 +111,7 @@ def measure(
     for name in watched(held):
         program.predict(name, BATCH)  # compiled here, not in the midst of training's energy
     program.load(begin)
-    with settled():
+    with gc_frozen():
         with meter.span("training", spec.batch_size) as span:
             course = train(program, spec, seed, held, profile.epochs)
             span.images = sum(epoch.images for epoch in course.epochs)
@@ -209,7 +209,7 @@ def train(program: Program, spec: Spec, seed: int, held: Examples, cap: int | No
         if number and held.renewed:
             stage(program, held, "train", number)
         order = initial.order(seed, number, spec.train_images)
-        with quiet():
+        with gc_disabled():
             seconds, loss = timed(program.train, order)
         scores, sound = _looked_at(program, spec, held)
         epochs.append(
@@ -284,7 +284,7 @@ def latencies(
     """Single queries, one after another, over the images in turn."""
     queries = _queries(images, batch_size)
     warm = tuple(timed(program.infer, next(queries))[0] for _ in range(warmup))
-    with quiet(), meter.span("latency", batch_size, samples * batch_size):
+    with gc_disabled(), meter.span("latency", batch_size, samples * batch_size):
         measured = tuple(timed(program.infer, next(queries))[0] for _ in range(samples))
     return Latency(batch_size=batch_size, samples_ns=measured, warmup_ns=warm)
 
@@ -303,7 +303,7 @@ def throughputs(
     warm = tuple(timed(program.predict, "test", batch_size)[0] for _ in range(warmup))
     samples: list[int] = []
     left = seconds * 1e9
-    with quiet(), meter.span("throughput", batch_size) as span:
+    with gc_disabled(), meter.span("throughput", batch_size) as span:
         while (left > 0 and len(samples) < MOST_PASSES) or len(samples) < 3:
             samples.append(timed(program.predict, "test", batch_size)[0])
             left -= samples[-1]

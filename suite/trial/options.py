@@ -16,13 +16,13 @@ from typing import cast
 import numpy as np
 
 from suite.errors import Unsupported
-from suite.meters.clock import quiet, settled, timed
+from suite.meters.clock import gc_disabled, gc_frozen, timed
 from suite.results.records import Tuned
 from suite.run.plan import SWITCHES
-from suite.runners.base import Array, Program, Runner, State, Tuning
+from suite.runners.base import Array, InferenceOption, Program, Runner, State
 from suite.spec.resolved import Spec
 
-NONE, AGAIN = "none", "again"
+NONE, BASELINE_REPEAT = "none", "again"
 CHUNK = 100
 """Images of one call while the answers are judged."""
 CALIBRATION = 256
@@ -35,7 +35,7 @@ Query = Callable[[Array], Array]
 
 
 @dataclass
-class Way:
+class TimedOption:
     """One way to answer queries; without a ``query`` there is a ``reason``."""
 
     tuning: str
@@ -78,12 +78,12 @@ def tune(
 
     def query(tuning: str, named: str) -> Query:
         if tuning in SWITCHES:
-            return program(named).tuned(cast(Tuning, tuning), calibration)
+            return program(named).tuned(cast(InferenceOption, tuning), calibration)
         if reason := runner.missing(named):
             raise Unsupported(reason)
-        return (new if tuning == AGAIN else program)(named).infer
+        return (new if tuning == BASELINE_REPEAT else program)(named).infer
 
-    ways = [Way(NONE, mode, 1, program(mode).infer)]
+    ways = [TimedOption(NONE, mode, 1, program(mode).infer)]
     for way in _ways(tunings, mode, runner.modes):
         if way.batch_size > len(inputs):
             continue
@@ -94,22 +94,22 @@ def tune(
             way.query, way.reason = None, _reason(error)
         ways.append(way)
     _warm_up(ways[0], inputs, runner.warmup[mode])
-    with settled(), quiet():
+    with gc_frozen(), gc_disabled():
         _take_turns([way for way in ways if way.query], inputs, samples, seconds * 1e9)
     plain = _answers(ways[0], inputs)
     return tuple(_tuned(way, inputs, labels, plain) for way in ways)
 
 
-def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[Way]:
+def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[TimedOption]:
     for tuning in tunings:
         kind, _, value = tuning.partition(":")
         if kind == "batch":
-            yield Way(tuning, mode, int(value))
+            yield TimedOption(tuning, mode, int(value))
         elif kind != "mode":
-            yield Way(tuning, mode, 1)
+            yield TimedOption(tuning, mode, 1)
         elif value in modes and value != mode:
-            yield Way(tuning, value, 1)
-    yield Way(AGAIN, mode, 1)
+            yield TimedOption(tuning, value, 1)
+    yield TimedOption(BASELINE_REPEAT, mode, 1)
 
 
 def _batches(inputs: Array, size: int) -> Iterator[Array]:
@@ -117,14 +117,14 @@ def _batches(inputs: Array, size: int) -> Iterator[Array]:
     return cycle([inputs[i : i + size] for i in range(0, whole, size)])
 
 
-def _warm_up(way: Way, inputs: Array, calls: int) -> None:
+def _warm_up(way: TimedOption, inputs: Array, calls: int) -> None:
     assert way.query
     batches = _batches(inputs, way.batch_size)
     for _ in range(WARMUP * calls):
         way.query(next(batches))
 
 
-def _take_turns(ways: list[Way], inputs: Array, samples: int, most_ns: float) -> None:
+def _take_turns(ways: list[TimedOption], inputs: Array, samples: int, most_ns: float) -> None:
     batches = [_batches(inputs, way.batch_size) for way in ways]
     turns = list(zip(ways, batches, strict=True))
     random = np.random.default_rng(0)
@@ -140,14 +140,14 @@ def _take_turns(ways: list[Way], inputs: Array, samples: int, most_ns: float) ->
         ]
 
 
-def _answers(way: Way, inputs: Array) -> Array:
+def _answers(way: TimedOption, inputs: Array) -> Array:
     """Outputs over all inputs, in calls of the way's own batch where it has one, else of ``CHUNK``."""
     assert way.query
     size = way.batch_size if way.batch_size > 1 else CHUNK
     return np.concatenate([np.array(way.query(inputs[i : i + size])) for i in range(0, len(inputs), size)])
 
 
-def _tuned(way: Way, inputs: Array, labels: Array | None, plain: Array) -> Tuned:
+def _tuned(way: TimedOption, inputs: Array, labels: Array | None, plain: Array) -> Tuned:
     told = Tuned(tuning=way.tuning, mode=way.mode, batch_size=way.batch_size, samples_ns=(), reason=way.reason)
     if way.query is None:
         return told

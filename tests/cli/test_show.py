@@ -4,7 +4,7 @@ import pytest
 
 from suite.cli import show
 from suite.gate import shift
-from suite.spec.differences import Kind
+from suite.spec.differences import DifferenceKind
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def spec(make_spec):
 def test_each_framework_has_its_own_differences_with_their_figures(spec):
     found = show.differences(spec, shift.QUICK)
     assert set(found) == {"tf", "torch"}
-    (inside,) = (each for each in found["tf"] if each.kind is Kind.SEMANTICS)
+    (inside,) = (each for each in found["tf"] if each.kind is DifferenceKind.SEMANTICS)
     assert inside.shift.way < 1
     assert all(each.shift is None for each in found["torch"])
 

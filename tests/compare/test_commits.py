@@ -16,7 +16,7 @@ import pytest
 from suite.cli import commands
 from suite.compare import commits
 from suite.compare import runs as stored
-from suite.compare.commits import Contest, Match, Refused, Row, Side, Tree
+from suite.compare.commits import AgentProcess, Checkout, ComparedCell, ComparedRow, Comparison, Refused
 from suite.data import datasets
 from suite.errors import MachineError, RunError, SpecError
 from suite.machine.environment import ROOT
@@ -42,10 +42,10 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Callable[..., Tree]:
+def copy(tmp_path: Path) -> Callable[..., Checkout]:
     """A checkout like ours, but for what stands in the null runner's step and the benchmark's batch size."""
 
-    def made(name: str, step: str = '"""Nothing."""', batch_size: int = 32) -> Tree:
+    def made(name: str, step: str = '"""Nothing."""', batch_size: int = 32) -> Checkout:
         root = tmp_path / name
         shutil.copytree(ROOT / "suite", root / "suite", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "benchmarks" / "specs", root / "benchmarks" / "specs")
@@ -55,7 +55,7 @@ def copy(tmp_path: Path) -> Callable[..., Tree]:
         null.write_text(text.replace('"""Nothing."""', step))
         spec = root / "benchmarks" / "specs" / "digits-mlp.yaml"
         spec.write_text(spec.read_text().replace("batch_size: 32", f"batch_size: {batch_size}"))
-        return Tree(name, root, {"null": Path(sys.executable)})
+        return Checkout(name, root, {"null": Path(sys.executable)})
 
     return made
 
@@ -67,24 +67,24 @@ def planned(rounds: int = 5, modes: tuple[str, ...] = ("null",)) -> Plan:
     return made.model_copy(update={"profile": made.profile.model_copy(update={"runners": {"null": modes}})})
 
 
-def played(here: Tree, there: Tree, work: Path, **fields: object) -> tuple[Row, ...]:
+def played(here: Checkout, there: Checkout, work: Path, **fields: object) -> tuple[ComparedRow, ...]:
     made = planned(**fields)  # type: ignore[arg-type]
     work.mkdir()
-    return Match(made, commits.contests(made), (TRAINING,), here, there, work).play(lambda line: None)
+    return Comparison(made, commits.compared_cells(made), (TRAINING,), here, there, work).play(lambda line: None)
 
 
-def test_the_side_that_became_slower_is_called_slower(copy: Callable[..., Tree], tmp_path: Path) -> None:
+def test_the_side_that_became_slower_is_called_slower(copy: Callable[..., Checkout], tmp_path: Path) -> None:
     (row,) = played(copy("slow", SLOWED), copy("usual"), tmp_path / "work")
     assert isinstance(row.outcome, Slowdown)
     assert (row.outcome.verdict, row.outcome.rounds) == ("slower", 5)
     assert commits.status([row]) == 1
 
 
-def test_a_ratio_is_that_of_here_to_there(copy: Callable[..., Tree], tmp_path: Path) -> None:
+def test_a_ratio_is_that_of_here_to_there(copy: Callable[..., Checkout], tmp_path: Path) -> None:
     made = planned()
     with (
-        Side(copy("slow", SLOWED), "null", made, tmp_path) as slow,
-        Side(copy("usual"), "null", made, tmp_path) as usual,
+        AgentProcess(copy("slow", SLOWED), "null", made, tmp_path) as slow,
+        AgentProcess(copy("usual"), "null", made, tmp_path) as usual,
     ):
         for side in (slow, usual):
             side.arrive()
@@ -93,21 +93,21 @@ def test_a_ratio_is_that_of_here_to_there(copy: Callable[..., Tree], tmp_path: P
         assert commits.ratio(usual, slow, TRAINING, 1) < 0.5
 
 
-def test_four_rounds_are_too_few_to_tell(copy: Callable[..., Tree], tmp_path: Path) -> None:
+def test_four_rounds_are_too_few_to_tell(copy: Callable[..., Checkout], tmp_path: Path) -> None:
     usual = copy("usual")
     (row,) = played(usual, usual, tmp_path / "work", rounds=1)
     assert row.outcome == TooFew("rounds", 1, 5)
     assert commits.status([row]) == 0
 
 
-def test_another_spec_of_the_same_name_is_refused(copy: Callable[..., Tree], tmp_path: Path) -> None:
+def test_another_spec_of_the_same_name_is_refused(copy: Callable[..., Checkout], tmp_path: Path) -> None:
     (row,) = played(copy("here"), copy("there", batch_size=16), tmp_path / "work", rounds=1)
     assert row.outcome == Refused("not the same spec in both: nothing to compare", failure=False)
     with pytest.raises(SpecError, match="nothing could be compared"):
         commits.status([row])
 
 
-def test_a_runner_that_the_other_commit_lacks_is_refused(copy: Callable[..., Tree], tmp_path: Path) -> None:
+def test_a_runner_that_the_other_commit_lacks_is_refused(copy: Callable[..., Checkout], tmp_path: Path) -> None:
     there = copy("there")
     shutil.rmtree(there.root / "suite" / "runners" / "null")
     (row,) = played(copy("here"), there, tmp_path / "work", rounds=1)
@@ -115,7 +115,7 @@ def test_a_runner_that_the_other_commit_lacks_is_refused(copy: Callable[..., Tre
 
 
 def test_a_mode_that_the_other_commit_lacks_is_refused_and_the_rest_goes_on(
-    copy: Callable[..., Tree], tmp_path: Path
+    copy: Callable[..., Checkout], tmp_path: Path
 ) -> None:
     usual = copy("usual")
     first, second = played(usual, usual, tmp_path / "work", rounds=1, modes=("fast", "null"))
@@ -129,7 +129,7 @@ def test_a_mode_that_the_other_commit_lacks_is_refused_and_the_rest_goes_on(
     ids=["raises", "dies"],
 )
 def test_a_side_that_breaks_is_a_failure_and_says_which_and_why(
-    copy: Callable[..., Tree], tmp_path: Path, step: str, reason: str
+    copy: Callable[..., Checkout], tmp_path: Path, step: str, reason: str
 ) -> None:
     (row,) = played(copy("here"), copy("there", step), tmp_path / "work", rounds=1)
     assert isinstance(row.outcome, Refused)
@@ -140,8 +140,11 @@ def test_a_side_that_breaks_is_a_failure_and_says_which_and_why(
 
 def test_a_folder_without_the_suite_never_runs_another_checkouts(tmp_path: Path) -> None:
     """The environments' own path leads to the main checkout, which would be compared with itself."""
-    tree = Tree("there", tmp_path, {"null": Path(sys.executable)})
-    with Side(tree, "null", planned(), tmp_path) as side, pytest.raises(RunError, match=r"instead of|ended with"):
+    tree = Checkout("there", tmp_path, {"null": Path(sys.executable)})
+    with (
+        AgentProcess(tree, "null", planned(), tmp_path) as side,
+        pytest.raises(RunError, match=r"instead of|ended with"),
+    ):
         side.arrive()
 
 
@@ -151,9 +154,9 @@ def state(process: int) -> str:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_side_is_stopped_whenever_it_is_not_asked_and_gone_afterwards(
-    copy: Callable[..., Tree], tmp_path: Path
+    copy: Callable[..., Checkout], tmp_path: Path
 ) -> None:
-    with Side(copy("here"), "null", planned(), tmp_path) as side:
+    with AgentProcess(copy("here"), "null", planned(), tmp_path) as side:
         side.arrive()
         process = side._process
         deadline = time.monotonic() + 10
@@ -177,17 +180,17 @@ def test_ones_own_spec_is_read_from_the_same_file_by_both(tmp_path: Path) -> Non
     own = made.model_copy(
         update={"profile": made.profile.model_copy(update={"benchmarks": (str(tmp_path / "tiny.yaml"),)})}
     )
-    assert commits.contests(own) == (Contest("tiny", "reference", "numpy", str(tmp_path / "tiny.yaml")),)
+    assert commits.compared_cells(own) == (ComparedCell("tiny", "reference", "numpy", str(tmp_path / "tiny.yaml")),)
 
 
 def test_what_a_stage_starts_from_is_not_compared_unless_it_is_asked_for(tmp_path: Path) -> None:
     made = session.draft(session.profile(str(own.study(tmp_path) / "profile.yaml")))
     assert [spec.id for spec in made.specs] == ["child", "base"]
-    assert [contest.spec for contest in commits.contests(made)] == ["child"]
+    assert [cell.spec for cell in commits.compared_cells(made)] == ["child"]
 
 
 def test_ones_own_data_are_the_same_for_a_checkout_that_takes_paths_from_the_current_folder(
-    copy: Callable[..., Tree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Callable[..., Checkout], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such a one also counts the path among what decides the spec; neither keeps the two from being compared."""
     study = own.study(tmp_path / "study")
@@ -202,10 +205,10 @@ def test_ones_own_data_are_the_same_for_a_checkout_that_takes_paths_from_the_cur
         assert text.count(now) == 1
         file.write_text(text.replace(now, before))
     made = session.draft(runs.profile(runners={"null": ("null",)}, benchmarks=("study/specs/base.yaml/",), rounds=1))
-    (contest,) = commits.contests(made)
-    assert contest.benchmark == str(study / "specs" / "base.yaml")
+    (cell,) = commits.compared_cells(made)
+    assert cell.benchmark == str(study / "specs" / "base.yaml")
     (tmp_path / "work").mkdir()
-    (row,) = Match(made, (contest,), (TRAINING,), copy("here"), there, tmp_path / "work").play(lambda line: None)
+    (row,) = Comparison(made, (cell,), (TRAINING,), copy("here"), there, tmp_path / "work").play(lambda line: None)
     assert row.outcome == TooFew("rounds", 1, 5)
 
 
@@ -231,8 +234,11 @@ def test_an_environment_is_shared_where_the_locks_are_alike_and_made_where_not(
         commits.pythons(tmp_path, ("torch",), print)
 
 
-def rows(*outcomes: Slowdown | TooFew | Refused) -> list[Row]:
-    return [Row(Contest("digits-mlp", "torch", "eager", "digits-mlp"), TRAINING, outcome) for outcome in outcomes]
+def rows(*outcomes: Slowdown | TooFew | Refused) -> list[ComparedRow]:
+    return [
+        ComparedRow(ComparedCell("digits-mlp", "torch", "eager", "digits-mlp"), TRAINING, outcome)
+        for outcome in outcomes
+    ]
 
 
 SLOW, FINE = Slowdown(1.15, 1.10, 1.20, 7, 0.975), Slowdown(1.0, 0.98, 1.02, 7, 0.975)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import track
 
-from suite.gate.reference_answers import Memory
+from suite.gate.reference_answers import ReferenceAnswers
 from suite.results.records import Verdict
 from suite.runners.base import find
 from suite.runners.reference.runner import Runner as Reference
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers = range(options.first, options.first + options.count)
     for number in track(numbers, "networks", console=console, disable=not console.is_terminal):
         spec = network(number)
-        memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+        memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
         for mode in modes:
             found = examine(spec, runner, mode, memory)
             seen[f"{mode}: {found.verdict}"] += 1

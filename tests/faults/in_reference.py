@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.runners.base import Runner
 from suite.runners.reference import layers, losses, optimizers
-from suite.runners.reference.network import ACTIVATIONS, Training
+from suite.runners.reference.network import ACTIVATIONS, TrainingPass
 from suite.runners.reference.runner import Program
 from tests.faults.catalogue import RELATIVE, Fault
 from tests.faults.plant import Planted, patched
@@ -30,7 +30,7 @@ NORMALISE, WINDOW = layers.normalise, layers.window
 EMBEDDING, SAMPLED_SCORES, FROZEN = layers.embedding, layers.sampled_scores, layers.frozen_batch_norm
 SOFTMAX_LOSS, DETECTION, SIGMOID_LOSS = losses.softmax_cross_entropy, losses.detection, losses.sigmoid_cross_entropy
 SGD, ADAM = optimizers.sgd, optimizers.adam
-DIFFERENTIATE, CONCAT, SINGLE = Program._differentiate, Training._concat, Training._single
+DIFFERENTIATE, CONCAT, SINGLE = Program._differentiate, TrainingPass._concat, TrainingPass._single
 
 
 def method(owner: type, name: str, function: Callable[..., Any]) -> Callable[[Runner, float], Runner]:
@@ -391,8 +391,8 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("learning rate inside the velocity", "cnn", STEP_1 + "slot velocity: conv2d_1/kernel", patched(optimizers__sgd=_rate_in_velocity)),
     Fault("momentum dampened", "cnn", STEP_1 + "slot velocity: conv2d_1/kernel", patched(optimizers__sgd=_dampened)),
     Fault("gradients accumulate from step to step", "cnn", "float64 step 1, slot velocity: conv2d_1/kernel", method(Program, "_differentiate", _accumulating)),
-    Fault("shortcut left out", "residual", TRAINING + "residual_1", method(Training, "_branch", _shortcut_lost)),
-    Fault("shortcut's gradient left out", "residual", "float64 gradients: conv2d_1/kernel", method(Training, "_branch", _shortcut_gradient_lost)),
+    Fault("shortcut left out", "residual", TRAINING + "residual_1", method(TrainingPass, "_branch", _shortcut_lost)),
+    Fault("shortcut's gradient left out", "residual", "float64 gradients: conv2d_1/kernel", method(TrainingPass, "_branch", _shortcut_gradient_lost)),
     Fault("dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", patched(layers__dense=_low_dense), (7, 10, 12, 14, 16, 18, 20), 16),
     Fault("convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", patched(layers__conv2d=_low_conv), (7, 10, 12, 14, 16, 18, 20), 16),
     Fault("low precision on the way back", "mlp", r"float32 gradients: dense_\d/\w+", patched(layers__dense=_low_backward), (7, 10, 12, 14, 16, 18, 20), 14),
@@ -414,11 +414,11 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("error of boxes summed over a box", "boxes", "float64 loss: loss", patched(losses__detection=_boxes_over_batch)),
     Fault("box before the classes", "boxes", "float64 loss: loss", patched(losses__detection=_boxes_first)),
     Fault("gradient of boxes without their weight", "boxes", r"float64 gradients: concat_1/3/dense_1/bias", patched(losses__detection=_box_gradient_unweighted)),
-    Fault("branches in another order", "boxes", TRAINING + "concat_1", method(Training, "_concat", _branches_reversed)),
-    Fault("branches' gradients shifted", "boxes", "float64 gradients: concat_1/3/dense_1/bias", method(Training, "_concat", _branch_gradients_shifted)),
-    Fault("one branch alone passes a gradient back", "boxes", "float64 gradients: conv2d_1/bias", method(Training, "_concat", _first_branch_alone_goes_back)),
+    Fault("branches in another order", "boxes", TRAINING + "concat_1", method(TrainingPass, "_concat", _branches_reversed)),
+    Fault("branches' gradients shifted", "boxes", "float64 gradients: concat_1/3/dense_1/bias", method(TrainingPass, "_concat", _branch_gradients_shifted)),
+    Fault("one branch alone passes a gradient back", "boxes", "float64 gradients: conv2d_1/bias", method(TrainingPass, "_concat", _first_branch_alone_goes_back)),
     Fault("frozen batch norm's gradient as if trained", "frozen", "float64 gradients: conv2d_2/kernel", patched(layers__frozen_batch_norm=_trained_backward)),
-    Fault("no gradient passes a frozen layer", "frozen", "float64 gradients: conv2d_2/kernel", method(Training, "_single", _gradient_stops)),
+    Fault("no gradient passes a frozen layer", "frozen", "float64 gradients: conv2d_2/kernel", method(TrainingPass, "_single", _gradient_stops)),
     Fault("dropout unscaled", "mlp", "dropout 0.25: scale", patched(layers__dropout=_unscaled)),
     Fault("dropout scaled by the other rate", "mlp", "dropout 0.25: scale", patched(layers__dropout=_scaled_otherwise)),
     Fault("rate of what dropout keeps", "mlp", "dropout 0.25: keep rate", patched(layers__dropout=_keeps_otherwise), RELATIVE[:4], 0.1),

@@ -21,7 +21,7 @@ LINEAR, CONV2D, BATCH_NORM = functional.linear, functional.conv2d, functional.ba
 CROSS_ENTROPY, DROPOUT, GRAD = functional.cross_entropy, functional.dropout, torch.autograd.grad
 AVERAGE_POOL, MAX_POOL, BAG = functional.avg_pool2d, functional.max_pool2d, functional.embedding_bag
 EMBEDDING, MSE, SIGMOID_LOSS = functional.embedding, functional.mse_loss, functional.binary_cross_entropy_with_logits
-EDGES, OPTIMIZER, DETECTION = native.edges, objective.optimizer, objective.Detection
+EDGES, OPTIMIZER, DETECTION = native.edges, objective.optimizer, objective.DetectionLoss
 SET_RATE, EPSILONS = objective.set_rate, objective.epsilons
 BITS = (7, 10, 12, 14, 16, 18, 20)
 

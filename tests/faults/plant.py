@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Tuning, Weights
+from suite.runners.base import Array, InferenceOption, Precision, Probe, Program, Runner, State, Weights
 from suite.spec.graph import Concat, Layer, Residual
 from suite.spec.resolved import Spec
 
@@ -44,7 +44,7 @@ class Wrapped:
     def probe(self, images: Array, targets: Array) -> Probe:
         return self.inner.probe(images, targets)
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
         return self.inner.tuned(tuning, calibration)
 
 

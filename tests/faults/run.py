@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from suite.gate import gate, probe
-from suite.gate.reference_answers import Memory
+from suite.gate.reference_answers import ReferenceAnswers
 from suite.results.records import Identity, Verdict
 from suite.runners.base import Runner, Threads, find
 from suite.runners.reference.runner import Runner as Reference
@@ -25,12 +25,12 @@ from tests.faults.specs import SPECS
 THREADS = Threads(intra=1, inter=1)
 
 
-def memory() -> Memory:
+def memory() -> ReferenceAnswers:
     """The reference, which keeps what it has answered about every spec."""
-    return Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants), len(SPECS))
+    return ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants), len(SPECS))
 
 
-def examine(spec: Spec, runner: Runner, mode: str, asked: Memory | None = None) -> Identity:
+def examine(spec: Spec, runner: Runner, mode: str, asked: ReferenceAnswers | None = None) -> Identity:
     """What the gate says, with float32 as the timed precision; ``asked`` is the reference and what it has answered."""
     return gate.examine(spec, runner, asked or memory(), mode, "float32", key=digest(spec.id))
 
@@ -53,7 +53,7 @@ class Outcome:
         return self.smallest is not None and not self.missed and not self.misnamed
 
 
-def try_fault(fault: Fault, runner: Runner, mode: str, asked: Memory | None = None) -> Outcome:
+def try_fault(fault: Fault, runner: Runner, mode: str, asked: ReferenceAnswers | None = None) -> Outcome:
     """Down the ladder until the gate sees nothing any more; the name counts as far down as the fault must be caught."""
     asked = asked or memory()
     smallest, named = None, ""

@@ -138,7 +138,7 @@ class TestGiven:
                 super().__init__(inner, spec, precision)
                 built.append(spec.input_shape)
 
-        mine, asked = Planted(runner, program=Count), reference_answers.Memory(lambda variants: runner)
+        mine, asked = Planted(runner, program=Count), reference_answers.ReferenceAnswers(lambda variants: runner)
         for name in ("mlp", "boxes"):
             spec = SPECS[name].replace(l2=0.0, batch_size=24)
             examine(spec, mine, "numpy", asked)

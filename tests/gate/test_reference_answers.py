@@ -6,7 +6,7 @@ import pytest
 from suite.gate import batch_size, reference_answers
 from suite.gate.batch_size import epoch
 from suite.gate.gate import examine
-from suite.gate.reference_answers import Memory
+from suite.gate.reference_answers import ReferenceAnswers
 from suite.results.records import Verdict
 from suite.runners.base import Threads
 from suite.runners.reference.runner import Runner as Reference
@@ -39,7 +39,7 @@ def counting(calls):
             calls.append(("probe", self.precision))
             return self.inner.probe(images, targets)
 
-    return Memory(lambda variants: Planted(Reference("cpu", THREADS, 0, variants=variants), program=Count))
+    return ReferenceAnswers(lambda variants: Planted(Reference("cpu", THREADS, 0, variants=variants), program=Count))
 
 
 def test_each_question_is_computed_once_for_all_modes(runner):
@@ -56,7 +56,7 @@ def test_each_question_is_computed_once_for_all_modes(runner):
 
 
 def test_it_keeps_the_last_specs_and_variants_alone(runner):
-    memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants), 2)
+    memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants), 2)
     mlp, cnn = (memory.about(SPECS[name], NONE) for name in ("mlp", "cnn"))
     assert memory.about(SPECS["mlp"], NONE) is mlp
     assert memory.about(SPECS["cnn"], frozenset({"biased_running_variance"})) is not cnn
@@ -78,17 +78,17 @@ def test_who_writes_into_what_it_is_given_spoils_no_answer(name, runner):
                 images[...] = 0
                 targets[...] = 0
 
-    memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+    memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
     spoilt = examine(SPECS[name], Planted(runner, program=Spoils), memory, "numpy", "float32", key=KEY)
     assert spoilt.verdict is Verdict.IDENTICAL
     assert examine(SPECS[name], runner, memory, "numpy", "float32", key=KEY).verdict is Verdict.IDENTICAL
 
 
 def test_a_model_whose_steps_are_dear_has_fewer_images_to_a_step_and_no_drift(runner, monkeypatch):
-    memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+    memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
     assert examine(SPECS["mlp"], runner, memory, "numpy", "float32", key=KEY).drift == 0.0
     monkeypatch.setattr(reference_answers, "EXACT_WORK", 0)
-    dear = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+    dear = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
     found = examine(SPECS["mlp"], runner, dear, "numpy", "float32", key=KEY)
     assert (found.verdict, found.drift) == (Verdict.IDENTICAL, None)
     assert len(dear.about(SPECS["mlp"], NONE).exact_batch[0]) == reference_answers.EXACT_FEWEST
@@ -119,7 +119,7 @@ class TestRecurring:
                 outputs[row % len(outputs)] *= 1.01
                 return outputs
 
-        memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+        memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
         found = examine(SPECS["mlp"], Planted(runner, program=Off), memory, "numpy", "float32", key=KEY)
         assert (found.divergence.section.endswith("prediction"), found.divergence.tensor) == (True, "outputs")
 
@@ -128,6 +128,6 @@ class TestRecurring:
             def predict(self, split, batch_size):
                 return np.roll(self.inner.predict(split, batch_size), epoch(self.spec)[0], axis=0)
 
-        memory = Memory(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
+        memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
         found = examine(SPECS["mlp"], Planted(runner, program=Turned), memory, "numpy", "float32", key=KEY)
         assert found.verdict is Verdict.UNPROVEN

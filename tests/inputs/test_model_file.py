@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from suite.errors import DataError
 from suite.inputs import model_file, torchvision
-from suite.inputs.model_file import Kind
+from suite.inputs.model_file import FileKind
 
 
 def zipped(*names: str) -> bytes:
@@ -92,11 +92,11 @@ def test_a_folder_is_told_by_what_is_in_it(names: list[str], told: str, tmp_path
 def test_what_can_be_taken_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "named.pth"
     save_file({"fc.bias": np.ones(2, np.float32)}, path)
-    assert model_file.kind(path) is Kind.SAFETENSORS
+    assert model_file.kind(path) is FileKind.SAFETENSORS
     assert list(torchvision.opened(path).arrays) == ["fc.bias"]
     other = tmp_path / "named.safetensors"
     other.write_bytes(STATE)
-    assert model_file.kind(other) is Kind.TORCH
+    assert model_file.kind(other) is FileKind.TORCH
 
 
 def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_programs_are_told_as_pytorch_writes_them(tmp_path: Path) -> None:
     for name, told in (("script.pt", "TorchScript"), ("exported.pt2", "torch.export"), ("legacy.pth", "before 1.6")):
         with pytest.raises(DataError, match=told):
             model_file.kind(tmp_path / name)
-    assert model_file.kind(tmp_path / "state.pth") is Kind.TORCH
+    assert model_file.kind(tmp_path / "state.pth") is FileKind.TORCH
 
 
 @pytest.mark.tf

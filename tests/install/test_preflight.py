@@ -16,7 +16,7 @@ import pytest
 from suite.errors import MachineError
 from suite.install import environments as envs
 from suite.install.bootstrap import alone, install, steps
-from suite.install.environments import Environment, Python, choose, environments, probe, pythons
+from suite.install.environments import FrameworkEnvironment, Python, choose, environments, probe, pythons
 from suite.install.preflight import COSTS, ROOT, Machine, enough_disk, machine, summary, support
 
 LINUX = Machine(
@@ -132,16 +132,16 @@ def test_the_preflight_loads_the_standard_library_alone(name: str) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Environment:
+def here(tmp_path: Path) -> FrameworkEnvironment:
     """An environment named core in an otherwise empty project."""
-    environment = Environment(tmp_path, "core")
+    environment = FrameworkEnvironment(tmp_path, "core")
     environment.lock.parent.mkdir(parents=True)
     environment.lock.write_text("numpy==1\n", encoding="utf-8")
     return environment
 
 
 @pytest.fixture
-def lock(here: Environment) -> Iterator[int]:
+def lock(here: FrameworkEnvironment) -> Iterator[int]:
     with alone(here.root / ".envs") as descriptor:
         yield descriptor
 
@@ -151,11 +151,13 @@ def python() -> Python:
     return next(pythons())
 
 
-def venv(environment: Environment) -> list[str]:
+def venv(environment: FrameworkEnvironment) -> list[str]:
     return [sys.executable, "-m", "venv", "--without-pip", str(environment.path)]
 
 
-def test_a_finished_environment_is_ready_and_imports_the_suite(here: Environment, lock: int, python: Python) -> None:
+def test_a_finished_environment_is_ready_and_imports_the_suite(
+    here: FrameworkEnvironment, lock: int, python: Python
+) -> None:
     assert not here.ready()
     install(here, python, [venv(here)], lock)
     assert here.ready()
@@ -166,12 +168,12 @@ def test_a_finished_environment_is_ready_and_imports_the_suite(here: Environment
 
 
 def test_a_changed_lock_another_place_or_a_dead_interpreter_is_not_ready(
-    here: Environment, lock: int, python: Python, tmp_path: Path
+    here: FrameworkEnvironment, lock: int, python: Python, tmp_path: Path
 ) -> None:
     install(here, python, [venv(here)], lock)
     moved = tmp_path / "moved"
     moved.symlink_to(here.root)
-    assert not Environment(moved, "core").ready()
+    assert not FrameworkEnvironment(moved, "core").ready()
     here.lock.write_text("numpy==2\n", encoding="utf-8")
     assert not here.ready()
     here.lock.write_text("numpy==1\n", encoding="utf-8")
@@ -181,7 +183,7 @@ def test_a_changed_lock_another_place_or_a_dead_interpreter_is_not_ready(
 
 
 def test_a_failed_installation_shows_its_last_lines_and_leaves_no_stamp(
-    here: Environment, lock: int, python: Python
+    here: FrameworkEnvironment, lock: int, python: Python
 ) -> None:
     install(here, python, [venv(here)], lock)
     fail = [sys.executable, "-c", "print('first'); print('\\n' * 9); raise SystemExit('hash mismatch')"]
@@ -191,7 +193,9 @@ def test_a_failed_installation_shows_its_last_lines_and_leaves_no_stamp(
     assert not here.ready()
 
 
-def test_an_interrupted_installation_is_stopped_and_made_again(here: Environment, lock: int, python: Python) -> None:
+def test_an_interrupted_installation_is_stopped_and_made_again(
+    here: FrameworkEnvironment, lock: int, python: Python
+) -> None:
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -221,14 +225,14 @@ def test_two_installations_take_turns(tmp_path: Path) -> None:
         assert second.wait() == 0
 
 
-def test_what_is_installed_is_pinned_by_hash(here: Environment, python: Python) -> None:
+def test_what_is_installed_is_pinned_by_hash(here: FrameworkEnvironment, python: Python) -> None:
     for name in ("uv", "core"):
-        last = steps(Environment(here.root, name), python)[-1]
+        last = steps(FrameworkEnvironment(here.root, name), python)[-1]
         assert "--require-hashes" in last
         assert ":all:" in last
 
 
-def test_a_framework_is_found_by_its_runner_and_lock(here: Environment) -> None:
+def test_a_framework_is_found_by_its_runner_and_lock(here: FrameworkEnvironment) -> None:
     for name in ("torch", "null"):
         (here.root / "suite" / "runners" / name).mkdir(parents=True)
         (here.root / "suite" / "runners" / name / "runner.py").touch()
@@ -254,19 +258,19 @@ def test_cuda_libraries_are_wanted_where_that_is_stated_or_a_driver_is(
 
 
 def test_an_environment_takes_the_lock_with_cuda_where_there_is_one_and_it_is_wanted(
-    here: Environment, monkeypatch: pytest.MonkeyPatch
+    here: FrameworkEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("tf", "tf-cuda", "torch"):
         (here.lock.parent / f"{name}.txt").write_text(name)
     taken = []
     for stated in ("0", "1"):
         monkeypatch.setenv("PARITY_CUDA", stated)
-        taken.append([Environment(here.root, name).lock.stem for name in ("tf", "torch")])
+        taken.append([FrameworkEnvironment(here.root, name).lock.stem for name in ("tf", "torch")])
     assert taken == [["tf", "torch"], ["tf-cuda", "torch"]]
 
 
 def test_an_environment_without_the_cuda_libraries_is_made_again_when_they_are_wanted(
-    here: Environment, lock: int, python: Python, monkeypatch: pytest.MonkeyPatch
+    here: FrameworkEnvironment, lock: int, python: Python, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.lock.with_name("core-cuda.txt").write_text("numpy==1\ncuda==1\n")
     monkeypatch.setenv("PARITY_CUDA", "0")

@@ -75,13 +75,13 @@ class OnGpu(reference.Runner):
 @pytest.mark.parametrize(
     ("uuid", "shown", "said"),
     [
-        (UUID, (nvml.Gpu("Double A", UUID, None),), f"computes on Double A, {UUID}; modes"),
+        (UUID, (nvml.ListedGpu("Double A", UUID, None),), f"computes on Double A, {UUID}; modes"),
         (UUID, (), f"{UUID}, which cannot be metered: the framework computes on {UUID}, but NVML shows none; modes"),
         (None, (), "computes on Double A, whose UUID its driver does not tell; modes"),
     ],
 )
 def test_a_gpu_is_named_with_its_uuid_and_looked_for_among_those_of_nvml(
-    uuid: str | None, shown: tuple[nvml.Gpu, ...], said: str, monkeypatch: pytest.MonkeyPatch
+    uuid: str | None, shown: tuple[nvml.ListedGpu, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "find", lambda token: OnGpu)
     monkeypatch.setattr(OnGpu, "gpu", lambda self: uuid)

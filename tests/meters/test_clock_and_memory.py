@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite.meters import clock, memory
-from suite.meters.clock import quiet, settled, timed
+from suite.meters.clock import gc_disabled, gc_frozen, timed
 from suite.meters.memory import Phases
 
 MIB = 1 << 20
@@ -40,13 +40,13 @@ def test_what_a_timed_call_raises_goes_through() -> None:
 
 def test_no_garbage_is_collected_within_quiet_and_it_is_again_after() -> None:
     assert gc.isenabled()
-    with quiet():
+    with gc_disabled():
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
 def test_garbage_collection_comes_back_after_an_exception() -> None:
-    with pytest.raises(ZeroDivisionError), quiet():
+    with pytest.raises(ZeroDivisionError), gc_disabled():
         raise ZeroDivisionError
     assert gc.isenabled()
 
@@ -54,7 +54,7 @@ def test_garbage_collection_comes_back_after_an_exception() -> None:
 def test_garbage_collection_that_was_off_stays_off() -> None:
     gc.disable()
     try:
-        with quiet():
+        with gc_disabled():
             pass
         assert not gc.isenabled()
     finally:
@@ -63,7 +63,7 @@ def test_garbage_collection_that_was_off_stays_off() -> None:
 
 def test_what_lives_is_settled_only_within_and_also_after_an_exception() -> None:
     def fail() -> None:
-        with settled():
+        with gc_frozen():
             assert gc.get_freeze_count() > 0
             raise KeyError
 
@@ -77,7 +77,7 @@ def test_garbage_is_collected_before_what_is_measured() -> None:
     try:
         gone = weakref.ref(Knot())
         assert gone() is not None
-        with quiet():
+        with gc_disabled():
             assert gone() is None
     finally:
         gc.enable()

@@ -13,7 +13,7 @@ import pytest
 from suite.errors import MachineError
 from suite.machine.environment import ROOT
 from suite.meters import nvml
-from suite.meters.nvml import Gpu, choose
+from suite.meters.nvml import ListedGpu, choose
 from suite.results import gpu_trace
 from tests.support import nvml as double
 
@@ -255,7 +255,7 @@ def test_a_missing_package_is_absent_with_its_reason(monkeypatch: pytest.MonkeyP
         pass
 
 
-A, B, PART = (Gpu("x", uuid, None) for uuid in ("GPU-aa11", "GPU-bb22", "MIG-cc33"))
+A, B, PART = (ListedGpu("x", uuid, None) for uuid in ("GPU-aa11", "GPU-bb22", "MIG-cc33"))
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_cells_of_other_digests_are_told_and_not_compared() -> None:
 def test_a_proof_covers_its_own_place_alone() -> None:
     inside = make.inside([make.proof()])
     evidence = merge([*inside, make.measured()], {})
-    assert "another place" in str(evidence.standing(evidence.measured[0]))
+    assert "another place" in str(evidence.proof_status(evidence.measured[0]))
 
 
 def test_a_cell_of_two_places_is_no_double() -> None:

@@ -128,7 +128,9 @@ def test_of_what_alone_one_framework_has_that_framework_is_named_and_the_other_i
     assert found["setting layout (tf)"] == ("NHWC", "NCHW", "yes")
     assert found["library tensorflow (tf)"] == ("2.21.0", "2.22.0", "no")
     assert list(found)[-1] == "library tensorflow (tf)", "what decides comes first"
-    ranked = {p.contender.runner: isinstance(p.outcome, Ratio) for p in stored.pairs(evidence(first), evidence(second))}
+    ranked = {
+        p.framework_mode.runner: isinstance(p.outcome, Ratio) for p in stored.pairs(evidence(first), evidence(second))
+    }
     assert ranked == {"torch": True, "tf": False}
 
 

@@ -336,7 +336,7 @@ def test_where_nothing_was_finite_the_chart_says_that(drawn: None, monkeypatch: 
 
 def test_two_runs_side_by_side_do_not_rank_it() -> None:
     first, second = merge(run({}), {}), merge(run({"torch": 1}), {})
-    outcomes = {pair.contender.runner: str(pair.outcome) for pair in runs.pairs(first, second)}
+    outcomes = {pair.framework_mode.runner: str(pair.outcome) for pair in runs.pairs(first, second)}
     assert f"B: {SAID}" in outcomes["torch"]
     assert "Ratio" in outcomes["tf"]
 

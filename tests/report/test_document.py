@@ -423,7 +423,7 @@ def test_percentiles_are_printed_from_enough_samples_on() -> None:
 
 def test_an_import_is_counted_once_per_process() -> None:
     other = make.spec("digits-cnn", batch_size=16)
-    text = section(build([make.measured(), make.measured(of=other)], {}), "Where the time went")
+    text = section(build([make.measured(), make.measured(of=other)], {}), "Time breakdown")
     assert re.search(r"\| torch +\| +— \| +5\.0 s \|", text)
 
 
@@ -494,7 +494,7 @@ def test_hostile_text_of_results_stays_text(drawn: None) -> None:
     assert rendered.count("<h1") == 1
     assert all(src.startswith("charts/") for src in re.findall(r'src="([^"]*)"', rendered))
     assert all(re.fullmatch(r"studies/[a-z0-9.-]+\.md", href) for href in re.findall(r'href="([^"]*)"', rendered))
-    assert not re.search(r"https?://|www\.|@e", document.markdown.split("## Repeat it")[0])
+    assert not re.search(r"https?://|www\.|@e", document.markdown.split("## Reproduce")[0])
     assert "\x1b" not in document.markdown
     assert all("\x1b" not in cell and "\n" not in cell for line in document.answer for cell in line)
     assert all(re.fullmatch(r"[a-z0-9.-]+\.svg", name) for name in document.charts)

@@ -8,11 +8,11 @@ import tests.support.results as make
 from suite.report.document import build
 from suite.report.evidence.merge import merge
 from suite.report.sections.own_api import MOST, section
-from suite.spec.differences import Difference, Kind, Shift
+from suite.spec.differences import Difference, DifferenceKind, Shift
 
 SHIFT = Shift(weights=0.3, first=0.2, way=0.4, statistics=None, outputs=0.8, images=32, steps=10)
 INSIDE = Difference(
-    kind=Kind.SEMANTICS,
+    kind=DifferenceKind.SEMANTICS,
     at=("optimizer",),
     api="tf.raw_ops.ResourceApplyRMSProp",
     does="divides by sqrt(s + epsilon)",
@@ -22,7 +22,7 @@ INSIDE = Difference(
     shift=SHIFT,
 )
 LAYOUT = Difference(
-    kind=Kind.CONVENTION, at=tuple(f"conv2d_{i}" for i in range(1, 5)), api="torch.nn.Conv2d", does="is NCHW"
+    kind=DifferenceKind.CONVENTION, at=tuple(f"conv2d_{i}" for i in range(1, 5)), api="torch.nn.Conv2d", does="is NCHW"
 )
 
 

@@ -15,7 +15,7 @@ from suite.data import datasets
 from suite.report import writer
 from suite.report.document import Document, build
 from suite.report.evidence.merge import merge
-from suite.report.evidence.studies import FEW, group
+from suite.report.evidence.studies import FEW, studies_of
 from suite.results import records
 from suite.results.records import Scores, Verdict
 from suite.results.task_metrics import Classified
@@ -82,8 +82,8 @@ def parented(results: list[Any], **fields: Any) -> list[Any]:
 
 
 def studies(*specs: Any) -> list[tuple[str, list[str]]]:
-    found = group(merge([make.measured(of=spec) for spec in specs], {}))
-    return [(study.name, [arena.spec for arena in study.arenas]) for study in found]
+    found = studies_of(merge([make.measured(of=spec) for spec in specs], {}))
+    return [(study.name, [group.spec for group in study.groups]) for study in found]
 
 
 def test_specs_that_start_from_one_another_are_one_study_in_the_order_of_stages() -> None:
@@ -318,7 +318,7 @@ def test_a_large_study_tells_no_confusions_but_what_its_anomalies_are() -> None:
             results.append(r.model_copy(update={"training": told}))
         elif r.outcome == "proof":
             results.append(r)
-    text = part(build(results, {}), "What the models are worth", "grid")
+    text = part(build(results, {}), "Task metrics", "grid")
     assert "Confusion" not in text
     assert text.count("area under the ROC curve") == FEW + 1
 
@@ -332,7 +332,7 @@ def test_a_grid_that_was_not_run_far_has_no_intervals() -> None:
 
 def test_a_confusion_matrix_is_the_sum_over_seeds_with_precision_and_recall() -> None:
     told = Classified(confusion=((8, 2, 0), (0, 5, 0), (0, 0, 0)))
-    text = part(build(taught(lambda seed, runner: told), {}), "What the models are worth")
+    text = part(build(taught(lambda seed, runner: told), {}), "Task metrics")
     lines = [re.sub(r"[ *]", "", line) for line in text.splitlines() if re.match(r"\| +[012] ", line)]
     assert lines == ["|0|40|10|0|100.0%|80.0%|", "|1|0|25|0|71.4%|100.0%|", "|2|0|0|0|—|—|"]
     assert "torch (compile) and tf (xla), the same for both, all test images of 5 seeds" in text
@@ -341,7 +341,7 @@ def test_a_confusion_matrix_is_the_sum_over_seeds_with_precision_and_recall() ->
 def test_confusions_that_differ_are_told_for_each_framework() -> None:
     right = {"torch": 3, "tf": 4}
     made = taught(lambda seed, runner: make.confused(2, right[runner], 1))
-    text = part(build(made, {}), "What the models are worth")
+    text = part(build(made, {}), "Task metrics")
     assert re.search(r"by torch \(compile\), all .*\n\n.*\n.*\n\| +0 \| \*\*15\*\* \| +5 \|", text)
     assert re.search(r"by tf \(xla\), all .*\n\n.*\n.*\n\| +0 \| \*\*20\*\* \| +5 \|", text)
 
@@ -349,16 +349,16 @@ def test_confusions_that_differ_are_told_for_each_framework() -> None:
 def test_classes_keep_the_names_that_the_data_gave_them() -> None:
     facts = make.spec().data.model_copy(update={"class_names": ("ape", "<b>", "7", *"defghij"), "labels_are": "texts"})
     of = make.spec(data=facts, labels="map")
-    matrix = part(build(taught(lambda seed, runner: make.confused(), of=of), {}), "What the models are worth")
+    matrix = part(build(taught(lambda seed, runner: make.confused(), of=of), {}), "Task metrics")
     assert re.search(r"\| +\| +ape \| +.*b.* \| +7 \| +d \|", matrix)
     assert re.search(r"\n\| +ape \| \*\*170\*\* \| +10 \|", matrix)
     assert "<b>" not in matrix
-    few = part(build(taught(lambda seed, runner: make.confused(30, 10, 3), of=of), {}), "What the models are worth")
+    few = part(build(taught(lambda seed, runner: make.confused(30, 10, 3), of=of), {}), "Task metrics")
     assert re.search(r"\| +d \| +e \| +15 of 65 \|", few)
 
 
 def test_of_many_classes_only_what_is_confused_most_is_told() -> None:
-    text = part(build(taught(lambda seed, runner: make.confused(30, 10, 3)), {}), "What the models are worth")
+    text = part(build(taught(lambda seed, runner: make.confused(30, 10, 3)), {}), "Task metrics")
     assert "30 classes" in text
     assert re.search(r"\| +0 \| +1 \| +15 of 65 \|", text)
     assert text.count("|") < 700
@@ -366,20 +366,20 @@ def test_of_many_classes_only_what_is_confused_most_is_told() -> None:
 
 def test_anomalies_have_intervals_over_seeds_and_a_chart(drawn: None) -> None:
     document = build(taught(lambda seed, runner: make.sorted_out(seed)), {})
-    text = part(document, "What the models are worth")
+    text = part(document, "Task metrics")
     # AUROC 0.951 to 0.955: mean 0.953, half 2.776445 * sqrt(2.5e-6) * sqrt(1.2), a little more below on its scale
     assert re.search(r"area under the ROC curve +\| +0\.9530 \(0\.9481 to 0\.9577\) \|", text)
     assert re.search(r"recall at the threshold +\| +75\.00 %", text)
     assert "../charts/errors-digits-mlp-1.svg" in text
     assert b"<svg" in document.charts["errors-digits-mlp-1.svg"]
-    few = part(build(taught(lambda seed, runner: make.sorted_out(seed), 2), {}), "What the models are worth")
+    few = part(build(taught(lambda seed, runner: make.sorted_out(seed), 2), {}), "Task metrics")
     assert re.search(r"0\.9515, 0\.9510 to 0\.9520¹", few)
     assert "no interval, too few seeds: 2 of 5" in few
 
 
 def test_an_anomaly_score_that_no_seed_has_is_a_dash() -> None:
     none = make.sorted_out(precision=None, recall=None, auroc=None, average_precision=None, threshold=None)
-    text = part(build(taught(lambda seed, runner: none), {}), "What the models are worth")
+    text = part(build(taught(lambda seed, runner: none), {}), "Task metrics")
     assert re.search(r"precision at the threshold +\| +—¹ \| +—¹ \|", text)
 
 
@@ -387,7 +387,7 @@ def test_neighbours_of_the_frameworks_stand_side_by_side_with_the_ranks_of_analo
     def vectors(seed: int, runner: str) -> Any:
         return make.embedded(rank=seed if runner == "torch" else 1, near="queen" if runner == "torch" else "kaiser")
 
-    text = part(build(taught(vectors), {}), "What the models are worth")
+    text = part(build(taught(vectors), {}), "Task metrics")
     assert re.search(r"\| king +\| queen 0\.90, lord 0\.80, throne 0\.70 \| kaiser 0\.90, lord 0\.80", text)
     assert re.search(r"\| zyzzyva +\| not in the vocabulary", text)
     assert re.search(r"\| man : king = woman : queen +\| 3 \(1 to 5\); queen +\| 1; kaiser +\|", text)
@@ -396,14 +396,14 @@ def test_neighbours_of_the_frameworks_stand_side_by_side_with_the_ranks_of_analo
 
 
 def test_boxes_are_told_by_their_overlap_and_precision() -> None:
-    text = part(build(taught(lambda seed, runner: make.located(seed)), {}), "What the models are worth")
+    text = part(build(taught(lambda seed, runner: make.located(seed)), {}), "Task metrics")
     assert re.search(r"mean intersection over union +\| +0\.8030 \(0\.7982 to 0\.8078\)", text)
     assert re.search(r"average precision at IoU 0\.5 +\| +0\.9000 ", text)
     assert re.search(r"right class +\| +97\.00 %", text)
 
 
 def test_results_without_an_assessment_have_no_such_part() -> None:
-    assert "What the models are worth" not in page(build(run(make.spec()), {}))
+    assert "Task metrics" not in page(build(run(make.spec()), {}))
 
 
 def test_six_styles_stand_side_by_side_with_a_chart(drawn: None) -> None:

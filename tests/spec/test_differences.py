@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from suite.gate import gate, probe, shift
-from suite.gate.reference_answers import Memory
+from suite.gate.reference_answers import ReferenceAnswers
 from suite.runners import base
 from suite.runners.base import State, Threads
 from suite.runners.reference.runner import Runner as Reference
-from suite.spec.differences import Difference, Kind, Shift, factor
+from suite.spec.differences import Difference, DifferenceKind, Shift, factor
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
 from suite.spec.semantics import relevant, under
@@ -50,7 +50,7 @@ class TestStated:
             assert set(each.at) <= places
             assert each.variant is None or relevant(spec, (each.variant,))
             assert each.variant is None or under(spec, (each.variant,), each.at) is not spec
-            assert each.variant is None or each.kind is Kind.SEMANTICS
+            assert each.variant is None or each.kind is DifferenceKind.SEMANTICS
             assert max(map(len, (each.api, each.does, each.here))) <= 300
             assert not each.does.endswith(".")
             assert not each.here.endswith(".")
@@ -65,10 +65,10 @@ class TestStated:
 
     def test_adam_differs_where_the_spec_asks_for_the_other_frameworks(self, make_spec):
         assert "adam_epsilon_before_correction" in said("tf", make_spec())
-        assert not said("torch", make_spec(), Kind.SEMANTICS)
+        assert not said("torch", make_spec(), DifferenceKind.SEMANTICS)
         early = make_spec(optimizer={"name": "adam", "epsilon_place": "before_correction"})
         assert "adam_epsilon_after_correction" in said("torch", early)
-        assert not said("tf", early, Kind.SEMANTICS)
+        assert not said("tf", early, DifferenceKind.SEMANTICS)
 
     def test_kerass_running_variance_is_named_with_the_values_that_make_it(self, make_spec):
         model = [{"layer": "flatten"}, {"layer": "batch_norm"}, {"layer": "dense", "units": 10}]
@@ -95,7 +95,7 @@ class TestStated:
     def test_pooling_without_padding_is_not_listed(self, make_spec):
         spec = make_spec(model=[pool(), *END])
         for token in TOKENS:
-            assert not said(token, spec, Kind.SEMANTICS).keys() & {"padding_counted", "padding_not_counted"}
+            assert not said(token, spec, DifferenceKind.SEMANTICS).keys() & {"padding_counted", "padding_not_counted"}
             assert "average_pool_1" not in [at for each in base.differences(token, spec) for at in each.at[:1]] or (
                 token == "torch"  # which holds its images in another layout
             )
@@ -114,11 +114,11 @@ class TestStated:
         spec = make_spec(model=[conv, largest, pool(window=2, padding=1), *END])
         assert said("tf", spec)["padding_counted"] == ("average_pool_1",)
         assert said("tf", spec)["tf.nn.max_pool2d"] == ("max_pool_1",)
-        assert said("tf", spec, Kind.MISSING) == {"tf.keras.layers.Conv2D": ("conv2d_1",)}
+        assert said("tf", spec, DifferenceKind.MISSING) == {"tf.keras.layers.Conv2D": ("conv2d_1",)}
 
     def test_padding_that_falls_as_same_is_called_so(self, make_spec):
         conv = {"layer": "conv2d", "filters": 2, "kernel": 3, "padding": 1}
-        assert not said("tf", make_spec(model=[conv, *END]), Kind.MISSING)
+        assert not said("tf", make_spec(model=[conv, *END]), DifferenceKind.MISSING)
 
     def test_uneven_padding_is_what_pytorch_has_not(self, make_spec):
         def conv(kernel, stride):
@@ -126,9 +126,11 @@ class TestStated:
 
         largest = {"layer": "max_pool", "window": 3, "stride": 2, **SAME}
         spec = make_spec(model=[conv(3, 2), conv(2, 1), conv(3, 1), largest, *END])
-        assert said("torch", spec, Kind.MISSING)["torch.nn.Conv2d"] == ("conv2d_1",)
-        assert said("torch", spec, Kind.COMPOSED) == {'torch.nn.Conv2d(padding="same")': ("conv2d_2",)}
-        assert said("torch", spec, Kind.MISSING)["torch.nn.MaxPool2d and torch.nn.AvgPool2d"] == ("max_pool_1",)
+        assert said("torch", spec, DifferenceKind.MISSING)["torch.nn.Conv2d"] == ("conv2d_1",)
+        assert said("torch", spec, DifferenceKind.COMPOSED) == {'torch.nn.Conv2d(padding="same")': ("conv2d_2",)}
+        assert said("torch", spec, DifferenceKind.MISSING)["torch.nn.MaxPool2d and torch.nn.AvgPool2d"] == (
+            "max_pool_1",
+        )
 
     def test_pytorchs_layout_and_order_are_said_of_images_alone(self, make_spec):
         assert not said("torch", make_spec()).keys() & {"torch.nn.Flatten", "torch.nn.Conv2d and its kin"}
@@ -152,7 +154,9 @@ class TestStated:
 
 
 def one(variant, *at):
-    return Difference(kind=Kind.SEMANTICS, at=at or ("optimizer",), api="api", does="differs", variant=variant)
+    return Difference(
+        kind=DifferenceKind.SEMANTICS, at=at or ("optimizer",), api="api", does="differs", variant=variant
+    )
 
 
 def shifted(spec, *differences, most=shift.WORK):
@@ -225,7 +229,7 @@ class TestShift:
         def none():
             raise AssertionError
 
-        plain = Difference(kind=Kind.CONVENTION, at=("optimizer",), api="api", does="has by default")
+        plain = Difference(kind=DifferenceKind.CONVENTION, at=("optimizer",), api="api", does="has by default")
         assert shift.told(make_spec(), [plain], none) == (plain,)
 
     @pytest.mark.parametrize("name", ["words", "sampled", "boxes", "frozen", "scheduled", "early", "inside"])
@@ -243,7 +247,7 @@ def test_a_proof_tells_them_and_the_reference_trains_once_for_all_modes():
         made.append(variants)
         return Reference("cpu", Threads(intra=1, inter=1), 0, variants=variants)
 
-    memory = Memory(counting)
+    memory = ReferenceAnswers(counting)
     spec, key = SPECS["early"], "sha256:" + "0" * 64
     stated = base.differences("torch", spec)
     proofs = [

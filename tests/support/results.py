@@ -19,6 +19,7 @@ from suite.results.records import (
     Epoch,
     Failed,
     Identity,
+    InferenceOptions,
     Latency,
     Measured,
     Memory,
@@ -29,7 +30,6 @@ from suite.results.records import (
     Throughput,
     Training,
     Tuned,
-    Tunings,
     Verdict,
 )
 from suite.results.task_metrics import Analogy, Classified, Embedded, Located, Near, Neighbours, Sorted
@@ -270,7 +270,7 @@ def located(seed: int = 1) -> Located:
 def tuned(
     runner: str = "torch", mode: str = "compile", number: int = 1, seed: int = 1, of: Spec | None = None,
     samples: int = 60, faster: float = 0.5, **fields: Any,
-) -> Tunings:  # fmt: skip
+) -> InferenceOptions:  # fmt: skip
     """Inference as it is, in batches of 8, in bfloat16 (``faster`` times as long) and what the framework lacks."""
     of = of or spec()
     at = cell(runner, mode, number, seed, of)
@@ -290,7 +290,7 @@ def tuned(
         ),
     }  # fmt: skip
     record = _record(at, of) | {"entry": f"{number}-tune-{runner}"}
-    return Tunings(**{**record, **known, **fields})
+    return InferenceOptions(**{**record, **known, **fields})
 
 
 SECOND = 1_000_000_000

@@ -218,5 +218,5 @@ def test_imported_weights_are_taken_as_planned_and_no_others(shelf: Path, tmp_pa
     )
     assert sorted(taken.weights) == ["dense_1/bias", "dense_1/kernel"]
     checkpoint.write(shelf, {**held, "dense_1/bias": np.ones(8, np.float32)})
-    with pytest.raises(inherit.Orphaned, match="cannot be taken"):
+    with pytest.raises(inherit.MissingParent, match="cannot be taken"):
         inherit.of(tmp_path, made, cell)

@@ -1,4 +1,4 @@
-"""Tunings, with the reference as the framework and a runner that offers a few switches on top of it."""
+"""InferenceOptions, with the reference as the framework and a runner that offers a few switches on top of it."""
 
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ from suite.machine.environment import ROOT
 from suite.meters import gpu
 from suite.results import records
 from suite.results.gpu_trace import Metered, Unmetered
-from suite.results.records import Cause, Failed, Gpu, Measured, Proof, Tuned, Tunings, Verdict
+from suite.results.records import Cause, Failed, Gpu, InferenceOptions, Measured, Proof, Tuned, Verdict
 from suite.run.plan import STOPPED, Entry, Plan
 from suite.runners import base
 from suite.runners.null import runner as null
@@ -33,7 +33,7 @@ needs_compiler = pytest.mark.skipif(nvml.COMPILER is None, reason="the double of
 TWO = runs.SPEC.replace("model: {mlp: {hidden: [8]}}\n", "") + (
     "cases:\n  first: {model: {mlp: {hidden: [8]}}}\n  second: {model: {mlp: {hidden: [9]}}}\n"
 )
-Outcome = Measured | Proof | Tunings | Failed
+Outcome = Measured | Proof | InferenceOptions | Failed
 
 
 def entry_of(made: Plan, runner: str, round_: int) -> Entry:
@@ -360,7 +360,7 @@ def test_tuned_inference_runs_over_the_weights_that_the_donor_trained(tmp_path: 
     assert isinstance(taken, Measured)
     __main__.main(tmp_path, tuning.id)
     found = records.read(tmp_path / "results" / tuning.file(tuning.cells[0]))
-    assert isinstance(found, Tunings)
+    assert isinstance(found, InferenceOptions)
     assert found.weights == taken.training.weights if taken.training else False
     assert found.digests == taken.digests
     ways = {way.tuning: way for way in found.tunings}
@@ -392,7 +392,7 @@ def test_without_a_donors_weights_tuned_inference_takes_the_initial_ones(tmp_pat
     tuning = next(entry for entry in made.entries if entry.kind == "tune")
     __main__.main(tmp_path, tuning.id)
     found = records.read(tmp_path / "results" / tuning.file(tuning.cells[0]))
-    assert isinstance(found, Tunings)
+    assert isinstance(found, InferenceOptions)
     assert found.weights == found.digests.weights
 
 

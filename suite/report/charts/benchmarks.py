@@ -16,9 +16,9 @@ from suite.report.charts import drawing
 from suite.report.charts.drawing import GREY, clean, plain_log, tick
 from suite.report.evidence import diverged
 from suite.report.evidence.claims import favourites
-from suite.report.evidence.comparison import Kind, Question, Row
+from suite.report.evidence.comparison import AnswerRow, Kind, Question
 from suite.report.evidence.diverged import divergence
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, NotProven, in_order
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven, in_order
 from suite.report.evidence.studies import Study
 from suite.report.text.units import digits
 from suite.results.records import Measured
@@ -30,45 +30,47 @@ Points = Sequence[tuple[int, float]]
 
 
 def charts(
-    evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], studies: Sequence[Study]
+    evidence: Evidence, rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str], studies: Sequence[Study]
 ) -> dict[str, bytes]:
     """Every chart by file name; the benchmarks of a large study have none of their own."""
-    crowded = {arena for study in studies if study.large for arena in study.arenas}
+    crowded = {group for study in studies if study.large for group in study.groups}
     with mpl.rc_context(drawing.RC):
         found: dict[str, bytes] = {}
         if ratios := _ratios(rows, labels):
             found["ratios.svg"] = drawing.svg(ratios)
-        for number, arena in enumerate(evidence.arenas, 1):
-            if arena in crowded:
+        for number, group in enumerate(evidence.groups, 1):
+            if group in crowded:
                 continue
-            name = f"{number:02}-{drawing.slug(arena.spec)}.svg"
-            if latency := _latency(clean(labels[arena]), proven(evidence, arena)):
+            name = f"{number:02}-{drawing.slug(group.spec)}.svg"
+            if latency := _latency(clean(labels[group]), proven(evidence, group)):
                 found[f"latency-{name}"] = drawing.svg(latency)
-            if made := _curves(clean(labels[arena]), speakers(evidence, rows, arena)):
+            if made := _curves(clean(labels[group]), speakers(evidence, rows, group)):
                 found[f"training-{name}"] = drawing.svg(made)
         return found
 
 
-def proven(evidence: Evidence, arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
+def proven(evidence: Evidence, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Measured, ...]]:
     """The frameworks' modes all of whose cells are proven."""
     return {
         c: rs
-        for c, rs in evidence.arenas.get(arena, {}).items()
-        if c.runner not in UNRANKED and not any(isinstance(evidence.standing(r), NotProven) for r in rs)
+        for c, rs in evidence.groups.get(group, {}).items()
+        if c.runner not in UNRANKED and not any(isinstance(evidence.proof_status(r), NotProven) for r in rs)
     }
 
 
-def speakers(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[Contender, tuple[Measured, ...]]:
+def speakers(
+    evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup
+) -> dict[FrameworkMode, tuple[Measured, ...]]:
     """Each framework's mode that speaks for it, if it is proven."""
-    cells = proven(evidence, arena)
-    return {c: cells[c] for c in favourites(evidence, rows, arena).values() if c in cells}
+    cells = proven(evidence, group)
+    return {c: cells[c] for c in favourites(evidence, rows, group).values() if c in cells}
 
 
-def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
+def _ratios(rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str]) -> Figure | None:
     """A forest plot: a line per comparison, its interval, and the band that counts as equal."""
     crowded = sum(isinstance(pair.outcome, Ratio) for row in rows for pair in row.pairings) > MOST_RATIOS
     lines = [
-        (f"{clean(labels[row.arena])}\n{row.question}", pair.first, pair.second, pair.outcome)
+        (f"{clean(labels[row.group])}\n{row.question}", pair.first, pair.second, pair.outcome)
         for row in rows
         for pair in row.pairings
         if isinstance(pair.outcome, Ratio) and (row.question.kind is Kind.TRAINING or not crowded)
@@ -109,7 +111,7 @@ def _ratios(rows: Sequence[Row], labels: Mapping[Arena, str]) -> Figure | None:
     return figure
 
 
-def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
+def _curves(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
     """Loss of training and of validation, and accuracy, by epoch: frameworks upon each other."""
     trained = {c: drawing.one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
     trained = {c: results for c, results in trained.items() if results}
@@ -144,9 +146,9 @@ def _curves(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
 
 def curves(
     axes: Axes,
-    cells: Mapping[Contender, Sequence[Measured]],
+    cells: Mapping[FrameworkMode, Sequence[Measured]],
     take: Callable[[Measured], Points],
-    colours: Mapping[Contender, str],
+    colours: Mapping[FrameworkMode, str],
     dash: str = "-",
     thickest: float = 4.5,
 ) -> None:
@@ -155,12 +157,12 @@ def curves(
     Curves that agree lie upon each other, so each framework's is narrower than the one below it.  Where a seed diverged
     there is no mean from that epoch on.
     """
-    for depth, (contender, results) in enumerate(cells.items()):
+    for depth, (framework_mode, results) in enumerate(cells.items()):
         lost = diverged.of(results)
         lines = [dict(line) for r in results if (line := take(r)) or divergence(r)]
         if not lines:
             continue
-        colour, width = colours[contender], thickest / 2.2**depth
+        colour, width = colours[framework_mode], thickest / 2.2**depth
         for by_epoch in lines[:20]:
             marker = "." if lost and len(by_epoch) == 1 else ""
             axes.plot(
@@ -170,7 +172,7 @@ def curves(
         mean = [fmean(line[epoch] for line in lines) for epoch in shared]
         seeds = f"{len(lines)} seed{'s' if len(lines) > 1 else ''}"
         seeds += f", {len(lost.seeds)} diverged" if lost else ""
-        name = f"{clean(contender.runner)} {clean(contender.mode)}, {seeds}" if dash == "-" else None
+        name = f"{clean(framework_mode.runner)} {clean(framework_mode.mode)}, {seeds}" if dash == "-" else None
         marker = "o" if len(shared) < 3 else ""
         axes.plot(
             shared, mean, dash, color=colour, linewidth=width, marker=marker, markersize=3 + width,
@@ -179,10 +181,10 @@ def curves(
 
 
 def crosses(
-    axes: Axes, cells: Mapping[Contender, Sequence[Measured]], colours: Mapping[Contender, str], size: float = 8
+    axes: Axes, cells: Mapping[FrameworkMode, Sequence[Measured]], colours: Mapping[FrameworkMode, str], size: float = 8
 ) -> None:
     """Above the curves, a row for each framework: a cross at each epoch in which seeds diverged, and how many did."""
-    found = {contender: lost for contender, results in cells.items() if (lost := diverged.of(results))}
+    found = {framework_mode: lost for framework_mode, results in cells.items() if (lost := diverged.of(results))}
     if not found:
         return
     if not any(np.asarray(line.get_xdata()).size for line in axes.lines):
@@ -193,13 +195,13 @@ def crosses(
     planned = max(r.spec.epochs for results in cells.values() for r in results)
     beside = max(0.05 * planned, 0.2)
     axes.set_xlim(1 - beside, planned + beside)
-    for row, (contender, lost) in enumerate(found.items()):
+    for row, (framework_mode, lost) in enumerate(found.items()):
         height = high + step * (len(found) - row - 0.5)
         for epoch, count in sorted(Counter(each.epoch for each in lost.seeds.values()).items()):
-            axes.plot([epoch], [height], "x", color=colours[contender], markersize=0.7 * size, markeredgewidth=1.8)
+            axes.plot([epoch], [height], "x", color=colours[framework_mode], markersize=0.7 * size, markeredgewidth=1.8)
             axes.annotate(
                 f"{count} diverged", (epoch, height), xytext=(size, 0), textcoords="offset points", va="center",
-                fontsize=size, color=colours[contender],
+                fontsize=size, color=colours[framework_mode],
             )  # fmt: skip
 
 
@@ -228,7 +230,7 @@ def share_of(results: Sequence[Measured]) -> str:
     return f", {len(lost.seeds)} of {lost.ran} diverged" if lost else ""
 
 
-def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
+def _latency(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
     """Median latency by batch size, and the spread of the rounds' medians."""
     sizes = sorted({m.batch_size for rs in cells.values() for r in rs for m in r.latency if m.samples_ns})
     if len(sizes) < 2 or sizes[0] < 1:
@@ -237,8 +239,8 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
     axes = figure.add_subplot()
     styles = drawing.styles(list(cells))
     values: list[float] = []
-    for contender, results in cells.items():
-        colour, dash, marker = styles[contender]
+    for framework_mode, results in cells.items():
+        colour, dash, marker = styles[framework_mode]
         points = []
         for size in sizes:
             rounds = [median(c) / 1e6 for r in results if (c := Question(Kind.LATENCY, size).costs(r)) and min(c) > 0]
@@ -249,7 +251,7 @@ def _latency(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figur
         x, y, low, high = (list(column) for column in zip(*points, strict=True))
         values += [*low, *high]
         axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
-        name = f"{clean(contender.runner)} {clean(contender.mode)}{share_of(results)}"
+        name = f"{clean(framework_mode.runner)} {clean(framework_mode.mode)}{share_of(results)}"
         axes.plot(x, y, color=colour, linestyle=dash, marker=marker, markersize=5, linewidth=1.7, label=name)
     if not values:
         return None

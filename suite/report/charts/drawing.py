@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from suite.report.evidence.diverged import divergence
-from suite.report.evidence.merge import Contender, in_order
+from suite.report.evidence.merge import FrameworkMode, in_order
 from suite.report.text.markdown import plain
 from suite.results.records import Measured
 
@@ -76,12 +76,12 @@ def colour(runner: str, runners: Sequence[str]) -> str:
     return COLOURS.get(runner) or OTHERS[others.index(runner) % len(OTHERS)]
 
 
-def styles(contenders: Sequence[Contender]) -> dict[Contender, tuple[str, str, str]]:
+def styles(framework_modes: Sequence[FrameworkMode]) -> dict[FrameworkMode, tuple[str, str, str]]:
     """Colour by framework, dash and marker by mode."""
-    runners = in_order(c.runner for c in contenders)
+    runners = in_order(c.runner for c in framework_modes)
     found = {}
-    for c in contenders:
-        place = [other.mode for other in contenders if other.runner == c.runner].index(c.mode)
+    for c in framework_modes:
+        place = [other.mode for other in framework_modes if other.runner == c.runner].index(c.mode)
         found[c] = (colour(c.runner, runners), DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
     return found
 

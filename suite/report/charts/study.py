@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from suite.report.charts import drawing
 from suite.report.charts.benchmarks import crosses, curves, held_out, losses, proven, scores, share_of, speakers
 from suite.report.charts.drawing import clean
-from suite.report.evidence.comparison import Question, Row, by_round, headline, questions
+from suite.report.evidence.comparison import AnswerRow, Question, by_round, headline, questions
 from suite.report.evidence.diverged import divergence
-from suite.report.evidence.merge import Arena, Contender, Evidence
+from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode
 from suite.report.evidence.seeds import kept
 from suite.report.evidence.studies import Study
 from suite.report.text.units import duration
@@ -30,7 +30,7 @@ DYNAMIC = frozenset({"eager"})
 
 
 def charts(
-    evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], studies: Sequence[Study]
+    evidence: Evidence, rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str], studies: Sequence[Study]
 ) -> dict[str, bytes]:
     """Every chart by file name."""
     found: dict[str, bytes] = {}
@@ -38,19 +38,21 @@ def charts(
         for study in studies:
             if study.large and (made := _multiples(evidence, rows, labels, study)):
                 found[f"curves-{drawing.slug(study.name)}.svg"] = drawing.svg(made)
-            for number, arena in enumerate(study.arenas, 1):
+            for number, group in enumerate(study.groups, 1):
                 name = f"{drawing.slug(study.name)}-{number}.svg"
-                if made := _errors(clean(labels[arena]), speakers(evidence, rows, arena)):
+                if made := _errors(clean(labels[group]), speakers(evidence, rows, group)):
                     found[f"errors-{name}"] = drawing.svg(made)
-                if not study.large and (made := _styles(clean(labels[arena]), proven(evidence, arena))):
+                if not study.large and (made := _styles(clean(labels[group]), proven(evidence, group))):
                     found[f"styles-{name}"] = drawing.svg(made)
     return found
 
 
-def _multiples(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, str], study: Study) -> Figure | None:
+def _multiples(
+    evidence: Evidence, rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str], study: Study
+) -> Figure | None:
     """A panel per benchmark: loss of training and, dashed, of validation."""
-    cells = {arena: _trained(speakers(evidence, rows, arena)) for arena in study.arenas}
-    cells = {arena: mine for arena, mine in cells.items() if mine}
+    cells = {group: _trained(speakers(evidence, rows, group)) for group in study.groups}
+    cells = {group: mine for group, mine in cells.items() if mine}
     everyone = [r for mine in cells.values() for rs in mine.values() for r in rs]
     if not any(losses(r) or divergence(r) for r in everyone):
         return None
@@ -59,54 +61,54 @@ def _multiples(evidence: Evidence, rows: Sequence[Row], labels: Mapping[Arena, s
     down = -(-len(shown) // ACROSS)
     figure = drawing.figure(0.9 + 1.45 * down, f"{clean(study.name)}: loss by epoch; {judged} dashed")
     runners = sorted({c.runner for mine in cells.values() for c in mine})
-    for i, arena in enumerate(shown, 1):
+    for i, group in enumerate(shown, 1):
         axes = figure.add_subplot(down, ACROSS, i)
-        colours = {c: drawing.colour(c.runner, runners) for c in cells[arena]}
-        curves(axes, cells[arena], losses, colours, thickest=3.0)
-        curves(axes, cells[arena], lambda r: scores(r, judged, "loss"), colours, "--", thickest=3.0)
-        axes.set_title(clean(labels[arena].removeprefix(f"{study.name}/")), fontsize=8, loc="left")
+        colours = {c: drawing.colour(c.runner, runners) for c in cells[group]}
+        curves(axes, cells[group], losses, colours, thickest=3.0)
+        curves(axes, cells[group], lambda r: scores(r, judged, "loss"), colours, "--", thickest=3.0)
+        axes.set_title(clean(labels[group].removeprefix(f"{study.name}/")), fontsize=8, loc="left")
         axes.tick_params(labelsize=7)
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.set_ylim(bottom=0)
-        crosses(axes, cells[arena], colours, size=6)
+        crosses(axes, cells[group], colours, size=6)
     names = {c.runner: drawing.colour(c.runner, runners) for mine in cells.values() for c in mine}
     handles = [mpl.lines.Line2D([], [], color=colour, linewidth=2) for colour in names.values()]
     figure.legend(handles, [clean(name) for name in names], loc="outside lower center", ncols=3)
     return figure
 
 
-def _trained(cells: Mapping[Contender, Sequence[Measured]]) -> dict[Contender, list[Measured]]:
+def _trained(cells: Mapping[FrameworkMode, Sequence[Measured]]) -> dict[FrameworkMode, list[Measured]]:
     found = {c: drawing.one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
     return {c: results for c, results in found.items() if results}
 
 
-def _errors(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
+def _errors(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
     """The two distributions of reconstruction errors, a panel per framework, under its first seed that has them."""
-    found: dict[Contender, tuple[int, Sorted]] = {}
-    for contender, results in cells.items():
+    found: dict[FrameworkMode, tuple[int, Sorted]] = {}
+    for framework_mode, results in cells.items():
         for result in drawing.one_per_seed(kept(results)):
             told = result.training.assessment if result.training else None
             if isinstance(told, Sorted) and told.normal and sum(told.normal) and sum(told.anomalous):
-                found.setdefault(contender, (result.cell.seed, told))
+                found.setdefault(framework_mode, (result.cell.seed, told))
     if not found:
         return None
     figure = drawing.figure(3.3, f"{label}: reconstruction errors of test images, one seed")
     share = None
-    for i, (contender, (seed, told)) in enumerate(found.items(), 1):
+    for i, (framework_mode, (seed, told)) in enumerate(found.items(), 1):
         share = axes = figure.add_subplot(1, len(found), i, sharey=share, sharex=share)
         edges = np.array(told.edges)
         for counts, colour, name in (
             (told.normal, NORMAL, "normal"),
-            (told.anomalous, drawing.colour(contender.runner, [c.runner for c in found]), "anomalies"),
+            (told.anomalous, drawing.colour(framework_mode.runner, [c.runner for c in found]), "anomalies"),
         ):
             heights = 100 * np.array(counts, float) / sum(counts)
             axes.stairs(heights, edges, fill=True, alpha=0.45, color=colour, label=f"{name}, {sum(counts):,} images")
             axes.stairs(heights, edges, color=colour, linewidth=1.2)
         if told.threshold is not None:
             axes.axvline(told.threshold, color="black", linewidth=1.2, linestyle="--", label="threshold")
-        name = f"{clean(contender.runner)} {clean(contender.mode)}, seed {seed}"
-        axes.set_title(f"{name}{share_of(cells[contender])}", fontsize=10, loc="left")
+        name = f"{clean(framework_mode.runner)} {clean(framework_mode.mode)}, seed {seed}"
+        axes.set_title(f"{name}{share_of(cells[framework_mode])}", fontsize=10, loc="left")
         axes.set_xlabel("mean squared error of an image")
         axes.set_ylabel("% of its kind" if i == 1 else "")
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -114,7 +116,7 @@ def _errors(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
     return figure
 
 
-def _styles(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure | None:
+def _styles(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
     """Every mode of every framework side by side: a bar for each question that the answer is about."""
     asked = headline(questions([r for results in cells.values() for r in results]))
     if len(cells) < 3 or not asked:
@@ -125,11 +127,12 @@ def _styles(label: str, cells: Mapping[Contender, Sequence[Measured]]) -> Figure
     for i, question in enumerate(asked, 1):
         axes = figure.add_subplot(1, len(asked), i)
         costs = {c: median(found.values()) for c in order if (found := by_round(cells[c], question))}
-        for y, contender in enumerate(order):
-            if contender in costs:
-                axes.barh(y, costs[contender], color=drawing.colour(contender.runner, runners), height=0.66)
+        for y, framework_mode in enumerate(order):
+            if framework_mode in costs:
+                axes.barh(y, costs[framework_mode], color=drawing.colour(framework_mode.runner, runners), height=0.66)
                 axes.annotate(
-                    duration(costs[contender]), (costs[contender], y), xytext=(3, 0), textcoords="offset points",
+                    duration(costs[framework_mode]), (costs[framework_mode], y),
+                    xytext=(3, 0), textcoords="offset points",
                     va="center", fontsize=8,
                 )  # fmt: skip
         axes.set_yticks(range(len(order)))

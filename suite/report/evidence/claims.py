@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from suite.report.evidence.comparison import Best, Kind, NotRanked, Question, Row, unlike
-from suite.report.evidence.merge import Arena, Contender, Evidence, NotProven
+from suite.report.evidence.comparison import AnswerRow, Best, Kind, NotRanked, Question, unlike
+from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode, NotProven
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.evidence.verdicts import SETTLED, ClaimVerdict, Published, judge
 from suite.report.text.units import digits
@@ -25,16 +25,16 @@ def bounds(metric: str, spec: Spec) -> Bounds:
     return Bounds(1.0, float(spec.epochs)) if metric == "stopped_at_epoch" else POSITIVE
 
 
-def favourites(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[str, Contender]:
+def favourites(evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup) -> dict[str, FrameworkMode]:
     """Per framework the mode that speaks for it: the best in training, else the one with the most cells."""
-    found: dict[str, Contender] = {}
+    found: dict[str, FrameworkMode] = {}
     for runner in evidence.frameworks:
-        cells = {c: rs for c, rs in evidence.arenas.get(arena, {}).items() if c.runner == runner}
+        cells = {c: rs for c, rs in evidence.groups.get(group, {}).items() if c.runner == runner}
         if cells:
             found[runner] = min(cells, key=lambda c: (-sum(r.training is not None for r in cells[c]), c))
     for row in rows:
-        if row.arena == arena and row.question == Question(Kind.TRAINING):
-            found |= {runner: best.contender for runner, best in row.bests.items() if isinstance(best, Best)}
+        if row.group == group and row.question == Question(Kind.TRAINING):
+            found |= {runner: best.framework_mode for runner, best in row.bests.items() if isinstance(best, Best)}
     return found
 
 
@@ -42,19 +42,19 @@ def favourites(evidence: Evidence, rows: Sequence[Row], arena: Arena) -> dict[st
 class AccuracyRow:
     """Two frameworks' test accuracies over the seeds they share, first minus second."""
 
-    arena: Arena
-    first: Contender
-    second: Contender
+    group: ComparisonGroup
+    first: FrameworkMode
+    second: FrameworkMode
     seeds: Seeds
     outcome: Equivalence | TooFew | NotRanked
     note: str = ""
 
 
-def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ...]:
+def accuracies(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[AccuracyRow, ...]:
     """Every pair of frameworks, each in the mode that speaks for it."""
     found = []
-    for arena, cells in evidence.arenas.items():
-        for one, other in combinations(favourites(evidence, rows, arena).values(), 2):
+    for group, cells in evidence.groups.items():
+        for one, other in combinations(favourites(evidence, rows, group).values(), 2):
             first, second = per_seed(cells[one], "test_accuracy"), per_seed(cells[other], "test_accuracy")
             if first is None or second is None:
                 continue
@@ -62,7 +62,7 @@ def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ..
             both = ((one, first), (other, second))
             lost = "; ".join(f"{c.runner} ({c.mode}): {seeds.diverged}" for c, seeds in both if seeds.diverged)
             reason = unproven(evidence, [*cells[one], *cells[other]])
-            reason = reason or unlike(evidence, arena, one.runner, other.runner)
+            reason = reason or unlike(evidence, group, one.runner, other.runner)
             if reason:
                 outcome = NotRanked(reason)
             elif (first.epochs, first.complete) != (second.epochs, second.complete) and not first.complete:
@@ -72,16 +72,16 @@ def accuracies(evidence: Evidence, rows: Sequence[Row]) -> tuple[AccuracyRow, ..
             else:
                 shared = sorted(set(first.values) & set(second.values))
                 outcome = equivalence([first.values[s] for s in shared], [second.values[s] for s in shared])
-            found.append(AccuracyRow(arena, one, other, first, outcome, lost))
+            found.append(AccuracyRow(group, one, other, first, outcome, lost))
     return tuple(found)
 
 
 def unproven(evidence: Evidence, results: Sequence[Measured]) -> str:
     """Why some of these cells are not proven, or nothing."""
     for result in results:
-        standing = evidence.standing(result)
-        if isinstance(standing, NotProven):
-            return f"{result.cell.runner} {result.cell.mode}: {standing.reason}"
+        proof_status = evidence.proof_status(result)
+        if isinstance(proof_status, NotProven):
+            return f"{result.cell.runner} {result.cell.mode}: {proof_status.reason}"
     return ""
 
 
@@ -89,13 +89,13 @@ def unproven(evidence: Evidence, results: Sequence[Measured]) -> str:
 class ClaimRow:
     """A published number, what a framework gave here, and the verdict with its reason.
 
-    ``seeds`` and ``ours`` are null where the framework gave nothing that could be set beside it; so is ``contender``
-    where the claim is not testable, whatever a framework gives.
+    ``seeds`` and ``ours`` are null where the framework gave nothing that could be set beside it; so is
+    ``framework_mode`` where the claim is not testable, whatever a framework gives.
     """
 
-    arena: Arena
+    group: ComparisonGroup
     claim: Claim
-    contender: Contender | None
+    framework_mode: FrameworkMode | None
     seeds: Seeds | None
     ours: Prediction | TooFew | None
     verdict: ClaimVerdict
@@ -107,28 +107,30 @@ class ClaimRow:
         return self.seeds.mean if self.seeds else None
 
 
-def claims(evidence: Evidence, rows: Sequence[Row]) -> tuple[ClaimRow, ...]:
+def claims(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[ClaimRow, ...]:
     """Every published number against every framework it speaks of."""
     found = []
-    for arena, spec in evidence.specs.items():
+    for group, spec in evidence.specs.items():
         for claim in spec.claims:
             if claim.untestable:
-                found.append(ClaimRow(arena, claim, None, None, None, ClaimVerdict.NOT_TESTABLE, claim.untestable))
+                found.append(ClaimRow(group, claim, None, None, None, ClaimVerdict.NOT_TESTABLE, claim.untestable))
                 continue
-            for runner, contender in favourites(evidence, rows, arena).items():
+            for runner, framework_mode in favourites(evidence, rows, group).items():
                 if claim.framework in ("", runner):
-                    found.append(_judge(evidence, rows, arena, claim, contender))
+                    found.append(_judge(evidence, rows, group, claim, framework_mode))
     return tuple(found)
 
 
-def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender) -> ClaimRow:
-    results = evidence.arenas[arena][contender]
+def _judge(
+    evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup, claim: Claim, framework_mode: FrameworkMode
+) -> ClaimRow:
+    results = evidence.groups[group][framework_mode]
     seeds = per_seed(results, claim.metric)
     within = bounds(claim.metric, results[0].spec)
     ours = prediction(list(seeds.values.values()), within) if seeds and seeds.values else None
 
     def row(verdict: ClaimVerdict, reason: str = "", *, told: bool = True) -> ClaimRow:
-        return ClaimRow(arena, claim, contender, seeds if told else None, ours if told else None, verdict, reason)
+        return ClaimRow(group, claim, framework_mode, seeds if told else None, ours if told else None, verdict, reason)
 
     doubt = unproven(evidence, results)
     if found := _unjudged(claim, results, seeds, doubt):
@@ -137,7 +139,7 @@ def _judge(evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, 
     assert claim.widest is not None
     published = Published(claim.value, within, claim.widest, claim.to)
     values = list(seeds.values.values())
-    others, untried = _others(evidence, rows, arena, claim, contender)
+    others, untried = _others(evidence, rows, group, claim, framework_mode)
     verdict, own = judge(published, values, others.values()), published.judge(values)
     under = {about: published.judge(other) for about, other in others.items()}
     if verdict is ClaimVerdict.ASSUMPTION:
@@ -183,14 +185,14 @@ def _margin(metric: str, half: float) -> str:
 
 
 def _others(
-    evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, contender: Contender
+    evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup, claim: Claim, framework_mode: FrameworkMode
 ) -> tuple[dict[str, list[float]], list[str]]:
     """Values under the other choices that a source leaves open, by what was chosen; and those that nobody tried."""
-    results = evidence.arenas[arena][contender]
+    results = evidence.groups[group][framework_mode]
     others: dict[str, list[float]] = {}
     untried: list[str] = []
     for assumption in results[0].spec.assumptions:
-        seeds = _alternative(evidence, rows, arena, claim, contender.runner, assumption.alternative)
+        seeds = _alternative(evidence, rows, group, claim, framework_mode.runner, assumption.alternative)
         other = list(seeds.values.values()) if seeds and not seeds.diverged else []
         if len(other) >= LEAST_SEEDS:
             others[f"{assumption.about}: {assumption.chosen}"] = other
@@ -213,16 +215,16 @@ def _lacks(claim: Claim, results: Sequence[Measured]) -> str:
 
 
 def _alternative(
-    evidence: Evidence, rows: Sequence[Row], arena: Arena, claim: Claim, runner: str, case: str | None
+    evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup, claim: Claim, runner: str, case: str | None
 ) -> Seeds | None:
     """The same framework's values in the case that makes the other choice, or none at its full schedule."""
-    name = arena.spec.split("/")[0]
-    for other, cells in evidence.arenas.items():
+    name = group.spec.split("/")[0]
+    for other, cells in evidence.groups.items():
         alike = (other.run, other.machine, other.place, other.device, other.precision)
         if case is None or other.spec != f"{name}/{case}":
             continue
         speaker = favourites(evidence, rows, other).get(runner)
-        here = (arena.run, arena.machine, arena.place, arena.device, arena.precision)
+        here = (group.run, group.machine, group.place, group.device, group.precision)
         if alike == here and speaker:
             seeds = per_seed(cells[speaker], claim.metric)
             if seeds and (seeds.complete or seeds.diverged) and not unproven(evidence, cells[speaker]):

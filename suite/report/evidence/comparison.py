@@ -10,9 +10,9 @@ from statistics import median
 
 from suite.report.evidence import diverged
 from suite.report.evidence.conditions import apart
-from suite.report.evidence.gaps import Gap, Gaps, failed, gaps, phrase
+from suite.report.evidence.gaps import Gaps, MissingNumber, failed, gaps, phrase
 from suite.report.evidence.gaps import reasons as reasons_of
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, NotProven
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven
 from suite.report.text.units import digits
 from suite.results.records import Environment, Measured
 from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
@@ -87,7 +87,7 @@ class Best:
     says which modes or rounds have no number, and why.
     """
 
-    contender: Contender
+    framework_mode: FrameworkMode
     cost: float
     fitted: Mapping[int, float]
     chosen: tuple[str, ...]
@@ -119,10 +119,10 @@ class Pairing:
 
 
 @dataclass(frozen=True)
-class Row:
+class AnswerRow:
     """One line of the answer."""
 
-    arena: Arena
+    group: ComparisonGroup
     question: Question
     bests: Mapping[str, Best | NotRanked]
     pairings: tuple[Pairing, ...]
@@ -142,57 +142,61 @@ def by_round(results: Sequence[Measured], question: Question) -> dict[int, float
     return {number: median(found) for number, found in sorted(medians.items())}
 
 
-def unranked(evidence: Evidence, arena: Arena, contender: Contender, question: Question) -> NotRanked | tuple[str, ...]:
+def unranked(
+    evidence: Evidence, group: ComparisonGroup, framework_mode: FrameworkMode, question: Question
+) -> NotRanked | tuple[str, ...]:
     """Why a framework's mode is not ranked under a question, or else its variants."""
-    results = [r for r in evidence.arenas[arena].get(contender, ()) if question.costs(r)]
+    results = [r for r in evidence.groups[group].get(framework_mode, ()) if question.costs(r)]
     variants: tuple[str, ...] = ()
     lost = diverged.words(results)
     for result in results:
-        standing = evidence.standing(result)
-        if isinstance(standing, NotProven):
-            return NotRanked("; ".join(filter(None, (standing.reason, lost))), word=standing.word)
-        variants = standing.variants
-    share = null_share(evidence, arena, results, question.timed)
+        proof_status = evidence.proof_status(result)
+        if isinstance(proof_status, NotProven):
+            return NotRanked("; ".join(filter(None, (proof_status.reason, lost))), word=proof_status.word)
+        variants = proof_status.variants
+    share = null_share(evidence, group, results, question.timed)
     if share is not None and share > NULL_LIMIT:
         words = f"the instrument costs {digits(100 * share, 2)} % of the shortest sample: over 1 %"
         return NotRanked("; ".join(filter(None, (words, lost))), failure=False)
     return NotRanked(lost, failure=False, shown=True, word="diverged") if lost else variants
 
 
-def null_share(evidence: Evidence, arena: Arena, results: Sequence[Measured], question: Question) -> float | None:
+def null_share(
+    evidence: Evidence, group: ComparisonGroup, results: Sequence[Measured], question: Question
+) -> float | None:
     """The null runner's median over the shortest sample; None where the null runner was not asked."""
     null = [
-        cost for c, rs in evidence.arenas[arena].items() if c.runner == "null" for r in rs for cost in question.costs(r)
+        cost for c, rs in evidence.groups[group].items() if c.runner == "null" for r in rs for cost in question.costs(r)
     ]
     samples = [cost for result in results for cost in question.costs(result)]
     return instrument_share(null, samples) if null and samples else None
 
 
-def best(evidence: Evidence, lost: Gaps, arena: Arena, runner: str, question: Question) -> Best | NotRanked:
+def best(evidence: Evidence, lost: Gaps, group: ComparisonGroup, runner: str, question: Question) -> Best | NotRanked:
     """The mode with the lowest median cost over rounds, among proven modes that lack no round another has."""
-    series: dict[Contender, dict[int, float]] = {}
-    variants: dict[Contender, tuple[str, ...]] = {}
+    series: dict[FrameworkMode, dict[int, float]] = {}
+    variants: dict[FrameworkMode, tuple[str, ...]] = {}
     reasons: dict[NotRanked, list[str]] = {}
-    for contender, results in evidence.arenas[arena].items():
-        costs = by_round(results, question) if contender.runner == runner else {}
+    for framework_mode, results in evidence.groups[group].items():
+        costs = by_round(results, question) if framework_mode.runner == runner else {}
         if not costs or min(costs.values()) <= 0:
             continue
-        standing = unranked(evidence, arena, contender, question)
-        if isinstance(standing, NotRanked):
-            reasons.setdefault(standing, []).append(contender.mode)
+        proof_status = unranked(evidence, group, framework_mode, question)
+        if isinstance(proof_status, NotRanked):
+            reasons.setdefault(proof_status, []).append(framework_mode.mode)
         else:
-            series[contender], variants[contender] = costs, standing
-    mine = lost.of(arena, runner)
+            series[framework_mode], variants[framework_mode] = costs, proof_status
+    mine = lost.of(group, runner)
     if not series:
         if not reasons:
-            cells = [r for c, rs in evidence.arenas[arena].items() if c.runner == runner for r in rs]
+            cells = [r for c, rs in evidence.groups[group].items() if c.runner == runner for r in rs]
             told = sorted({why for r in cells if (why := question.missing(r))})
             return NotRanked("; ".join(told[:3]), failure=False) if told else absent(lost, mine, runner)
-        words = [f"{' and '.join(modes)}: {standing.reason}" for standing, modes in reasons.items()]
+        words = [f"{' and '.join(modes)}: {proof_status.reason}" for proof_status, modes in reasons.items()]
         words += [reasons_of(mine)] if mine else []
         word = _word(lost, reasons, mine)
-        shown = not mine and all(standing.shown for standing in reasons)
-        return NotRanked("; ".join(words), any(standing.failure for standing in reasons), shown, word)
+        shown = not mine and all(proof_status.shown for proof_status in reasons)
+        return NotRanked("; ".join(words), any(proof_status.failure for proof_status in reasons), shown, word)
     most = max(len(costs) for costs in series.values())
     series = {c: costs for c, costs in series.items() if len(costs) == most}
     first = min(series, key=lambda c: (median(series[c].values()), c))
@@ -208,11 +212,11 @@ def best(evidence: Evidence, lost: Gaps, arena: Arena, runner: str, question: Qu
     )
 
 
-def _word(lost: Gaps, reasons: Mapping[NotRanked, list[str]], mine: Sequence[Gap]) -> str:
+def _word(lost: Gaps, reasons: Mapping[NotRanked, list[str]], mine: Sequence[MissingNumber]) -> str:
     """Why none of a framework's numbers is ranked, in few words; its modes are named where they differ."""
     words: dict[str, list[str]] = {}
-    for standing, modes in reasons.items():
-        words.setdefault(standing.word, []).extend(modes)
+    for proof_status, modes in reasons.items():
+        words.setdefault(proof_status.word, []).extend(modes)
     if len(words) == 1 and not mine:
         return next(iter(words))
     told = [f"{' and '.join(modes)} {word or 'not ranked'}" for word, modes in words.items()]
@@ -223,8 +227,8 @@ def _without(costs: Mapping[int, float], left_out: int) -> float:
     return median([cost for number, cost in costs.items() if number != left_out] or [0.0])
 
 
-def absent(lost: Gaps, mine: Sequence[Gap], runner: str) -> NotRanked:
-    """Why a framework has no number in an arena."""
+def absent(lost: Gaps, mine: Sequence[MissingNumber], runner: str) -> NotRanked:
+    """Why a framework has no number in a comparison group."""
     if mine:
         return NotRanked(reasons_of(mine), failed(mine), word=phrase(lost, mine))
     return NotRanked(f"no result of {runner} in this run, on this machine and device", word="no result")
@@ -237,26 +241,26 @@ Costs = tuple[list[float], list[float]]
 class Draft:
     """A row before it is decided, which takes the number of all comparisons."""
 
-    arena: Arena
+    group: ComparisonGroup
     question: Question
     bests: Mapping[str, Best | NotRanked]
     pairs: tuple[tuple[str, str, Costs | NotRanked], ...]
 
 
-def draft(evidence: Evidence, lost: Gaps, arena: Arena, question: Question) -> Draft:
+def draft(evidence: Evidence, lost: Gaps, group: ComparisonGroup, question: Question) -> Draft:
     """Each framework's best mode under a question, and what pairs of frameworks are compared by."""
-    bests = {f: best(evidence, lost, arena, f, question) for f in evidence.frameworks}
+    bests = {f: best(evidence, lost, group, f, question) for f in evidence.frameworks}
     pairs = combinations(evidence.frameworks, 2)
-    return Draft(arena, question, bests, tuple((a, b, _pair(evidence, arena, bests, a, b)) for a, b in pairs))
+    return Draft(group, question, bests, tuple((a, b, _pair(evidence, group, bests, a, b)) for a, b in pairs))
 
 
 def drafts(evidence: Evidence, lost: Gaps | None = None) -> list[Draft]:
     """The answer's rows, each pair of frameworks compared once; ``lost`` is what has no number, if it is known yet."""
     found = []
     lost = lost or gaps(evidence)
-    for arena, contenders in evidence.arenas.items():
-        ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
-        found += [draft(evidence, lost, arena, question) for question in headline(questions(ranked))]
+    for group, framework_modes in evidence.groups.items():
+        ranked = [r for c, rs in framework_modes.items() if c.runner not in UNRANKED for r in rs]
+        found += [draft(evidence, lost, group, question) for question in headline(questions(ranked))]
     return found
 
 
@@ -265,10 +269,12 @@ def judged(found: Sequence[Draft]) -> int:
     return sum(isinstance(c, tuple) and len(c[0]) >= LEAST_ROUNDS for d in found for *_, c in d.pairs)
 
 
-def decide(found: Sequence[Draft], count: int) -> tuple[Row, ...]:
+def decide(found: Sequence[Draft], count: int) -> tuple[AnswerRow, ...]:
     """The rows of drafts; intervals hold together over ``count`` comparisons."""
     return tuple(
-        Row(d.arena, d.question, d.bests, tuple(Pairing(one, other, _ratio(c, count)) for one, other, c in d.pairs))
+        AnswerRow(
+            d.group, d.question, d.bests, tuple(Pairing(one, other, _ratio(c, count)) for one, other, c in d.pairs)
+        )
         for d in found
     )
 
@@ -278,7 +284,7 @@ def _ratio(costs: Costs | NotRanked, comparisons: int) -> Ratio | TooFew | NotRa
 
 
 def _pair(
-    evidence: Evidence, arena: Arena, bests: Mapping[str, Best | NotRanked], one: str, other: str
+    evidence: Evidence, group: ComparisonGroup, bests: Mapping[str, Best | NotRanked], one: str, other: str
 ) -> Costs | NotRanked:
     first, second = bests[one], bests[other]
     unranked = {name: found for name, found in ((one, first), (other, second)) if isinstance(found, NotRanked)}
@@ -292,7 +298,7 @@ def _pair(
         return NotRanked(reason, any(f.failure for f in unranked.values()), word=", ".join(words))
     assert isinstance(first, Best)
     assert isinstance(second, Best)
-    if differs := unlike(evidence, arena, one, other):
+    if differs := unlike(evidence, group, one, other):
         return NotRanked(differs)
     rounds = sorted(set(first.fitted) & set(second.fitted))
     return [first.fitted[r] for r in rounds], [second.fitted[r] for r in rounds]
@@ -301,13 +307,13 @@ def _pair(
 _SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "drawn examples")
 
 
-def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
+def unlike(evidence: Evidence, group: ComparisonGroup, one: str, other: str) -> str:
     """What two frameworks' cells of one round and seed did not share though they must, or nothing."""
-    cells = evidence.arenas[arena]
+    cells = evidence.groups[group]
     shared: dict[tuple[int, int], set[tuple[object, ...]]] = {}
     ran: dict[int, list[Environment]] = {}
-    for contender, results in cells.items():
-        for r in results if contender.runner in (one, other) else ():
+    for framework_mode, results in cells.items():
+        for r in results if framework_mode.runner in (one, other) else ():
             d = r.digests
             drawn = r.training.examples if r.training else None
             found = (d.spec, d.dataset, d.weights, d.order, r.parent, drawn)
@@ -324,6 +330,6 @@ def unlike(evidence: Evidence, arena: Arena, one: str, other: str) -> str:
     return ""
 
 
-def comparisons(rows: Sequence[Row]) -> int:
+def comparisons(rows: Sequence[AnswerRow]) -> int:
     """How many intervals the answer holds."""
     return sum(isinstance(p.outcome, Ratio) for row in rows for p in row.pairings)

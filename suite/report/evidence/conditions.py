@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.report.evidence.merge import UNRANKED
-from suite.results.records import Environment, Gpu, Measured, Proof, Tunings
+from suite.results.records import Environment, Gpu, InferenceOptions, Measured, Proof
 
 CONDITIONS = {
     "machine": "machine, by its fingerprint",
@@ -55,7 +55,7 @@ LATER = frozenset({"cpu_features"})
 """Fields that older schemas did not have."""
 SWITCH = frozenset({"on", "off"})
 UNTOLD = "not told"
-Ran = Measured | Proof | Tunings
+Ran = Measured | Proof | InferenceOptions
 
 
 @dataclass(frozen=True, order=True)
@@ -73,7 +73,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConditionDifference:
     """A fact that differs: its value on each side, in words, and whether it decides speed."""
 
     name: str
@@ -119,7 +119,7 @@ def _gpu(gpu: Gpu) -> str:
     return f"{gpu.name}{size}, {gpu.uuid[:12]}"
 
 
-def differences(sides: Sequence[Iterable[Ran]]) -> list[Difference]:
+def differences(sides: Sequence[Iterable[Ran]]) -> list[ConditionDifference]:
     """Every fact in which the sides differ, those that decide speed first; a framework is named where it alone differs.
 
     Frameworks that all sides have are compared, each with itself; without any, all that there are.
@@ -146,7 +146,7 @@ def differences(sides: Sequence[Iterable[Ran]]) -> list[Difference]:
     for (fact, values), runners in sorted(rows.items()):
         name = fact.name if set(runners) == common else f"{fact.name} ({', '.join(runners)})"
         unknown = UNTOLD in values and not fact.known_to_all
-        found.append(Difference(name, values, fact.decides and not unknown))
+        found.append(ConditionDifference(name, values, fact.decides and not unknown))
     return sorted(found, key=lambda d: not d.decides)
 
 

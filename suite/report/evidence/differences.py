@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite.report.evidence.conditions import UNTOLD, Difference, differences
+from suite.report.evidence.conditions import UNTOLD, ConditionDifference, differences
 from suite.report.evidence.merge import UNRANKED, Evidence
 from suite.report.text.markdown import Markdown, md, plain, table
-from suite.results.records import Measured, Proof, Record, Tunings
+from suite.results.records import InferenceOptions, Measured, Proof, Record
 from suite.spec.resolved import PROSE, Spec
 
 ASKED = {
@@ -41,7 +41,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the runs: its name beside the others, its results, and its plan as far as it is there."""
 
     name: str
@@ -49,31 +49,31 @@ class Side:
     plan: Mapping[str, Any]
 
 
-def between(sides: Sequence[Side]) -> list[Difference]:
+def between(sides: Sequence[ComparedRun]) -> list[ConditionDifference]:
     """Everything in which the sides differ, what decides speed first."""
-    ran = [[r for r in side.results if isinstance(r, Measured | Proof | Tunings)] for side in sides]
+    ran = [[r for r in side.results if isinstance(r, Measured | Proof | InferenceOptions)] for side in sides]
     found = [*differences(ran), *asked(sides), *_cells(sides), *_specs(sides)]
     return sorted(found, key=lambda difference: not difference.decides)
 
 
-def sides(evidence: Evidence) -> list[Side]:
+def sides(evidence: Evidence) -> list[ComparedRun]:
     """The runs of a report, by the numbers that the report gives them."""
     found: dict[str, list[Record]] = {}
     for result in evidence.results:
         found.setdefault(result.run, []).append(result)
     numbered = enumerate(evidence.runs, 1)
-    return [Side(f"run {number}", found[run], evidence.plans.get(run, {})) for number, run in numbered]
+    return [ComparedRun(f"run {number}", found[run], evidence.plans.get(run, {})) for number, run in numbered]
 
 
-def _compared(name: str, values: Sequence[str | None], decides: bool) -> list[Difference]:
+def _compared(name: str, values: Sequence[str | None], decides: bool) -> list[ConditionDifference]:
     """A difference, if it is one.  What one side does not tell cannot be known to differ."""
     if len(set(values)) == 1:
         return []
     known = None not in values
-    return [Difference(name, tuple(UNTOLD if v is None else v for v in values), decides and known)]
+    return [ConditionDifference(name, tuple(UNTOLD if v is None else v for v in values), decides and known)]
 
 
-def asked(sides: Sequence[Side]) -> list[Difference]:
+def asked(sides: Sequence[ComparedRun]) -> list[ConditionDifference]:
     """In what that the profiles ask for the sides differ; of runs without a plan, in what their results show."""
     profiles = [side.plan.get("profile") for side in sides]
     if all(isinstance(profile, Mapping) for profile in profiles):
@@ -97,11 +97,11 @@ def asked(sides: Sequence[Side]) -> list[Difference]:
     return found
 
 
-def _measured(side: Side) -> list[Measured]:
+def _measured(side: ComparedRun) -> list[Measured]:
     return [r for r in side.results if isinstance(r, Measured) and r.cell.runner not in UNRANKED]
 
 
-def _cells(sides: Sequence[Side]) -> list[Difference]:
+def _cells(sides: Sequence[ComparedRun]) -> list[ConditionDifference]:
     """Benchmarks, frameworks with their modes, and devices that not all sides have."""
     read: dict[str, Callable[[Record], str]] = {
         "benchmarks": lambda r: r.cell.spec,
@@ -118,7 +118,7 @@ def _cells(sides: Sequence[Side]) -> list[Difference]:
     return found
 
 
-def _specs(sides: Sequence[Side]) -> list[Difference]:
+def _specs(sides: Sequence[ComparedRun]) -> list[ConditionDifference]:
     """The fields in which benchmarks of one name differ."""
     held: list[dict[str, Spec]] = [{r.spec.id: r.spec for r in side.results} for side in sides]
     found = []
@@ -140,7 +140,7 @@ def _short(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
-def told(sides: Sequence[Side], found: Sequence[Difference]) -> tuple[tuple[str, ...], ...]:
+def told(sides: Sequence[ComparedRun], found: Sequence[ConditionDifference]) -> tuple[tuple[str, ...], ...]:
     """Header and rows as plain text, for a terminal; nothing where nothing differs."""
     if not found:
         return ()
@@ -149,7 +149,7 @@ def told(sides: Sequence[Side], found: Sequence[Difference]) -> tuple[tuple[str,
     return (header, *(tuple(plain(cell) for cell in row) for row in rows))
 
 
-def section(sides: Sequence[Side], found: Sequence[Difference]) -> list[Markdown]:
+def section(sides: Sequence[ComparedRun], found: Sequence[ConditionDifference]) -> list[Markdown]:
     """Blocks for a report of several runs; nothing for one."""
     if len(sides) < 2:
         return []

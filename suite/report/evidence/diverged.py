@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence, in_order
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, in_order
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.results.divergence import Divergence
 from suite.results.records import Measured
@@ -28,7 +28,7 @@ RULE = Markdown(
     "no mean over the seeds: never one over those that were spared."
 )
 
-Labels = Mapping[Arena, str]
+Labels = Mapping[ComparisonGroup, str]
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def words(results: Sequence[Measured]) -> str:
     return str(found) if found else ""
 
 
-def summed(cells: Mapping[Contender, Sequence[Measured]]) -> list[str]:
+def summed(cells: Mapping[FrameworkMode, Sequence[Measured]]) -> list[str]:
     """A line for each set of modes of which the same is to be said: ``torch (eager) and tf (graph): 1 of ...``."""
     lines: dict[str, list[str]] = {}
-    for contender, results in cells.items():
+    for framework_mode, results in cells.items():
         if found := of(results):
             early = sum(each.ended == "early stopping" for each in found.seeds.values())
             rest = f"; early stopping ended {early} of them, for what it watches was not finite" if early else ""
-            lines.setdefault(f"{found}{rest}", []).append(f"{contender.runner} ({contender.mode})")
+            lines.setdefault(f"{found}{rest}", []).append(f"{framework_mode.runner} ({framework_mode.mode})")
     return [f"{' and '.join(names)}: {told}" for told, names in lines.items()]
 
 
@@ -85,20 +85,20 @@ def marked(text: str, results: Sequence[Measured], notes: Notes) -> str:
     return notes.mark(text, found) if found else text
 
 
-def _cells(evidence: Evidence) -> Iterator[tuple[Arena, Contender, Sequence[Measured]]]:
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
-            if contender.runner not in UNRANKED:
-                yield arena, contender, results
+def _cells(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode, Sequence[Measured]]]:
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            if framework_mode.runner not in UNRANKED:
+                yield group, framework_mode, results
 
 
 def head(evidence: Evidence, labels: Labels) -> list[str]:
     """What must be known before the first number: how many cells diverged, and of which benchmarks."""
-    trained = [(arena, r) for arena, _, results in _cells(evidence) for r in results if r.training]
-    lost = [arena for arena, r in trained if divergence(r)]
+    trained = [(group, r) for group, _, results in _cells(evidence) for r in results if r.training]
+    lost = [group for group, r in trained if divergence(r)]
     lines = []
     if lost:
-        names = list(dict.fromkeys(labels[arena] for arena in lost))
+        names = list(dict.fromkeys(labels[group] for group in lost))
         shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
         cells = f"{len(lost):,} of {len(trained):,} trained cells"
         lines.append(f"Diverged: {cells}, in {shown}. Their speeds are not ranked, and no claim is judged from them.")
@@ -108,20 +108,20 @@ def head(evidence: Evidence, labels: Labels) -> list[str]:
 def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Every framework's mode with a training that diverged, and where frameworks differ; nothing where none did."""
     rows = []
-    for arena, contender, results in _cells(evidence):
+    for group, framework_mode, results in _cells(evidence):
         if found := of(results):
             what = Counter(str(d.what) for d in found.seeds.values())
             ended = Counter(ENDED[d.ended] for d in found.seeds.values())
             which = ", ".join(f"{seed}: {d.epoch:,}" for seed, d in list(found.seeds.items())[:MOST_EPOCHS])
             which += ", ..." if len(found.seeds) > MOST_EPOCHS else ""
             rows.append(
-                [labels[arena], contender.runner, contender.mode, f"{len(found.seeds)} of {found.ran}", which,
+                [labels[group], framework_mode.runner, framework_mode.mode, f"{len(found.seeds)} of {found.ran}", which,
                  _counted(what), _counted(ended)]
             )  # fmt: skip
     if not rows:
         return []
     heads = ["benchmark", "framework", "mode", "seeds", "seed: epoch", "what was not finite first", "training ended"]
-    apart = [line for arena in evidence.arenas for line in _apart(evidence, arena, labels)]
+    apart = [line for group in evidence.groups for line in _apart(evidence, group, labels)]
     return [table(heads, rows, "lllrlll"), *([bullets(apart)] if apart else []), RULE]
 
 
@@ -129,12 +129,12 @@ def _counted(found: Counter[str]) -> str:
     return next(iter(found)) if len(found) == 1 else ", ".join(f"{name} ({count})" for name, count in found.items())
 
 
-def _apart(evidence: Evidence, arena: Arena, labels: Labels) -> list[Markdown]:
+def _apart(evidence: Evidence, group: ComparisonGroup, labels: Labels) -> list[Markdown]:
     """Seeds under which some of the frameworks' modes diverged and others did not."""
-    outcomes: dict[Contender, dict[int, bool]] = {}
-    for here, contender, results in _cells(evidence):
-        if here == arena:
-            mine = outcomes.setdefault(contender, {})
+    outcomes: dict[FrameworkMode, dict[int, bool]] = {}
+    for here, framework_mode, results in _cells(evidence):
+        if here == group:
+            mine = outcomes.setdefault(framework_mode, {})
             for r in results:
                 if r.training:
                     mine[r.cell.seed] = mine.get(r.cell.seed, False) or divergence(r) is not None
@@ -151,6 +151,6 @@ def _apart(evidence: Evidence, arena: Arena, labels: Labels) -> list[Markdown]:
         if c.runner == runner and (seeds := sorted(seed for seed in differing if mine.get(seed)))
     ]
     count = f"{len(differing)} seed{'s' if len(differing) > 1 else ''}"
-    line = md("**{}**: under {} not all diverged: {}", labels[arena], count, Markdown("; ".join(told)))
+    line = md("**{}**: under {} not all diverged: {}", labels[group], count, Markdown("; ".join(told)))
     words = " only. Near the edge of stability rounding decides, in proven programs as well."
     return [Markdown(f"{line}{words}")]

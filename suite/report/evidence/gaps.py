@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from suite.report.evidence.merge import UNRANKED, Arena, Evidence, Planned, to_tune
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, Planned, to_tune
 from suite.report.text.markdown import plain
-from suite.results.records import Cause, Cell, Failed, Tunings
+from suite.results.records import Cause, Cell, Failed, InferenceOptions
 
 NOT_YET = "not run yet"
 UNREADABLE = "unreadable"
@@ -32,7 +32,7 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Gap:
+class MissingNumber:
     """What a framework's mode lacks in a benchmark: ``word`` says why, ``reason`` in full, in which ``rounds``.
 
     ``kind`` is that of the trial: prove, measure or tune.  Without a runner it is of all that were asked; "" is a place
@@ -60,13 +60,13 @@ class Gaps:
     """Everything that has no number."""
 
     evidence: Evidence
-    cells: tuple[Gap, ...] = field(default=())
+    cells: tuple[MissingNumber, ...] = field(default=())
     """One for each cell, the null runner's among them."""
 
     @cached_property
-    def found(self) -> tuple[Gap, ...]:
+    def found(self) -> tuple[MissingNumber, ...]:
         """Those of frameworks, alike ones of a mode together: of all its rounds, with the first reason."""
-        grouped: dict[tuple[object, ...], list[Gap]] = defaultdict(list)
+        grouped: dict[tuple[object, ...], list[MissingNumber]] = defaultdict(list)
         for g in self.cells:
             if g.runner not in UNRANKED:
                 grouped[g.benchmark, g.runner, g.mode, g.kind, g.word, g.cause, g.place].append(g)
@@ -86,30 +86,32 @@ class Gaps:
         named = {b for b in named if b.run or not any((b.spec, b.device) == (k.spec, k.device) for k in known)}
         return tuple(sorted(named | {gap.benchmark for gap in self.found if not gap.runner}))
 
-    def of(self, arena: Arena, runner: str, kind: str = "measure") -> list[Gap]:
-        """What a framework lacks in an arena.  A failure that does not tell its place may be of any."""
-        here = Benchmark(arena.spec, arena.run, arena.device, arena.precision)
-        return [g for g in self.within(here, kind) if g.runner == runner and g.place in ("", arena.place)]
+    def of(self, group: ComparisonGroup, runner: str, kind: str = "measure") -> list[MissingNumber]:
+        """What a framework lacks in a comparison group.  A failure that does not tell its place may be of any."""
+        here = Benchmark(group.spec, group.run, group.device, group.precision)
+        return [g for g in self.within(here, kind) if g.runner == runner and g.place in ("", group.place)]
 
-    def within(self, benchmark: Benchmark, kind: str = "measure") -> list[Gap]:
+    def within(self, benchmark: Benchmark, kind: str = "measure") -> list[MissingNumber]:
         """What a benchmark lacks."""
         return [g for g in self._by_spec.get(benchmark.spec, ()) if g.kind == kind and _same(benchmark, g.benchmark)]
 
     @cached_property
-    def _by_spec(self) -> Mapping[str, list[Gap]]:
-        grouped: dict[str, list[Gap]] = defaultdict(list)
+    def _by_spec(self) -> Mapping[str, list[MissingNumber]]:
+        grouped: dict[str, list[MissingNumber]] = defaultdict(list)
         for gap in self.found:
             grouped[gap.benchmark.spec].append(gap)
         return grouped
 
-    def rounds(self, gap: Gap) -> int:
+    def rounds(self, gap: MissingNumber) -> int:
         """How many rounds a mode was asked for."""
         at = gap.benchmark
         return len(self._rounds.get((at.spec, at.run, gap.runner, gap.mode, gap.kind == "tune"), ()))
 
     @cached_property
     def _rounds(self) -> Mapping[tuple[str, str, str, str, bool], set[int]]:
-        cells = [(r.cell, r.run, isinstance(r, Tunings)) for r in self.evidence.results if not isinstance(r, Failed)]
+        cells = [
+            (r.cell, r.run, isinstance(r, InferenceOptions)) for r in self.evidence.results if not isinstance(r, Failed)
+        ]
         cells += [(f.cell, f.run, to_tune(f, self.evidence.tuning)) for f in self.evidence.failed]
         cells += [(p.cell, p.run, p.kind == "tune") for p in self.evidence.planned]
         grouped: dict[tuple[str, str, str, str, bool], set[int]] = defaultdict(set)
@@ -130,7 +132,7 @@ def _kind(evidence: Evidence, failure: Failed) -> str:
 
 def lacking(evidence: Evidence) -> list[Planned]:
     """Cells of the plans that left no result; of a plan whose run is not known, none in any run."""
-    there = {(r.run, r.cell, isinstance(r, Tunings)) for r in evidence.results if not isinstance(r, Failed)}
+    there = {(r.run, r.cell, isinstance(r, InferenceOptions)) for r in evidence.results if not isinstance(r, Failed)}
     there |= {(f.run, f.cell, to_tune(f, evidence.tuning)) for f in evidence.failed}
     there |= {("", cell, tuned) for _, cell, tuned in there}
     return [p for p in evidence.planned if (p.run, p.cell, p.kind == "tune") not in there]
@@ -138,14 +140,14 @@ def lacking(evidence: Evidence) -> list[Planned]:
 
 def gaps(evidence: Evidence) -> Gaps:
     """Every failure, every planned cell without a result, and what was left out."""
-    found: list[Gap] = []
+    found: list[MissingNumber] = []
 
     def take(
         cell: Cell, run: str, kind: str, word: str, reason: str, cause: Cause | None = None, place: str = ""
     ) -> None:
         benchmark = Benchmark(cell.spec, run, cell.device, cell.precision)
         rounds = frozenset({cell.round} if cell.round else ())
-        found.append(Gap(benchmark, cell.runner, cell.mode, kind, word, reason, rounds, cause, place))
+        found.append(MissingNumber(benchmark, cell.runner, cell.mode, kind, word, reason, rounds, cause, place))
 
     for f in evidence.failed:
         word = "parent diverged" if f.cause is Cause.DIVERGED else f"parent failed: {f.cause}"
@@ -161,14 +163,14 @@ def gaps(evidence: Evidence) -> Gaps:
     for run, plan in evidence.plans.items():
         left_out = plan.get("left_out")
         for spec, why in left_out.items() if isinstance(left_out, Mapping) else ():
-            found.append(Gap(Benchmark(str(spec), run), "", "", "measure", LEFT_OUT, plain(str(why))))
+            found.append(MissingNumber(Benchmark(str(spec), run), "", "", "measure", LEFT_OUT, plain(str(why))))
     return Gaps(
         evidence,
         tuple(sorted(found, key=lambda g: (g.benchmark, g.runner, g.mode, g.kind, g.word, min(g.rounds, default=0)))),
     )
 
 
-def phrase(all_gaps: Gaps, several: Iterable[Gap], modes: Iterable[str] = ()) -> str:
+def phrase(all_gaps: Gaps, several: Iterable[MissingNumber], modes: Iterable[str] = ()) -> str:
     """Why a framework has no number, in few words: the cause alone where it is that of all its ``modes``."""
     by_words: dict[str, list[str]] = {}
     for gap in several:
@@ -181,12 +183,12 @@ def phrase(all_gaps: Gaps, several: Iterable[Gap], modes: Iterable[str] = ()) ->
     return ", ".join(f"{' and '.join(dict.fromkeys(mine))} {words}" for words, mine in by_words.items())
 
 
-def failed(several: Iterable[Gap]) -> bool:
+def failed(several: Iterable[MissingNumber]) -> bool:
     """Whether something that should have been compared was not.  What diverged has an outcome, and did not fail."""
     return any(gap.cause is not Cause.DIVERGED for gap in several)
 
 
-def reasons(several: Iterable[Gap]) -> str:
+def reasons(several: Iterable[MissingNumber]) -> str:
     """The same in full, the first few."""
     told = dict.fromkeys(f"{gap.mode} {gap.word}: {gap.reason}".strip() for gap in several)
     return "; ".join(list(told)[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")

@@ -152,7 +152,7 @@ def energy(trace: Metered, span: Span) -> Energy | Unknown:
 
 
 @dataclass(frozen=True)
-class State:
+class GpuState:
     """The GPU during measured work of one or several cells: percent, degrees Celsius, MHz, shares of samples."""
 
     utilization: float | Unknown
@@ -162,7 +162,7 @@ class State:
     throttle: Mapping[str, float] | Unknown
 
 
-def state(traces: Sequence[Metered]) -> State:
+def state(traces: Sequence[Metered]) -> GpuState:
     """Mean utilisation, highest temperature, median and lowest SM clock, and the share of each throttle reason."""
 
     def pooled(name: str) -> list[int] | Unknown:
@@ -172,7 +172,7 @@ def state(traces: Sequence[Metered]) -> State:
         return found or (reasons[0] if reasons else Unknown("no GPU was metered"))
 
     busy, heat, clock, bits = (pooled(n) for n in ("utilization_percent", "celsius", "sm_mhz", "throttle"))
-    return State(
+    return GpuState(
         busy if isinstance(busy, Unknown) else fmean(busy),
         heat if isinstance(heat, Unknown) else max(heat),
         clock if isinstance(clock, Unknown) else median(clock),

@@ -13,12 +13,22 @@ from pydantic import ValidationError
 
 from suite.errors import ResultError
 from suite.results.pytest_benchmark import Timing
-from suite.results.records import Cell, Environment, Failed, Identity, Measured, Proof, Record, Tunings, Verdict
+from suite.results.records import (
+    Cell,
+    Environment,
+    Failed,
+    Identity,
+    InferenceOptions,
+    Measured,
+    Proof,
+    Record,
+    Verdict,
+)
 from suite.spec.resolved import Spec
 
 UNRANKED = frozenset({"null", "reference"})
 FIRST = ("torch", "tf")
-Way = tuple[str, str, str, str]
+HowComputed = tuple[str, str, str, str]
 """Runner, mode, precision and device."""
 
 
@@ -33,7 +43,7 @@ def in_order(runners: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True, order=True)
-class Arena:
+class ComparisonGroup:
     """What must be equal before two numbers are ranked: one run, machine and place, one spec, precision and device."""
 
     spec: str
@@ -46,7 +56,7 @@ class Arena:
 
 
 @dataclass(frozen=True, order=True)
-class Contender:
+class FrameworkMode:
     """A framework in one of its modes."""
 
     runner: str
@@ -100,9 +110,9 @@ class Evidence:
         return tuple(r for r in self.results if isinstance(r, Proof))
 
     @cached_property
-    def tuned(self) -> tuple[Tunings, ...]:
+    def tuned(self) -> tuple[InferenceOptions, ...]:
         """Inference under one switch after another."""
-        return tuple(r for r in self.results if isinstance(r, Tunings))
+        return tuple(r for r in self.results if isinstance(r, InferenceOptions))
 
     @cached_property
     def failed(self) -> tuple[Failed, ...]:
@@ -110,20 +120,20 @@ class Evidence:
         return tuple(r for r in self.results if isinstance(r, Failed))
 
     @cached_property
-    def arenas(self) -> dict[Arena, dict[Contender, tuple[Measured, ...]]]:
+    def groups(self) -> dict[ComparisonGroup, dict[FrameworkMode, tuple[Measured, ...]]]:
         """Measured cells by what may be ranked together, then by framework and mode, in order of rounds and seeds."""
-        found: dict[Arena, dict[Contender, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+        found: dict[ComparisonGroup, dict[FrameworkMode, list[Measured]]] = defaultdict(lambda: defaultdict(list))
         for result in self.measured:
-            found[arena(result)][contender(result)].append(result)
+            found[comparison_group(result)][framework_mode(result)].append(result)
         return {
             a: {c: tuple(found[a][c]) for c in sorted(found[a], key=lambda c: (position(c.runner), c.mode))}
             for a in sorted(found)
         }
 
     @cached_property
-    def specs(self) -> dict[Arena, Spec]:
-        """The spec of every arena with numbers, those of tuned inference among them, in order."""
-        found = {arena(r): r.spec for r in self.tuned} | {arena(r): r.spec for r in self.measured}
+    def specs(self) -> dict[ComparisonGroup, Spec]:
+        """The spec of every group with numbers, those of tuned inference among them, in order."""
+        found = {comparison_group(r): r.spec for r in self.tuned} | {comparison_group(r): r.spec for r in self.measured}
         return {a: found[a] for a in sorted(found)}
 
     @cached_property
@@ -156,8 +166,8 @@ class Evidence:
         return tuple(cells)
 
     @cached_property
-    def _by_way(self) -> dict[Way, list[Proof]]:
-        found: dict[Way, list[Proof]] = defaultdict(list)
+    def _by_way(self) -> dict[HowComputed, list[Proof]]:
+        found: dict[HowComputed, list[Proof]] = defaultdict(list)
         for proof in self.proofs:
             found[way(proof.cell)].append(proof)
         return found
@@ -167,7 +177,7 @@ class Evidence:
         """What each spec computes, by the spec's digest; both made anew from the specs themselves."""
         return {r.spec.digest: r.spec.computation for r in self.results}
 
-    def standing(self, result: Measured | Tunings | Timing) -> Proven | NotProven:
+    def proof_status(self, result: Measured | InferenceOptions | Timing) -> Proven | NotProven:
         """Whether a proof covers a cell: of the same computation, by the same program in the same way and place.
 
         One proof serves every spec that computes the same; what a spec computes is derived from the spec that the
@@ -216,7 +226,7 @@ def divergence(identity: Identity) -> str:
     return f"{worst.section}: {worst.tensor} {error}"
 
 
-def way(cell: Cell) -> Way:
+def way(cell: Cell) -> HowComputed:
     """How a cell was computed."""
     return cell.runner, cell.mode, cell.precision, cell.device
 
@@ -237,15 +247,17 @@ def _difference(proof: Environment, result: Environment) -> str:
     return ""
 
 
-def arena(result: Measured | Proof | Tunings) -> Arena:
+def comparison_group(result: Measured | Proof | InferenceOptions) -> ComparisonGroup:
     """Where a result may be ranked."""
     cell, env = result.cell, result.environment
-    return Arena(cell.spec, result.spec.digest, cell.device, cell.precision, result.run, env.machine, env.place)
+    return ComparisonGroup(
+        cell.spec, result.spec.digest, cell.device, cell.precision, result.run, env.machine, env.place
+    )
 
 
-def contender(result: Record) -> Contender:
+def framework_mode(result: Record) -> FrameworkMode:
     """Whose result it is."""
-    return Contender(result.cell.runner, result.cell.mode)
+    return FrameworkMode(result.cell.runner, result.cell.mode)
 
 
 def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[tuple[str, str]]) -> tuple[Any, ...]:
@@ -257,7 +269,7 @@ def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[tuple
     known = places.get(result.run, set())
     place = result.environment.place if result.environment else next(iter(known)) if len(known) == 1 else ""
     name = (cell.spec, position(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed)
-    tuned = isinstance(result, Tunings) or (isinstance(result, Failed) and to_tune(result, tuning))
+    tuned = isinstance(result, InferenceOptions) or (isinstance(result, Failed) and to_tune(result, tuning))
     return *name, result.run, place, tuned
 
 

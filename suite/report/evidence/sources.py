@@ -19,7 +19,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class Source:
+class ResultSource:
     """What a place holds: results, benchmarks of pytest-benchmark's, files that are neither, and the run's plan."""
 
     results: tuple[Record, ...]
@@ -34,7 +34,7 @@ class Source:
         return max(sorted(counted), key=counted.__getitem__, default="")
 
 
-def read_source(place: Path, *, timed: bool = False) -> Source:
+def read_source(place: Path, *, timed: bool = False) -> ResultSource:
     """Read a place; benchmarks of pytest-benchmark's are taken where ``timed``, else such files are refused as well.
 
     Raises ResultError for a folder in which nothing can be read: a report of nothing is none.
@@ -55,7 +55,7 @@ def read_source(place: Path, *, timed: bool = False) -> Source:
                 refused.append(error)
     if not results and not timings and place.is_dir():
         raise nothing(place, refused)
-    return Source(tuple(results), tuple(timings), *_plan(place, tuple(refused)))
+    return ResultSource(tuple(results), tuple(timings), *_plan(place, tuple(refused)))
 
 
 def nothing(place: Path, refused: Sequence[ResultError]) -> ResultError:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from suite.report.evidence.merge import Arena, Evidence
+from suite.report.evidence.merge import ComparisonGroup, Evidence
 from suite.spec.resolved import Spec
 
 FEW = 6
@@ -15,13 +15,13 @@ FEW = 6
 
 @dataclass(frozen=True)
 class Study:
-    """A study by the name of its first spec, and its arenas: stages in order, and within a stage by their names."""
+    """A study by the name of its first spec, and its groups: stages in order, and within a stage by their names."""
 
     name: str
-    specs: Mapping[Arena, Spec]
+    specs: Mapping[ComparisonGroup, Spec]
 
     @property
-    def arenas(self) -> tuple[Arena, ...]:
+    def groups(self) -> tuple[ComparisonGroup, ...]:
         """All of them, in order."""
         return tuple(self.specs)
 
@@ -42,7 +42,7 @@ class Study:
         return next(iter(titles)) if len(titles) == 1 else ""
 
 
-def group(evidence: Evidence) -> tuple[Study, ...]:
+def studies_of(evidence: Evidence) -> tuple[Study, ...]:
     """Every study with numbers, by name."""
     parents: dict[str, set[str]] = defaultdict(set)
     for spec in evidence.specs.values():

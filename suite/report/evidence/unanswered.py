@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite.report.evidence.comparison import Best, Kind, NotRanked, Row
-from suite.report.evidence.gaps import LEFT_OUT, Benchmark, Gap, Gaps, failed, phrase, reasons
-from suite.report.evidence.merge import Arena, Evidence, arena, in_order
+from suite.report.evidence.comparison import AnswerRow, Best, Kind, NotRanked
+from suite.report.evidence.gaps import LEFT_OUT, Benchmark, Gaps, MissingNumber, failed, phrase, reasons
+from suite.report.evidence.merge import ComparisonGroup, Evidence, comparison_group, in_order
 from suite.report.text.markdown import plain
 
 EVERYTHING = "everything"
@@ -52,11 +52,11 @@ class Unanswered:
         return NotRanked(reason, word=", ".join(f"{f} {word}" for f, word in told.items()))
 
 
-def unanswered(evidence: Evidence, lost: Gaps, rows: Sequence[Row]) -> tuple[Unanswered, ...]:
+def unanswered(evidence: Evidence, lost: Gaps, rows: Sequence[AnswerRow]) -> tuple[Unanswered, ...]:
     """What was asked for and has no row of its own, in order of benchmarks."""
     found: list[Unanswered] = []
     for benchmark in lost.asked:
-        mine = [row for row in rows if at(row.arena, benchmark)]
+        mine = [row for row in rows if at(row.group, benchmark)]
         if mine:
             found += _unasked(evidence, benchmark, mine)
         else:
@@ -68,15 +68,15 @@ def unanswered(evidence: Evidence, lost: Gaps, rows: Sequence[Row]) -> tuple[Una
     return tuple(found)
 
 
-def at(where: Arena, benchmark: Benchmark) -> bool:
-    """Whether an arena holds numbers of a benchmark."""
+def at(where: ComparisonGroup, benchmark: Benchmark) -> bool:
+    """Whether a comparison group holds numbers of a benchmark."""
     pairs = (benchmark.run, where.run), (benchmark.device, where.device), (benchmark.precision, where.precision)
     return benchmark.spec == where.spec and all(mine in ("", theirs) for mine, theirs in pairs)
 
 
-def _why(evidence: Evidence, lost: Gaps, benchmark: Benchmark, gaps: Sequence[Gap]) -> dict[str, NotRanked]:
+def _why(evidence: Evidence, lost: Gaps, benchmark: Benchmark, gaps: Sequence[MissingNumber]) -> dict[str, NotRanked]:
     """Why each framework has no number."""
-    tuned = {r.cell.runner for r in evidence.tuned if at(arena(r), benchmark)}
+    tuned = {r.cell.runner for r in evidence.tuned if at(comparison_group(r), benchmark)}
     found = {}
     for framework in evidence.frameworks:
         mine = [gap for gap in gaps if gap.runner in (framework, "")]
@@ -90,12 +90,12 @@ def _why(evidence: Evidence, lost: Gaps, benchmark: Benchmark, gaps: Sequence[Ga
     return found
 
 
-def _unasked(evidence: Evidence, benchmark: Benchmark, rows: Sequence[Row]) -> Iterator[Unanswered]:
+def _unasked(evidence: Evidence, benchmark: Benchmark, rows: Sequence[AnswerRow]) -> Iterator[Unanswered]:
     """Kinds of work that the plan asks for and no cell has."""
     profile = (evidence.plans.get(benchmark.run) or evidence.plans.get("") or {}).get("profile")
     profile = profile if isinstance(profile, Mapping) else {}
     there = {row.question.kind for row in rows}
-    test = evidence.specs[rows[0].arena].data.test
+    test = evidence.specs[rows[0].group].data.test
     for kind in (Kind.LATENCY, Kind.THROUGHPUT):
         sizes = _sizes(profile.get(f"{kind}_batches"))
         if kind in there or not sizes:
@@ -112,7 +112,7 @@ def _sizes(batches: Any) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Standing:
+class _Answered:
     """A benchmark's frameworks without a number that stands, in few words, and whether any has one."""
 
     any_stands: bool
@@ -125,12 +125,12 @@ class _Standing:
         return ", ".join(f"{framework} {words}" for framework, words in self.words.items())
 
 
-def _standings(lost: Gaps, rows: Sequence[Row], without: Sequence[Unanswered]) -> dict[Benchmark, _Standing]:
+def _answered(lost: Gaps, rows: Sequence[AnswerRow], without: Sequence[Unanswered]) -> dict[Benchmark, _Answered]:
     found = {}
     for benchmark in lost.asked:
         stands = left_out = False
         words: dict[str, dict[str, None]] = defaultdict(dict)
-        for row in (row for row in rows if at(row.arena, benchmark)):
+        for row in (row for row in rows if at(row.group, benchmark)):
             for framework, best in row.bests.items():
                 stands |= isinstance(best, Best)
                 told = best.lacks if isinstance(best, Best) else best.word
@@ -140,16 +140,16 @@ def _standings(lost: Gaps, rows: Sequence[Row], without: Sequence[Unanswered]) -
             for framework, none in each.bests.items():
                 part = f" in {TUNED}" if each.question == TUNED else ""
                 words[framework] |= {none.word + part: None} if none.word and none.word != MEASURED else {}
-        found[benchmark] = _Standing(stands, {f: ", ".join(told) for f, told in words.items() if told}, left_out)
+        found[benchmark] = _Answered(stands, {f: ", ".join(told) for f, told in words.items() if told}, left_out)
     return found
 
 
-def head(lost: Gaps, rows: Sequence[Row], without: Sequence[Unanswered]) -> list[str]:
+def head(lost: Gaps, rows: Sequence[AnswerRow], without: Sequence[Unanswered]) -> list[str]:
     """What must be known before the first number: how many benchmarks have none, or not all, and why in few words."""
-    standings = _standings(lost, rows, without)
-    none = {b: str(s) for b, s in standings.items() if not s.any_stands}
-    some = {b: str(s) for b, s in standings.items() if s.any_stands and s.words}
-    every = f"{len(standings):,} benchmark{'s' if len(standings) > 1 else ''}"
+    statuses = _answered(lost, rows, without)
+    none = {b: str(s) for b, s in statuses.items() if not s.any_stands}
+    some = {b: str(s) for b, s in statuses.items() if s.any_stands and s.words}
+    every = f"{len(statuses):,} benchmark{'s' if len(statuses) > 1 else ''}"
     lines = []
     for found, one, several in (
         (none, "has no number that stands", "have no number that stands"),
@@ -163,7 +163,7 @@ def head(lost: Gaps, rows: Sequence[Row], without: Sequence[Unanswered]) -> list
     return lines
 
 
-def lines(lost: Gaps, rows: Sequence[Row]) -> tuple[str, ...]:
+def lines(lost: Gaps, rows: Sequence[AnswerRow]) -> tuple[str, ...]:
     """For a terminal: a line on each kind of failure, what is merely unsupported last."""
     groups: dict[tuple[bool, str, str], list[tuple[str, str, str]]] = defaultdict(list)
     for gap in lost.found:
@@ -171,8 +171,8 @@ def lines(lost: Gaps, rows: Sequence[Row]) -> tuple[str, ...]:
         groups[not gap.supported, gap.word + part, gap.reason].append((gap.benchmark.spec, gap.runner, gap.mode))
     for row in rows:
         for framework, best in row.bests.items():
-            if isinstance(best, NotRanked) and best.failure and not lost.of(row.arena, framework):
-                groups[False, best.word, best.reason].append((row.arena.spec, framework, ""))
+            if isinstance(best, NotRanked) and best.failure and not lost.of(row.group, framework):
+                groups[False, best.word, best.reason].append((row.group.spec, framework, ""))
     told = []
     for (_, word, reason), cells in sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0])):
         specs = sorted({spec for spec, _, _ in cells})

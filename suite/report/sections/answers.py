@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from suite.report.evidence.comparison import Best, Kind, NotRanked, Pairing, Question, Row, comparisons
+from suite.report.evidence.comparison import AnswerRow, Best, Kind, NotRanked, Pairing, Question, comparisons
 from suite.report.evidence.gaps import LEFT_OUT, Benchmark
-from suite.report.evidence.merge import Arena, Evidence
+from suite.report.evidence.merge import ComparisonGroup, Evidence
 from suite.report.evidence.unanswered import EVERYTHING, Unanswered
 from suite.report.text.markdown import DASH, LONGEST_TABLE, Markdown, Notes, md, plain, table
 from suite.report.text.units import duration, level, rate, speed
@@ -44,7 +44,7 @@ def _best(question: Question, best: Best | NotRanked, show: Show = cost) -> tupl
         notes.append(f"identical to the reference up to {', '.join(best.variants)}")
     if len(best.chosen) > 1:
         notes.append(f"{' and '.join(best.chosen)} are nearly alike: leaving out a round changes which is best")
-    return f"{show(question, best.cost)} ({best.contender.mode})", "; ".join(notes)
+    return f"{show(question, best.cost)} ({best.framework_mode.mode})", "; ".join(notes)
 
 
 def verdict(pair: Pairing, more: str = "faster") -> str:
@@ -71,10 +71,10 @@ class _Line:
 
 
 def _lines(
-    rows: Sequence[Row],
+    rows: Sequence[AnswerRow],
     without: Sequence[Unanswered],
     frameworks: Sequence[str],
-    labels: Mapping[Arena, str],
+    labels: Mapping[ComparisonGroup, str],
     runs: Sequence[str],
     show: Show = cost,
     more: str = "faster",
@@ -87,8 +87,8 @@ def _lines(
             refused = pair.outcome if isinstance(pair.outcome, NotRanked) else None
             verdicts.append((_named(row, pair, verdict(pair, more)), refused))
         bests = tuple(_best(row.question, row.bests[f], show) for f in frameworks)
-        place = row.arena.spec, row.arena.run, i
-        found.append(_Line(place, labels[row.arena], asked(row.question), bests, tuple(verdicts)))
+        place = row.group.spec, row.group.run, i
+        found.append(_Line(place, labels[row.group], asked(row.question), bests, tuple(verdicts)))
     for i, none in enumerate(without, len(rows)):
         bests = tuple((none.bests[f].word or DASH, none.bests[f].reason) for f in frameworks)
         said = none.verdict.word if none.verdict.word == LEFT_OUT else "no number"
@@ -104,10 +104,10 @@ def called(benchmark: Benchmark, runs: Sequence[str]) -> str:
 
 
 def answer_rows(
-    rows: Sequence[Row],
+    rows: Sequence[AnswerRow],
     without: Sequence[Unanswered],
     frameworks: Sequence[str],
-    labels: Mapping[Arena, str],
+    labels: Mapping[ComparisonGroup, str],
     runs: Sequence[str],
 ) -> list[tuple[str, ...]]:
     """Header and rows as plain text, for a terminal; why something is not ranked in a few words."""
@@ -119,16 +119,16 @@ def answer_rows(
     return [tuple(plain(cell) for cell in row) for row in found]
 
 
-def _named(row: Row, pair: Pairing, words: str) -> str:
+def _named(row: AnswerRow, pair: Pairing, words: str) -> str:
     """With more than two frameworks a verdict names its pair."""
     return f"{pair.first} / {pair.second}: {words}" if len(row.pairings) > 1 else words
 
 
 def answers(
     evidence: Evidence,
-    rows: Sequence[Row],
+    rows: Sequence[AnswerRow],
     without: Sequence[Unanswered],
-    labels: Mapping[Arena, str],
+    labels: Mapping[ComparisonGroup, str],
     ratio_chart: str | None,
     others: int = 0,
 ) -> list[Markdown]:
@@ -154,8 +154,8 @@ def nothing(evidence: Evidence) -> str:
 
 def ranking(
     evidence: Evidence,
-    rows: Sequence[Row],
-    labels: Mapping[Arena, str],
+    rows: Sequence[AnswerRow],
+    labels: Mapping[ComparisonGroup, str],
     show: Show = cost,
     more: str = "faster",
     without: Sequence[Unanswered] = (),
@@ -183,15 +183,15 @@ def ranking(
 
 
 def _sentences(
-    rows: Sequence[Row], without: Sequence[Unanswered], labels: Mapping[Arena, str], runs: Sequence[str]
+    rows: Sequence[AnswerRow], without: Sequence[Unanswered], labels: Mapping[ComparisonGroup, str], runs: Sequence[str]
 ) -> list[Markdown]:
     lines = []
-    for arena, group in groupby(rows, key=lambda row: row.arena):
+    for group, mine in groupby(rows, key=lambda row: row.group):
         clauses: dict[Markdown, list[str]] = {}
-        for row in group:
+        for row in mine:
             clauses.setdefault(_clause(row), []).append(asked(row.question))
         parts = [md("{}: {}", " and ".join(named), clause) for clause, named in clauses.items()]
-        lines.append(md("- **{}**: {}.", labels[arena], Markdown("; ".join(parts))))
+        lines.append(md("- **{}**: {}.", labels[group], Markdown("; ".join(parts))))
     for none in without:
         whole = none.question == EVERYTHING or none.verdict.word == LEFT_OUT
         words = none.verdict.word if whole else f"{none.question}: {none.verdict.word}"
@@ -199,12 +199,14 @@ def _sentences(
     return [Markdown("\n".join(lines))]
 
 
-def _clause(row: Row) -> Markdown:
+def _clause(row: AnswerRow) -> Markdown:
     clauses = []
     for pair in row.pairings:
         match pair.outcome:
             case Ratio():
-                modes = [b.contender.mode for f in (pair.first, pair.second) if isinstance(b := row.bests[f], Best)]
+                modes = [
+                    b.framework_mode.mode for f in (pair.first, pair.second) if isinstance(b := row.bests[f], Best)
+                ]
                 clauses.append(
                     md(
                         "{}, {} against {}, {} rounds",
@@ -221,7 +223,7 @@ def _clause(row: Row) -> Markdown:
     return Markdown("; ".join(clauses)) if clauses else Markdown("only one framework was measured")
 
 
-def _rule(rows: Sequence[Row], others: int) -> Markdown:
+def _rule(rows: Sequence[AnswerRow], others: int) -> Markdown:
     count = comparisons(rows)
     if not count:
         return Markdown(

@@ -11,7 +11,7 @@ from statistics import median
 
 from suite.report.evidence.comparison import NotRanked, Question, by_round, questions, unranked
 from suite.report.evidence.conditions import CONDITIONS, deciding
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.answers import asked, cost
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import digits, level
@@ -23,19 +23,19 @@ DIGESTS = {"spec": "spec", "dataset": "data set", "weights": "initial weights", 
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two arenas that differ in their place, and perhaps in their run, alone."""
+class PlacePair:
+    """Two groups that differ in their place, and perhaps in their run, alone."""
 
-    native: Arena
-    container: Arena
+    native: ComparisonGroup
+    container: ComparisonGroup
 
 
 @dataclass(frozen=True)
 class PlaceRow:
     """A framework's mode under a question: median costs over rounds, and time in the container over time natively."""
 
-    pair: Pair
-    contender: Contender
+    pair: PlacePair
+    framework_mode: FrameworkMode
     question: Question
     native: float
     container: float
@@ -54,47 +54,49 @@ class Alike:
     versions: tuple[str, ...]
 
 
-def pairs(evidence: Evidence) -> list[Pair]:
-    """Every native arena with every one in a container of the same spec, device and precision, on the same machine."""
+def pairs(evidence: Evidence) -> list[PlacePair]:
+    """Every native group with every one in a container of the same spec, device and precision, on the same machine."""
 
-    def same(a: Arena) -> tuple[str, ...]:
+    def same(a: ComparisonGroup) -> tuple[str, ...]:
         return a.spec, a.spec_digest, a.device, a.precision, a.machine
 
-    inside = [a for a in evidence.arenas if a.place == CONTAINER]
-    return [Pair(a, b) for a in evidence.arenas if a.place == NATIVE for b in inside if same(a) == same(b)]
+    inside = [a for a in evidence.groups if a.place == CONTAINER]
+    return [PlacePair(a, b) for a in evidence.groups if a.place == NATIVE for b in inside if same(a) == same(b)]
 
 
-def _common(evidence: Evidence, pair: Pair) -> Iterator[tuple[Contender, Sequence[Measured], Sequence[Measured]]]:
-    inside = evidence.arenas[pair.container]
-    for contender, results in evidence.arenas[pair.native].items():
-        if contender in inside and contender.runner not in UNRANKED:
-            yield contender, results, inside[contender]
+def _common(
+    evidence: Evidence, pair: PlacePair
+) -> Iterator[tuple[FrameworkMode, Sequence[Measured], Sequence[Measured]]]:
+    inside = evidence.groups[pair.container]
+    for framework_mode, results in evidence.groups[pair.native].items():
+        if framework_mode in inside and framework_mode.runner not in UNRANKED:
+            yield framework_mode, results, inside[framework_mode]
 
 
 def compare(evidence: Evidence) -> list[PlaceRow]:
     """Every question that was asked in both places; the intervals hold together over this list."""
-    drafts: list[tuple[Pair, Contender, Question, dict[int, float], dict[int, float], str]] = []
+    drafts: list[tuple[PlacePair, FrameworkMode, Question, dict[int, float], dict[int, float], str]] = []
     for pair in pairs(evidence):
-        for contender, native, inside in _common(evidence, pair):
+        for framework_mode, native, inside in _common(evidence, pair):
             unlike = alike(native, inside).unlike
             apart = [name for name in deciding(native, inside) if name != CONDITIONS["place"]]
             for question in sorted(set(questions(native)) & set(questions(inside))):
-                standings = [unranked(evidence, a, contender, question) for a in (pair.native, pair.container)]
-                reasons = [s.reason for s in standings if isinstance(s, NotRanked)]
+                statuses = [unranked(evidence, a, framework_mode, question) for a in (pair.native, pair.container)]
+                reasons = [s.reason for s in statuses if isinstance(s, NotRanked)]
                 reasons += [f"not the same {' and '.join(unlike)}"] if unlike else []
                 reasons += [f"other {', '.join(apart[:3])}"] if apart else []
                 costs = by_round(native, question), by_round(inside, question)
                 reasons += ["a time of 0"] if min(*costs[0].values(), *costs[1].values()) <= 0 else []
-                drafts.append((pair, contender, question, *costs, reasons[0] if reasons else ""))
+                drafts.append((pair, framework_mode, question, *costs, reasons[0] if reasons else ""))
     count = sum(not why and len(set(one) & set(other)) >= LEAST_ROUNDS for *_, one, other, why in drafts)
     rows = []
-    for pair, contender, question, one, other, why in drafts:
+    for pair, framework_mode, question, one, other, why in drafts:
         rounds = sorted(set(one) & set(other))
         outcome: Ratio | TooFew | NotRanked = NotRanked(why)
         if not why:
             # A speed ratio of the first over the second is a ratio of times of the second over the first.
             outcome = speed_ratio([one[r] for r in rounds], [other[r] for r in rounds], max(count, 1))
-        rows.append(PlaceRow(pair, contender, question, median(one.values()), median(other.values()), outcome))
+        rows.append(PlaceRow(pair, framework_mode, question, median(one.values()), median(other.values()), outcome))
     return rows
 
 
@@ -147,14 +149,14 @@ def _versions(native: Sequence[Measured], inside: Sequence[Measured]) -> list[st
     ]
 
 
-def turns(evidence: Evidence, pair: Pair) -> Markdown:
+def turns(evidence: Evidence, pair: PlacePair) -> Markdown:
     """Whether the two runs took turns or one came after the other, by their time stamps."""
     trials: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
-    for arena in (pair.native, pair.container):
-        for results in evidence.arenas[arena].values():
+    for group in (pair.native, pair.container):
+        for results in evidence.groups[group].values():
             for r in results:
                 began = r.started.timestamp()
-                trials[(arena.place, r.run, r.entry)].append((began, began + r.seconds))
+                trials[(group.place, r.run, r.entry)].append((began, began + r.seconds))
     ordered = sorted((min(s for s, _ in spans), max(e for _, e in spans), key[0]) for key, spans in trials.items())
     changes = sum(earlier[2] != later[2] for earlier, later in pairwise(ordered))
     until = {NATIVE: -math.inf, CONTAINER: -math.inf}
@@ -162,7 +164,7 @@ def turns(evidence: Evidence, pair: Pair) -> Markdown:
     for began, ended, place in ordered:
         crossing += began < until[CONTAINER if place == NATIVE else NATIVE]
         until[place] = max(until[place], ended)
-    rounds = [{r.cell.round for rs in evidence.arenas[a].values() for r in rs} for a in (pair.native, pair.container)]
+    rounds = [{r.cell.round for rs in evidence.groups[a].values() for r in rs} for a in (pair.native, pair.container)]
     over = f"the place changed {changes} times over {len(ordered)} trials"
     if changes == 1:
         names = ("the native one", "the one in the container")
@@ -176,9 +178,9 @@ def turns(evidence: Evidence, pair: Pair) -> Markdown:
     return Markdown(f"{words}{disturbed}.")
 
 
-def section(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
+def section(evidence: Evidence, labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     """Ratios, turns, and what was alike; ``labels`` do not name the place.  Nothing unless both places are there."""
-    if len({a.place for a in evidence.arenas}) < 2:
+    if len({a.place for a in evidence.groups}) < 2:
         return []
     found = pairs(evidence)
     if not found:
@@ -187,12 +189,12 @@ def section(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
     return [*_ratios(rows, labels), *_turns(evidence, found, labels), *_alike(evidence, found, labels)]
 
 
-def _label(pair: Pair, labels: Mapping[Arena, str]) -> str:
+def _label(pair: PlacePair, labels: Mapping[ComparisonGroup, str]) -> str:
     one, other = labels[pair.native], labels[pair.container]
     return one if one == other else f"{one} / {other}"
 
 
-def _ratios(rows: Sequence[PlaceRow], labels: Mapping[Arena, str]) -> list[Markdown]:
+def _ratios(rows: Sequence[PlaceRow], labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     if not rows:
         return [Markdown("No framework's mode was measured in both places.")]
     notes = Notes()
@@ -207,7 +209,14 @@ def _ratios(rows: Sequence[PlaceRow], labels: Mapping[Arena, str]) -> list[Markd
                 shown = [notes.dash(reason), "not ranked"]
         costs = [cost(row.question, c) if c > 0 else notes.dash("a time of 0") for c in (row.native, row.container)]
         body.append(
-            [_label(row.pair, labels), row.contender.runner, row.contender.mode, asked(row.question), *costs, *shown]
+            [
+                _label(row.pair, labels),
+                row.framework_mode.runner,
+                row.framework_mode.mode,
+                asked(row.question),
+                *costs,
+                *shown,
+            ]
         )
     heads = ["benchmark", "framework", "mode", "question", "native", "container", "time, container / native", "verdict"]
     ratios = [r.outcome for r in rows if isinstance(r.outcome, Ratio)]
@@ -233,7 +242,7 @@ def _times(ratio: Ratio) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _turns(evidence: Evidence, found: Sequence[Pair], labels: Mapping[Arena, str]) -> list[Markdown]:
+def _turns(evidence: Evidence, found: Sequence[PlacePair], labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     """One sentence where all benchmarks say the same."""
     said: dict[Markdown, list[str]] = {}
     for pair in found:
@@ -243,11 +252,11 @@ def _turns(evidence: Evidence, found: Sequence[Pair], labels: Mapping[Arena, str
     return [bullets([md("**{}**: {}", ", ".join(dict.fromkeys(names)), words) for words, names in said.items()])]
 
 
-def _alike(evidence: Evidence, found: Sequence[Pair], labels: Mapping[Arena, str]) -> list[Markdown]:
+def _alike(evidence: Evidence, found: Sequence[PlacePair], labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     notes = Notes()
     rows = []
     for pair in found:
-        for contender, native, inside in _common(evidence, pair):
+        for framework_mode, native, inside in _common(evidence, pair):
             same = alike(native, inside)
             if not same.seeds:
                 digests: str = notes.dash("no seed is common to both")
@@ -261,7 +270,7 @@ def _alike(evidence: Evidence, found: Sequence[Pair], labels: Mapping[Arena, str
                 elif same.weights < same.trained:
                     differing = "; ".join(same.versions[:6]) or "no version that both recorded differs"
                     weights = notes.mark(weights, differing)
-            rows.append([_label(pair, labels), contender.runner, contender.mode, digests, weights])
+            rows.append([_label(pair, labels), framework_mode.runner, framework_mode.mode, digests, weights])
     if not rows:
         return []
     return [

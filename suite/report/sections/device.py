@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from suite.report.evidence.comparison import Kind, Question
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gpu import FAR_ABOVE, Baseline, Unknown, baseline, peak, slowed, state, working
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.energy import BESIDE
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import mebibytes, percent
 from suite.results.gpu_trace import Metered, Span, Unmetered
 from suite.results.records import Measured
 
-Labels = Mapping[Arena, str]
+Labels = Mapping[ComparisonGroup, str]
 
 
 @dataclass(frozen=True)
-class Trial:
+class MeteredTrial:
     """The GPU before one trial, and whether the trial then computed on it."""
 
     run: str
@@ -30,21 +30,21 @@ class Trial:
     before: Baseline
 
 
-def trials(evidence: Evidence) -> dict[tuple[str, str, str], list[Trial]]:
+def trials(evidence: Evidence) -> dict[tuple[str, str, str], list[MeteredTrial]]:
     """Baselines by run, place and GPU, in time order; the cells of one trial share theirs."""
-    first: dict[tuple[str, str, str, str], Trial] = {}
+    first: dict[tuple[str, str, str, str], MeteredTrial] = {}
     for r in sorted(evidence.measured, key=lambda r: (r.started, r.entry, r.cell.slug)):
         if isinstance(r.gpu, Metered) and not isinstance(before := baseline(r.gpu), Unknown):
             key = (r.run, r.environment.place, r.gpu.uuid, r.entry)
-            trial = Trial(r.run, r.entry, f"{r.gpu.name} {r.gpu.uuid[:12]}", r.cell.device != "cpu", before)
+            trial = MeteredTrial(r.run, r.entry, f"{r.gpu.name} {r.gpu.uuid[:12]}", r.cell.device != "cpu", before)
             first.setdefault(key, trial)
-    found: dict[tuple[str, str, str], list[Trial]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[MeteredTrial]] = defaultdict(list)
     for (run, place, uuid, _), trial in first.items():
         found[(run, place, uuid)].append(trial)
     return dict(sorted(found.items()))
 
 
-def disturbed(group: Sequence[Trial]) -> list[tuple[Trial, str]]:
+def disturbed(group: Sequence[MeteredTrial]) -> list[tuple[MeteredTrial, str]]:
     """Trials of one run before which the GPU was not idle, and what tells it."""
     least = min(t.before.used_bytes for t in group)
     found = []
@@ -88,17 +88,19 @@ def warnings(evidence: Evidence, labels: Labels) -> list[str]:
     return lines
 
 
-def _traced(evidence: Evidence) -> Iterator[tuple[Arena, Contender, list[Measured]]]:
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
+def _traced(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode, list[Measured]]]:
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
             mine = [r for r in results if r.gpu is not None]
-            if mine and contender.runner not in UNRANKED:
-                yield arena, contender, mine
+            if mine and framework_mode.runner not in UNRANKED:
+                yield group, framework_mode, mine
 
 
-def _named(arena: Arena, contender: Contender, results: Sequence[Measured], labels: Labels, notes: Notes) -> list[str]:
-    mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
-    return [labels[arena], marked(contender.runner, results, notes), mode]
+def _named(
+    group: ComparisonGroup, framework_mode: FrameworkMode, results: Sequence[Measured], labels: Labels, notes: Notes
+) -> list[str]:
+    mode = notes.mark(f"{framework_mode.mode}, beside", BESIDE) if group.device == "cpu" else framework_mode.mode
+    return [labels[group], marked(framework_mode.runner, results, notes), mode]
 
 
 def _metered(results: Sequence[Measured]) -> tuple[list[Metered], str]:
@@ -111,11 +113,11 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Peaks above the idle baseline, the baseline's drift, and who else was there; nothing without a trace."""
     notes = Notes()
     rows = []
-    for arena, contender, results in _traced(evidence):
+    for group, framework_mode, results in _traced(evidence):
         traces, why = _metered(results)
         bases = [baseline(t) for t in traces]
         used: list[float | Unknown] = [b.used_bytes if isinstance(b, Baseline) else b for b in bases]
-        line = _named(arena, contender, results, labels, notes)
+        line = _named(group, framework_mode, results, labels, notes)
         for found in (used, [peak(t) for t in traces], [peak(t, less_reserved=True) for t in traces]):
             told = [p for p in found if not isinstance(p, Unknown)]
             null = why or next((p.reason for p in found if isinstance(p, Unknown)), "")
@@ -154,7 +156,7 @@ def condition(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Utilisation, heat, clocks and throttling during measured work; nothing without a trace."""
     notes = Notes()
     rows = []
-    for arena, contender, results in _traced(evidence):
+    for group, framework_mode, results in _traced(evidence):
         traces, why = _metered(results)
         found = state(traces)
 
@@ -165,7 +167,7 @@ def condition(evidence: Evidence, labels: Labels) -> list[Markdown]:
         throttle = found.throttle
         rows.append(
             [
-                *_named(arena, contender, results, labels, notes),
+                *_named(group, framework_mode, results, labels, notes),
                 f"{len(traces)} of {len(results)}",
                 show(found.utilization, " %"),
                 show(found.celsius, " °C"),

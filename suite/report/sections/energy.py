@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from suite.report.evidence.comparison import (
+    AnswerRow,
     Draft,
     Kind,
     NotRanked,
     Question,
-    Row,
     by_round,
     draft,
     headline,
@@ -21,7 +21,7 @@ from suite.report.evidence.comparison import (
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gaps import Gaps
 from suite.report.evidence.gpu import Energy, Unknown, baseline, energy, working
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.answers import asked, ranking
 from suite.report.text.markdown import Markdown, Notes, table
 from suite.report.text.units import joules, watts
@@ -69,15 +69,15 @@ def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
 def drafts(evidence: Evidence, lost: Gaps) -> list[Draft]:
     """The answer's questions asked of energy, where the GPU computed and told it."""
     found = []
-    for arena, contenders in evidence.arenas.items():
-        ranked = [r for c, rs in contenders.items() if c.runner not in UNRANKED for r in rs]
-        for question in headline(questions(ranked)) if arena.device != "cpu" else ():
+    for group, framework_modes in evidence.groups.items():
+        ranked = [r for c, rs in framework_modes.items() if c.runner not in UNRANKED for r in rs]
+        for question in headline(questions(ranked)) if group.device != "cpu" else ():
             wanted = Joules(question.kind, question.batch_size)
-            found += [draft(evidence, lost, arena, wanted)] if any(wanted.costs(r) for r in ranked) else []
+            found += [draft(evidence, lost, group, wanted)] if any(wanted.costs(r) for r in ranked) else []
     return found
 
 
-def section(evidence: Evidence, labels: Mapping[Arena, str], rows: Sequence[Row]) -> list[Markdown]:
+def section(evidence: Evidence, labels: Mapping[ComparisonGroup, str], rows: Sequence[AnswerRow]) -> list[Markdown]:
     """The comparison and, below it, every question of every proven cell; nothing where no GPU was to be metered."""
     if not any(r.gpu for r in evidence.measured):
         return []
@@ -96,21 +96,21 @@ def section(evidence: Evidence, labels: Mapping[Arena, str], rows: Sequence[Row]
     ]
 
 
-def _asked(evidence: Evidence) -> Iterator[tuple[Arena, Contender, Question, list[Measured]]]:
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
-            for question in questions(results) if contender.runner not in UNRANKED else ():
-                standing = unranked(evidence, arena, contender, question)
-                if not isinstance(standing, NotRanked) or standing.shown:
+def _asked(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode, Question, list[Measured]]]:
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            for question in questions(results) if framework_mode.runner not in UNRANKED else ():
+                proof_status = unranked(evidence, group, framework_mode, question)
+                if not isinstance(proof_status, NotRanked) or proof_status.shown:
                     mine = [r for r in results if question.costs(r) and r.gpu]
-                    yield from [(arena, contender, question, mine)] if mine else []
+                    yield from [(group, framework_mode, question, mine)] if mine else []
 
 
-def _cells(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
+def _cells(evidence: Evidence, labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     notes = Notes()
     rows = []
-    for arena, contender, question, results in _asked(evidence):
-        mode = notes.mark(f"{contender.mode}, beside", BESIDE) if arena.device == "cpu" else contender.mode
+    for group, framework_mode, question, results in _asked(evidence):
+        mode = notes.mark(f"{framework_mode.mode}, beside", BESIDE) if group.device == "cpu" else framework_mode.mode
         taken = [e for r in results for e in energies(r, question)]
         told = [e for e in taken if isinstance(e, Energy)]
         reasons = sorted({e.reason for e in taken if isinstance(e, Unknown)})
@@ -125,7 +125,7 @@ def _cells(evidence: Evidence, labels: Mapping[Arena, str]) -> list[Markdown]:
         idle = [b.watts for b in bases if b.watts is not None]
         rows.append(
             [
-                labels[arena], marked(contender.runner, results, notes), mode, asked(question),
+                labels[group], marked(framework_mode.runner, results, notes), mode, asked(question),
                 shown, _range(medians) if medians else "",
                 watts(median(e.watts for e in told)) if told else notes.dash(why),
                 watts(median(sampled)) if sampled else notes.dash(why if not told else "power was not told"),

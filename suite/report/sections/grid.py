@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from suite.report.evidence.claims import ClaimRow
-from suite.report.evidence.merge import Arena, in_order
+from suite.report.evidence.merge import ComparisonGroup, in_order
 from suite.report.evidence.studies import Study
 from suite.report.evidence.verdicts import SETTLED, ClaimVerdict
 from suite.report.sections.published import number
@@ -15,17 +15,17 @@ from suite.stats import Prediction
 
 SPLITS = ("test", "validation", "train")
 MOST_REASONS = 3
-Labels = Mapping[Arena, str]
+Labels = Mapping[ComparisonGroup, str]
 Found = Mapping[str, Sequence[ClaimRow]]
 """A benchmark's rows by metric, in the order of frameworks."""
 
 
 def tables(study: Study, labels: Labels, rows: Sequence[ClaimRow]) -> list[Markdown]:
     """Accuracies, losses, and what came of the time: nothing where the study has no published numbers."""
-    found: dict[Arena, dict[str, list[ClaimRow]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[ComparisonGroup, dict[str, list[ClaimRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        found[row.arena][row.claim.metric].append(row)
-    runners = in_order(row.contender.runner for row in rows if row.contender)
+        found[row.group][row.claim.metric].append(row)
+    runners = in_order(row.framework_mode.runner for row in rows if row.framework_mode)
     if not found or not runners:
         return []
     shown = " / ".join(("published", *runners))
@@ -36,7 +36,9 @@ def tables(study: Study, labels: Labels, rows: Sequence[ClaimRow]) -> list[Markd
     ]
 
 
-def _splits(study: Study, labels: Labels, found: Mapping[Arena, Found], quantity: str, title: str) -> list[Markdown]:
+def _splits(
+    study: Study, labels: Labels, found: Mapping[ComparisonGroup, Found], quantity: str, title: str
+) -> list[Markdown]:
     metrics = [f"{split}_{quantity}" for split in SPLITS]
     mine = {a: rows for a, rows in found.items() if any(metric in rows for metric in metrics)}
     if not mine:
@@ -45,14 +47,14 @@ def _splits(study: Study, labels: Labels, found: Mapping[Arena, Found], quantity
     apart = {a: _apart(rows, metrics) for a, rows in mine.items()}
     order = sorted(mine, key=lambda a: (-(apart[a] if apart[a] is not None else -1.0), labels[a]))  # type: ignore[operator]
     body = []
-    for arena in order:
-        judged = [row for metric in metrics for row in mine[arena].get(metric, ())]
-        far = apart[arena]
+    for group in order:
+        judged = [row for metric in metrics for row in mine[group].get(metric, ())]
+        far = apart[group]
         lost = "; ".join(sorted({row.reason for row in judged if row.verdict is ClaimVerdict.DIVERGED}))
         gap = notes.dash(lost or "nothing was measured") if far is None else _far(quantity, far)
         body.append(
-            [labels[arena], study.specs[arena].title or DASH,
-             *(_beside(mine[arena].get(metric, ())) for metric in metrics), gap, _verdict(judged, notes)]
+            [labels[group], study.specs[group].title or DASH,
+             *(_beside(mine[group].get(metric, ())) for metric in metrics), gap, _verdict(judged, notes)]
         )  # fmt: skip
     farthest = "farthest, points" if quantity == "accuracy" else "farthest"
     text = (
@@ -112,13 +114,13 @@ def _verdict(rows: Sequence[ClaimRow], notes: Notes) -> str:
     by_verdict: dict[ClaimVerdict, list[ClaimRow]] = defaultdict(list)
     for row in rows:
         by_verdict[row.verdict].append(row)
-    runners = {row.contender.runner for row in rows if row.contender}
+    runners = {row.framework_mode.runner for row in rows if row.framework_mode}
     words = []
     for verdict in ClaimVerdict:
         if mine := by_verdict[verdict]:
             named: dict[str, list[str]] = defaultdict(list)
             for row in mine:
-                named[row.claim.metric.split("_")[0]].append(row.contender.runner if row.contender else "any")
+                named[row.claim.metric.split("_")[0]].append(row.framework_mode.runner if row.framework_mode else "any")
             which = [split if set(who) == runners else f"{split} ({', '.join(who)})" for split, who in named.items()]
             text = str(verdict) if len(mine) == len(rows) else f"{verdict}: {', '.join(which)}"
             told = sorted({row.reason for row in mine if row.reason})[:MOST_REASONS]
@@ -130,10 +132,10 @@ def _verdict(rows: Sequence[ClaimRow], notes: Notes) -> str:
 
 def _whose(row: ClaimRow) -> str:
     """A number in a line of the table: its split and its framework."""
-    return f"{row.claim.metric.split('_')[0]}, {row.contender.runner if row.contender else 'any'}"
+    return f"{row.claim.metric.split('_')[0]}, {row.framework_mode.runner if row.framework_mode else 'any'}"
 
 
-def _times(study: Study, labels: Labels, found: Mapping[Arena, Found], shown: str) -> list[Markdown]:
+def _times(study: Study, labels: Labels, found: Mapping[ComparisonGroup, Found], shown: str) -> list[Markdown]:
     """Epochs until training stopped, which is judged, and seconds, which are not."""
     mine = {
         a: rows for a, rows in found.items() if {"train_seconds", "seconds_per_epoch", "stopped_at_epoch"} & {*rows}
@@ -142,11 +144,11 @@ def _times(study: Study, labels: Labels, found: Mapping[Arena, Found], shown: st
         return []
     notes = Notes()
     body = []
-    for arena, rows in mine.items():
+    for group, rows in mine.items():
         stopped = rows.get("stopped_at_epoch", ())
         seconds = rows.get("train_seconds", ()) or rows.get("seconds_per_epoch", ())
         body.append(
-            [labels[arena], f"{study.specs[arena].epochs:,}", _epochs(stopped), _verdict(stopped, notes) or DASH,
+            [labels[group], f"{study.specs[group].epochs:,}", _epochs(stopped), _verdict(stopped, notes) or DASH,
              _taken(seconds, notes)]
         )  # fmt: skip
     words = (

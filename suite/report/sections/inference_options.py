@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from suite.report.evidence.merge import Arena, Contender, Evidence, NotProven, arena, contender, position, to_tune
+from suite.report.evidence.merge import (
+    ComparisonGroup,
+    Evidence,
+    FrameworkMode,
+    NotProven,
+    comparison_group,
+    framework_mode,
+    position,
+    to_tune,
+)
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import duration, percent
-from suite.results.records import Cause, Tuned, Tunings
+from suite.results.records import Cause, InferenceOptions, Tuned
 from suite.stats import LEAST_ROUNDS, Centre, TooFew, median_interval, rounds_interval
 
 NONE = "none"
@@ -25,15 +34,15 @@ RULE = Markdown(
     "is compared with itself alone: these lines rank no framework."
 )
 LOST = "outputs are no classes, or in some round not finite"
-Way = tuple[str, str, int]
-"""Tuning, mode and batch size."""
+OptionKey = tuple[str, str, int]
+"""InferenceOption, mode and batch size."""
 
 
 @dataclass(frozen=True)
 class Line:
     """One way over all rounds: ns per image, that over the untuned way's, and what it changed in the answers."""
 
-    way: Way
+    way: OptionKey
     latency: float
     interval: Centre | TooFew
     ratio: Centre | TooFew | None
@@ -42,34 +51,34 @@ class Line:
     change: float | None
 
 
-def of(evidence: Evidence, here: Arena) -> dict[Contender, list[Tunings]]:
-    """The records of an arena by framework and mode, in order of rounds."""
-    found: dict[Contender, list[Tunings]] = {}
+def of(evidence: Evidence, here: ComparisonGroup) -> dict[FrameworkMode, list[InferenceOptions]]:
+    """The records of a comparison group by framework and mode, in order of rounds."""
+    found: dict[FrameworkMode, list[InferenceOptions]] = {}
     for record in evidence.tuned:
-        if arena(record) == here:
-            found.setdefault(contender(record), []).append(record)
+        if comparison_group(record) == here:
+            found.setdefault(framework_mode(record), []).append(record)
     return {c: found[c] for c in sorted(found, key=lambda c: (position(c.runner), c.mode))}
 
 
-def lost(evidence: Evidence, here: Arena) -> dict[Contender, int]:
+def lost(evidence: Evidence, here: ComparisonGroup) -> dict[FrameworkMode, int]:
     """How often a framework's inference was not tuned, for the weights that it was to run over had diverged."""
-    found: dict[Contender, int] = {}
+    found: dict[FrameworkMode, int] = {}
     where = here.run, here.spec, here.device, here.precision
     for f in evidence.failed:
         if f.cause is Cause.DIVERGED and to_tune(f, evidence.tuning):
             alike = (f.run, f.cell.spec, f.cell.device, f.cell.precision) == where
-            found[contender(f)] = found.get(contender(f), 0) + alike
+            found[framework_mode(f)] = found.get(framework_mode(f), 0) + alike
     return {who: count for who, count in found.items() if count}
 
 
-def lines(records: Sequence[Tunings]) -> list[Line]:
+def lines(records: Sequence[InferenceOptions]) -> list[Line]:
     """Every way that was measured: the untuned one, its control, and the others in the order of building."""
     ways = list(dict.fromkeys(way(t) for record in records for t in record.tunings if _images(t)))
     ways.sort(key=lambda w: (w[0] != NONE, w[0] != CONTROL))
     return [_line(w, records) for w in ways]
 
 
-def way(tuned: Tuned) -> Way:
+def way(tuned: Tuned) -> OptionKey:
     """What tells one way from the others."""
     return tuned.tuning, tuned.mode, tuned.batch_size
 
@@ -80,7 +89,7 @@ def _images(tuned: Tuned) -> list[float]:
     return taken if taken and min(taken) > 0 else []
 
 
-def _line(which: Way, records: Sequence[Tunings]) -> Line:
+def _line(which: OptionKey, records: Sequence[InferenceOptions]) -> Line:
     both = [(_find(r, which), _find(r, None)) for r in records]
     mine = [t for t, _ in both if t]
     samples = [_images(t) for t in mine]
@@ -109,13 +118,13 @@ def _line(which: Way, records: Sequence[Tunings]) -> Line:
     )
 
 
-def _find(record: Tunings, which: Way | None) -> Tuned | None:
+def _find(record: InferenceOptions, which: OptionKey | None) -> Tuned | None:
     """A way of one record, or its untuned one."""
     fits = (t for t in record.tunings if _images(t) and (t.tuning == NONE if which is None else way(t) == which))
     return next(fits, None)
 
 
-def section(evidence: Evidence, here: Arena) -> list[Markdown]:
+def section(evidence: Evidence, here: ComparisonGroup) -> list[Markdown]:
     """Blocks for one benchmark; nothing where it was not tuned."""
     blocks: list[Markdown] = []
     found, missed = of(evidence, here), lost(evidence, here)
@@ -135,7 +144,9 @@ def section(evidence: Evidence, here: Arena) -> list[Markdown]:
     return blocks
 
 
-def _framework(evidence: Evidence, who: Contender, records: Sequence[Tunings], missed: int) -> list[Markdown]:
+def _framework(
+    evidence: Evidence, who: FrameworkMode, records: Sequence[InferenceOptions], missed: int
+) -> list[Markdown]:
     """``missed``: rounds whose weights had diverged.  Accuracies of the others alone would speak for none."""
     notes = Notes()
     rest = f"in {missed} of {len(records) + missed} rounds the weights had diverged, so there is no mean"
@@ -157,8 +168,8 @@ def _framework(evidence: Evidence, who: Contender, records: Sequence[Tunings], m
     images = sorted({t.images for r in records for t in r.tunings if t.images})
     counted = f"{len(records)} round{'s' if len(records) > 1 else ''}"
     over = f", accuracy over {' or '.join(f'{n:,}' for n in images)} test images" if images else ""
-    standings = [evidence.standing(r) for r in records]
-    unproven = next((s.reason for s in standings if isinstance(s, NotProven)), "")
+    statuses = [evidence.proof_status(r) for r in records]
+    unproven = next((s.reason for s in statuses if isinstance(s, NotProven)), "")
     counted += f" of {len(records) + missed}; in the others the weights had diverged" if missed else ""
     doubt = md(" Its untuned way is **not proven**: {}.", unproven) if unproven else Markdown("")
     blocks = [md("**{}**, by itself {}, {}{}.{}", who.runner, who.mode, counted, over, doubt)]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from suite.report.evidence.merge import Evidence, position
 from suite.report.sections.verification import distinct, several
 from suite.report.text.markdown import Markdown, Notes, md, table
-from suite.spec.differences import Difference, Kind
+from suite.spec.differences import Difference, DifferenceKind
 
 MOST = 60
 """Rows of the table; of more, only those are shown whose numbers would be others."""
@@ -21,9 +21,9 @@ def section(evidence: Evidence) -> list[Markdown]:
             covered[proof.cell.runner, difference].update(benchmarks)
     if not covered:
         return []
-    order = list(Kind)
+    order = list(DifferenceKind)
     ranked = sorted(covered, key=lambda at: (order.index(at[1].kind), sorted(covered[at]), position(at[0]), at[1].api))
-    shown = ranked if len(ranked) <= MOST else [at for at in ranked if at[1].kind is Kind.SEMANTICS]
+    shown = ranked if len(ranked) <= MOST else [at for at in ranked if at[1].kind is DifferenceKind.SEMANTICS]
     notes = Notes()
     rows = []
     for runner, each in shown:

@@ -9,7 +9,7 @@ from statistics import median
 from suite.report.evidence.comparison import Kind, Question, by_round, null_share, questions, unranked
 from suite.report.evidence.comparison import NotRanked as Unranked
 from suite.report.evidence.diverged import marked, words
-from suite.report.evidence.merge import UNRANKED, Arena, Contender, Evidence
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.answers import asked
 from suite.report.sections.device import held_back
 from suite.report.text.markdown import DASH, Markdown, Notes, table
@@ -17,23 +17,27 @@ from suite.report.text.units import digits, duration, mebibytes, percent, rate
 from suite.results.records import Latency, Measured, Memory, Proof, Throughput
 from suite.stats import BOUND_CONFIDENCE, NULL_LIMIT, NoSpread, TooFew, autocorrelation, percentile, warm_up
 
-Labels = Mapping[Arena, str]
+Labels = Mapping[ComparisonGroup, str]
 
 
-def _cells(evidence: Evidence, labels: Labels) -> Iterator[tuple[Arena, str, Contender, tuple[Measured, ...]]]:
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
-            if contender.runner not in UNRANKED:
-                yield arena, labels[arena], contender, results
+def _cells(
+    evidence: Evidence, labels: Labels
+) -> Iterator[tuple[ComparisonGroup, str, FrameworkMode, tuple[Measured, ...]]]:
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            if framework_mode.runner not in UNRANKED:
+                yield group, labels[group], framework_mode, results
 
 
-def _shown(evidence: Evidence, labels: Labels, kind: Kind) -> Iterator[tuple[str, Contender, Question, list[Measured]]]:
+def _shown(
+    evidence: Evidence, labels: Labels, kind: Kind
+) -> Iterator[tuple[str, FrameworkMode, Question, list[Measured]]]:
     """What is proven, and not drowned by the instrument; what diverged is shown as well, with the note."""
-    for arena, label, contender, results in _cells(evidence, labels):
+    for group, label, framework_mode, results in _cells(evidence, labels):
         for question in questions(results):
-            standing = unranked(evidence, arena, contender, question) if question.kind is kind else ()
-            if question.kind is kind and (not isinstance(standing, Unranked) or standing.shown):
-                yield label, contender, question, [r for r in results if question.costs(r)]
+            proof_status = unranked(evidence, group, framework_mode, question) if question.kind is kind else ()
+            if question.kind is kind and (not isinstance(proof_status, Unranked) or proof_status.shown):
+                yield label, framework_mode, question, [r for r in results if question.costs(r)]
 
 
 def _spread(times: Sequence[float]) -> str:
@@ -68,9 +72,9 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Per batch size: median, percentiles with bounds, autocorrelation, whether warm-up was enough."""
     notes = Notes()
     rows: list[list[str]] = []
-    for label, contender, question, results in _shown(evidence, labels, Kind.LATENCY):
+    for label, framework_mode, question, results in _shown(evidence, labels, Kind.LATENCY):
         samples = [s for r in results for s in question.costs(r)]
-        line = [label, contender.runner, contender.mode, f"{question.batch_size:,}"]
+        line = [label, framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}"]
         line += [_marked(duration(median(samples)), results, question, notes)]
         line += [_spread(list(by_round(results, question).values()))]
         for share in (0.9, 0.99, 0.999):
@@ -112,12 +116,12 @@ def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Images per second with the pipeline full."""
     notes = Notes()
     rows = []
-    for label, contender, question, results in _shown(evidence, labels, Kind.THROUGHPUT):
+    for label, framework_mode, question, results in _shown(evidence, labels, Kind.THROUGHPUT):
         medians = list(by_round(results, question).values())
         count = sum(len(question.costs(r)) for r in results)
         rows.append(
             [
-                label, contender.runner, contender.mode, f"{question.batch_size:,}",
+                label, framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}",
                 *_rates(medians, results, question, notes), f"{count:,}",
                 Markdown(_settled(results, question)),
             ]
@@ -132,7 +136,7 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Speed of epochs, and the time to the first step apart."""
     notes = Notes()
     rows = []
-    for label, contender, question, results in _shown(evidence, labels, Kind.TRAINING):
+    for label, framework_mode, question, results in _shown(evidence, labels, Kind.TRAINING):
         medians = list(by_round(results, question).values())
         epochs = [e.seconds_ns for r in results if r.training for e in r.training.epochs]
         first: dict[str, list[int]] = defaultdict(list)
@@ -142,7 +146,7 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
         lengths = {len(r.training.epochs) for r in results if r.training}
         rows.append(
             [
-                label, contender.runner, contender.mode, *_rates(medians, results, question, notes),
+                label, framework_mode.runner, framework_mode.mode, *_rates(medians, results, question, notes),
                 duration(median(epochs)),
                 *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
                 _time_to_target(results, notes),
@@ -191,14 +195,14 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
     everyone = [r.memory for *_, results in _cells(evidence, labels) for r in results]
     fields = {f: n for f, n in fields.items() if n not in ("device", "allocator") or _peak(everyone, f) is not None}
     rows: list[list[str]] = []
-    for _, label, contender, results in _cells(evidence, labels):
+    for _, label, framework_mode, results in _cells(evidence, labels):
         peaks = [_peak([r.memory for r in results], name) for name in fields]
         why = {"device_bytes": "no GPU told", "allocator_bytes": "the framework does not tell"}
         shown = [
             notes.dash(why.get(name, "the system did not tell")) if p is None else mebibytes(p)
             for name, p in zip(fields, peaks, strict=True)
         ]
-        rows.append([label, marked(contender.runner, results, notes), contender.mode, *shown])
+        rows.append([label, marked(framework_mode.runner, results, notes), framework_mode.mode, *shown])
     if not rows:
         return [Markdown("Nothing was measured.")]
     told = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
@@ -219,7 +223,7 @@ def _peak(memories: Sequence[Memory], field: str) -> int | None:
 def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """What a call that computes nothing costs, against the shortest sample of all."""
     rows = []
-    for arena, cells in evidence.arenas.items():
+    for group, cells in evidence.groups.items():
         null = [r for c, results in cells.items() if c.runner == "null" for r in results]
         real = {c: results for c, results in cells.items() if c.runner not in UNRANKED}
         for question in questions(null):
@@ -229,12 +233,12 @@ def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
             if not shortest:
                 continue
             fastest = min(shortest, key=lambda c: (shortest[c], c))
-            share = null_share(evidence, arena, real[fastest], question)
+            share = null_share(evidence, group, real[fastest], question)
             assert share is not None
             nothing = median(cost for r in null for cost in question.costs(r))
             rows.append(
                 [
-                    labels[arena],
+                    labels[group],
                     asked(question),
                     duration(nothing),
                     f"{duration(shortest[fastest])}, {fastest.runner} ({fastest.mode})",

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from suite.report.evidence.claims import ClaimRow
-from suite.report.evidence.merge import Arena
+from suite.report.evidence.merge import ComparisonGroup
 from suite.report.evidence.studies import Study
 from suite.report.evidence.verdicts import ClaimVerdict
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
@@ -35,7 +35,7 @@ PENALTY = Markdown(
     "alone would have another verdict, the verdict depends on that assumption."
 )
 
-Labels = Mapping[Arena, str]
+Labels = Mapping[ComparisonGroup, str]
 
 
 def section(labels: Labels, rows: Sequence[ClaimRow], studies: Sequence[Study]) -> list[Markdown]:
@@ -43,12 +43,12 @@ def section(labels: Labels, rows: Sequence[ClaimRow], studies: Sequence[Study]) 
     if not rows:
         return [Markdown("No benchmark of this run has a published number.")]
     if len(rows) <= LONGEST:
-        claimed = {row.arena for row in rows}
+        claimed = {row.group for row in rows}
         specs = {a: spec for study in studies for a, spec in study.specs.items() if a in claimed}
         return [*claim_table(labels, rows), *rules(rows), *assumptions(labels, specs)]
     body = []
     for study in studies:
-        mine = [row for row in rows if row.arena in study.specs]
+        mine = [row for row in rows if row.group in study.specs]
         if mine:
             body.append([link(study), f"{len(mine)}", counted(mine)])
     told = Markdown("Each number is on the page of its study.")
@@ -87,8 +87,8 @@ def claim_table(labels: Labels, rows: Sequence[ClaimRow]) -> list[Markdown]:
         verdict: str = md("**{}**", row.verdict) if row.verdict is ClaimVerdict.REPRODUCED else str(row.verdict)
         verdict = notes.mark(verdict, row.reason) if row.reason else verdict
         stated: str = notes.mark(_stated(claim), claim.note) if claim.note else _stated(claim)
-        who = f"{row.contender.runner} ({row.contender.mode})" if row.contender else "any"
-        body.append([labels[row.arena], claim.metric.replace("_", " "), stated, who, *_ours(row, notes), verdict])
+        who = f"{row.framework_mode.runner} ({row.framework_mode.mode})" if row.framework_mode else "any"
+        body.append([labels[row.group], claim.metric.replace("_", " "), stated, who, *_ours(row, notes), verdict])
     heads = ["benchmark", "metric", "published", "framework", "mean here", "one further run here, 95 %", "verdict"]
     return [table(heads, body, "llrlrrl"), *notes.lines()]
 
@@ -123,12 +123,12 @@ def _ours(row: ClaimRow, notes: Notes) -> tuple[str, str]:
             return number(metric, mean), notes.dash("not measured")
 
 
-def assumptions(labels: Labels, specs: Mapping[Arena, Spec]) -> list[Markdown]:
+def assumptions(labels: Labels, specs: Mapping[ComparisonGroup, Spec]) -> list[Markdown]:
     """What sources leave open and what was chosen, each once with the benchmarks that it is about."""
     about: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for arena, spec in specs.items():
+    for group, spec in specs.items():
         for a in spec.assumptions:
-            about[(a.about, a.chosen, a.alternative or "")].append(labels[arena])
+            about[(a.about, a.chosen, a.alternative or "")].append(labels[group])
     lines = []
     for (subject, chosen, alternative), names in about.items():
         other = md("; the other choice is the case {}", alternative) if alternative else Markdown("")

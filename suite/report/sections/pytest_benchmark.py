@@ -23,7 +23,7 @@ LIBRARIES = 4
 
 
 @dataclass(frozen=True, order=True)
-class Source:
+class TimingSource:
     """What tells one file's numbers from another's, and within a file those of another program."""
 
     written: datetime
@@ -71,7 +71,7 @@ def section(evidence: Evidence, timings: Iterable[Timing]) -> list[Markdown]:
     ]
 
 
-def _told(sources: Sequence[Source]) -> list[Markdown]:
+def _told(sources: Sequence[TimingSource]) -> list[Markdown]:
     """Where the numbers are from."""
     rows = [
         [str(number), f"{s.written:%Y-%m-%d %H:%M} UTC", s.cpu, s.machine.removeprefix("sha256:")[:12], s.place,
@@ -88,11 +88,11 @@ def _told(sources: Sequence[Source]) -> list[Markdown]:
     return blocks
 
 
-def _source(timing: Timing) -> Source:
+def _source(timing: Timing) -> TimingSource:
     here, cell = timing.environment, timing.cell
     threads = "unknown" if here.threads_intra is None else f"{here.threads_intra}"
     given = ("threads", threads), ("device", cell.device), ("precision", cell.precision)
-    return Source(
+    return TimingSource(
         written=timing.written.astimezone(UTC),
         machine=here.machine,
         commit=here.commit or "unknown",
@@ -128,7 +128,7 @@ def _times(timing: Timing) -> tuple[str, str]:
 def _proven(evidence: Evidence, timing: Timing, notes: Notes) -> str:
     if reason := NEVER.get(timing.cell.runner):
         return notes.dash(reason)
-    standing = evidence.standing(timing)
-    if isinstance(standing, NotProven):
-        return notes.mark("no", standing.reason)
-    return f"up to {', '.join(standing.variants)}" if standing.variants else "yes"
+    proof_status = evidence.proof_status(timing)
+    if isinstance(proof_status, NotProven):
+        return notes.mark("no", proof_status.reason)
+    return f"up to {', '.join(proof_status.variants)}" if proof_status.variants else "yes"

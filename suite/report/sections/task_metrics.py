@@ -14,7 +14,7 @@ import numpy as np
 from suite.report.charts.drawing import one_per_seed
 from suite.report.evidence import diverged
 from suite.report.evidence.diverged import divergence
-from suite.report.evidence.merge import Contender
+from suite.report.evidence.merge import FrameworkMode
 from suite.report.evidence.seeds import kept
 from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.text.units import digits, percent
@@ -27,7 +27,7 @@ from suite.stats import TooFew, prediction
 MOST_CLASSES = 20
 """Above it a confusion matrix is no longer read, and only what is confused most is told."""
 MOST_CONFUSED = 10
-Cells = Mapping[Contender, Sequence[Measured]]
+Cells = Mapping[FrameworkMode, Sequence[Measured]]
 Kind = TypeVar("Kind", Classified, Sorted, Embedded, Located)
 
 
@@ -65,27 +65,27 @@ def _lost(result: Measured) -> bool:
 def _told(cells: Cells) -> list[Markdown]:
     """Whose seeds diverged; where some of those networks tell nothing, the other seeds' do not speak for all."""
     lines = []
-    for contender, results in cells.items():
+    for framework_mode, results in cells.items():
         seeds = one_per_seed(kept(results))
         if not seeds or isinstance(seeds[0].spec.task, Reconstruction) or not (words := diverged.words(seeds)):
             continue
         lost = "and the outputs are no numbers" if any(map(_lost, seeds)) else "and what their networks give counts"
-        lines.append(md("{} ({}): {}, {}.", contender.runner, contender.mode, words, lost))
+        lines.append(md("{} ({}): {}, {}.", framework_mode.runner, framework_mode.mode, words, lost))
     return [bullets(lines)] if lines else []
 
 
-def _of(cells: Cells, kind: type[Kind]) -> dict[Contender, dict[int, Kind]]:
-    """Assessments of one kind by framework and seed, of the cells that were trained farthest.
+def _of(cells: Cells, kind: type[Kind]) -> dict[FrameworkMode, dict[int, Kind]]:
+    """TaskMetricsKinds of one kind by framework and seed, of the cells that were trained farthest.
 
     A framework is left out where one of its seeds diverged and has none.
     """
     found = {}
-    for contender, results in cells.items():
+    for framework_mode, results in cells.items():
         seeds = one_per_seed(kept(results))
         mine = {r.cell.seed: r.training.assessment for r in seeds if r.training}
         chosen = {seed: a for seed, a in sorted(mine.items()) if isinstance(a, kind)}
         if chosen and not any(map(_lost, seeds)):
-            found[contender] = chosen
+            found[framework_mode] = chosen
     return found
 
 
@@ -99,17 +99,19 @@ def _seeds(count: int) -> str:
     return f"{count} seed{'s' if count > 1 else ''}"
 
 
-def _confusions(found: Mapping[Contender, Mapping[int, Classified]], called: Callable[[int], str]) -> list[Markdown]:
-    alike: dict[tuple[int, bytes, int], list[Contender]] = {}
-    for contender, seeds in found.items():
+def _confusions(
+    found: Mapping[FrameworkMode, Mapping[int, Classified]], called: Callable[[int], str]
+) -> list[Markdown]:
+    alike: dict[tuple[int, bytes, int], list[FrameworkMode]] = {}
+    for framework_mode, seeds in found.items():
         if len({len(a.confusion) for a in seeds.values()}) == 1:
             counts = np.sum([np.array(a.confusion, np.int64) for a in seeds.values()], axis=0)
-            alike.setdefault((len(counts), counts.tobytes(), len(seeds)), []).append(contender)
+            alike.setdefault((len(counts), counts.tobytes(), len(seeds)), []).append(framework_mode)
     blocks: list[Markdown] = []
-    for (classes, summed, count), contenders in alike.items():
+    for (classes, summed, count), framework_modes in alike.items():
         counts = np.frombuffer(summed, np.int64).reshape(classes, classes)
-        who = " and ".join(f"{c.runner} ({c.mode})" for c in contenders)
-        same = ", the same for both" if len(contenders) > 1 else ""
+        who = " and ".join(f"{c.runner} ({c.mode})" for c in framework_modes)
+        same = ", the same for both" if len(framework_modes) > 1 else ""
         told = f"classes by {who}{same}, all test images of {_seeds(count)}"
         blocks.append(md("**Confusion**: {}; a row is the true class, a column the prediction.", told))
         blocks += _matrix(counts, called) if classes <= MOST_CLASSES else _most_confused(counts, called)
@@ -174,7 +176,7 @@ def _interval(values: Sequence[float | None], show: Callable[[float], str], boun
 
 
 def _measures(
-    found: Mapping[Contender, Mapping[int, object]],
+    found: Mapping[FrameworkMode, Mapping[int, object]],
     names: Mapping[str, str],
     shows: Mapping[str, Callable[[float], str]],
 ) -> list[Markdown]:
@@ -189,7 +191,7 @@ def _measures(
     return [table(heads, rows, "l" + "r" * len(found)), *notes.lines()]
 
 
-def _anomalies(found: Mapping[Contender, Mapping[int, Sorted]]) -> list[Markdown]:
+def _anomalies(found: Mapping[FrameworkMode, Mapping[int, Sorted]]) -> list[Markdown]:
     if not found:
         return []
     names = {
@@ -210,7 +212,7 @@ def _four(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _boxes(found: Mapping[Contender, Mapping[int, Located]]) -> list[Markdown]:
+def _boxes(found: Mapping[FrameworkMode, Mapping[int, Located]]) -> list[Markdown]:
     if not found:
         return []
     names = {
@@ -222,7 +224,7 @@ def _boxes(found: Mapping[Contender, Mapping[int, Located]]) -> list[Markdown]:
     ]
 
 
-def _embeddings(found: Mapping[Contender, Mapping[int, Embedded]]) -> list[Markdown]:
+def _embeddings(found: Mapping[FrameworkMode, Mapping[int, Embedded]]) -> list[Markdown]:
     if not found:
         return []
     shared = set.intersection(*(set(seeds) for seeds in found.values()))
@@ -231,7 +233,7 @@ def _embeddings(found: Mapping[Contender, Mapping[int, Embedded]]) -> list[Markd
     return [*_neighbours(firsts, which), *_analogies(found)]
 
 
-def _neighbours(firsts: Mapping[Contender, Embedded], which: str) -> list[Markdown]:
+def _neighbours(firsts: Mapping[FrameworkMode, Embedded], which: str) -> list[Markdown]:
     words = list(dict.fromkeys(n.word for a in firsts.values() for n in a.neighbours))
     if not words:
         return []
@@ -252,7 +254,7 @@ def _near(found: Neighbours | None) -> str:
     return ", ".join(map(one, found.near[:6]))
 
 
-def _analogies(found: Mapping[Contender, Mapping[int, Embedded]]) -> list[Markdown]:
+def _analogies(found: Mapping[FrameworkMode, Mapping[int, Embedded]]) -> list[Markdown]:
     asked: dict[tuple[str, str, str, str], None] = {}
     for seeds in found.values():
         for assessment in seeds.values():

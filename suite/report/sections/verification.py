@@ -11,16 +11,25 @@ from suite.report.evidence.claims import AccuracyRow
 from suite.report.evidence.comparison import NotRanked, by_round, questions, unlike, unranked
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gaps import Gaps
-from suite.report.evidence.merge import UNRANKED, Arena, Evidence, divergence, in_order, position, program, way
+from suite.report.evidence.merge import (
+    UNRANKED,
+    ComparisonGroup,
+    Evidence,
+    divergence,
+    in_order,
+    position,
+    program,
+    way,
+)
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.sections.answers import cost
 from suite.report.text.markdown import DASH, Markdown, Notes, md, table
 from suite.report.text.units import percent
-from suite.results.records import Check, Measured, Proof, Tunings, Verdict
+from suite.results.records import Check, InferenceOptions, Measured, Proof, Verdict
 from suite.scales import SHARE
 from suite.stats import Equivalence, TooFew, prediction
 
-Labels = Mapping[Arena, str]
+Labels = Mapping[ComparisonGroup, str]
 
 
 def identity(evidence: Evidence) -> list[Markdown]:
@@ -79,7 +88,7 @@ def distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
     for proof in evidence.proofs:
         found[_subject(proof)].append(proof)
     covered: dict[tuple[object, ...], set[str]] = defaultdict(set)
-    everyone: list[Proof | Measured | Tunings] = [*evidence.proofs, *evidence.measured, *evidence.tuned]
+    everyone: list[Proof | Measured | InferenceOptions] = [*evidence.proofs, *evidence.measured, *evidence.tuned]
     for result in everyone:
         covered[_subject(result)].add(result.cell.spec)
     worst_first = (Verdict.UNPROVEN, Verdict.NOT_PROVABLE, Verdict.VARIANT, Verdict.IDENTICAL)
@@ -88,7 +97,7 @@ def distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
     return sorted(listed, key=lambda item: (item[1][0], position(item[0].cell.runner), item[0].cell.mode))
 
 
-def _subject(result: Proof | Measured | Tunings) -> tuple[object, ...]:
+def _subject(result: Proof | Measured | InferenceOptions) -> tuple[object, ...]:
     return result.spec.computation, way(result.cell), program(result.environment)
 
 
@@ -106,20 +115,27 @@ def _check(check: Check) -> str:
 def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markdown]:
     """Numbers without proof, and those that the instrument drowns, with the reason; and how much has no number."""
     rows = []
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
-            for question in questions(results) if contender.runner not in UNRANKED else ():
-                standing = unranked(evidence, arena, contender, question)
-                if isinstance(standing, NotRanked):
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            for question in questions(results) if framework_mode.runner not in UNRANKED else ():
+                proof_status = unranked(evidence, group, framework_mode, question)
+                if isinstance(proof_status, NotRanked):
                     value = cost(question, median(by_round(results, question).values()))
-                    shown = value if standing.failure or standing.shown else DASH
+                    shown = value if proof_status.failure or proof_status.shown else DASH
                     rows.append(
-                        [labels[arena], contender.runner, contender.mode, str(question), shown, standing.reason]
+                        [
+                            labels[group],
+                            framework_mode.runner,
+                            framework_mode.mode,
+                            str(question),
+                            shown,
+                            proof_status.reason,
+                        ]
                     )
         runners = in_order(c.runner for c in cells if c.runner not in UNRANKED)
         for one, other in combinations(runners, 2):
-            if reason := unlike(evidence, arena, one, other):
-                rows.append([labels[arena], f"{one} with {other}", "all", "all", DASH, reason])
+            if reason := unlike(evidence, group, one, other):
+                rows.append([labels[group], f"{one} with {other}", "all", "all", DASH, reason])
     heads = ["benchmark", "framework", "mode", "question", "number", "why it is not ranked"]
     blocks = [table(heads, rows, "llllrl")] if rows else []
     if lost.found:
@@ -141,13 +157,20 @@ def accuracy(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) -
     """Test accuracy per framework and mode over seeds, and the equivalence tests."""
     notes = Notes()
     rows: list[list[str]] = []
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
-            seeds = per_seed(results, "test_accuracy") if contender.runner not in UNRANKED else None
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            seeds = per_seed(results, "test_accuracy") if framework_mode.runner not in UNRANKED else None
             if seeds is None:
                 continue
             rows.append(
-                [labels[arena], contender.runner, contender.mode, f"{seeds.ran}", *_over(seeds, notes), seeds.schedule]
+                [
+                    labels[group],
+                    framework_mode.runner,
+                    framework_mode.mode,
+                    f"{seeds.ran}",
+                    *_over(seeds, notes),
+                    seeds.schedule,
+                ]
             )
     if not rows:
         return [Markdown("No benchmark with classes was trained.")]
@@ -199,16 +222,16 @@ def _equivalence(pair: AccuracyRow, labels: Labels) -> Markdown:
             words = md("{} and {} not tested: {}", one, other, few)
         case NotRanked() as reason:
             words = md("{} and {} not tested: {}", one, other, reason.reason)
-    return md("- **{}**: {}", labels[pair.arena], words)
+    return md("- **{}**: {}", labels[pair.group], words)
 
 
 def repeatability(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Whether trainings with one seed end in the same weights, to the bit."""
     notes = Notes()
     rows: list[list[str]] = []
-    for arena, cells in evidence.arenas.items():
-        for contender, results in cells.items():
-            if contender.runner in UNRANKED:
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            if framework_mode.runner in UNRANKED:
                 continue
             alike: dict[tuple[object, ...], list[str]] = defaultdict(list)
             for r in results:
@@ -224,8 +247,8 @@ def repeatability(evidence: Evidence, labels: Labels) -> list[Markdown]:
                     if equal == len(repeated)
                     else f"differ under {len(repeated) - equal} of {len(repeated)} seeds"
                 )
-                who = marked(contender.runner, results, notes)
-                rows.append([labels[arena], who, contender.mode, f"{len(repeated)}", f"{trainings}", said])
+                who = marked(framework_mode.runner, results, notes)
+                rows.append([labels[group], who, framework_mode.mode, f"{len(repeated)}", f"{trainings}", said])
     if not rows:
         return [Markdown("No cell was trained twice with one seed: whether it repeats to the bit is not known.")]
     heads = ["benchmark", "framework", "mode", "seeds repeated", "trainings", "final weights"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import Unsupported
-from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning
+from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
 from suite.spec.resolved import Spec
@@ -80,7 +80,7 @@ class Program:
         statistics = {t.name: self._state.weights[t.name].copy() for t in moving}
         return Probe(outputs, outputs, 0.0, gradients, statistics)
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
         """Raises Unsupported: nothing is computed, so nothing can be tuned."""
         raise Unsupported(f"the null runner has no tuning {tuning!r}")
 

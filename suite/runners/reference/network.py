@@ -47,7 +47,7 @@ def evaluate(nodes: tuple[Node, ...], x: Array, weights: Weights) -> Array:
 
 
 @dataclass
-class Training:
+class TrainingPass:
     """One forward and backward pass; ``statistics`` fill on the way forth, ``gradients`` on the way back.
 
     Tensors in ``frozen`` take no gradient, and a batch norm among them keeps to its running statistics.

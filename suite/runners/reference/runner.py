@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from suite.errors import Unsupported
-from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Weights
+from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads, Weights
 from suite.runners.reference import losses, network, optimizers
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant, under
@@ -90,12 +90,12 @@ class Program:
 
     def _differentiate(
         self, images: Array, targets: Array, random: np.random.Generator
-    ) -> tuple[Array, Any, network.Training]:
+    ) -> tuple[Array, Any, network.TrainingPass]:
         """Training outputs, data loss, and the pass with the gradients of loss + l2 * sum(kernel^2).
 
         The sum is over the kernels that are trained.
         """
-        training = network.Training(self._weights, random, self._spec.frozen_names)
+        training = network.TrainingPass(self._weights, random, self._spec.frozen_names)
         outputs, backward = training.forward(self._spec.graph, images)
         loss, gradient = losses.loss(self._spec.loss, outputs, targets, self._spec.box_weight)
         backward(gradient)
@@ -124,7 +124,7 @@ class Program:
         """Floats in the program's type; integer labels and tokens as they are."""
         return np.asarray(values, self._dtype if np.issubdtype(values.dtype, np.floating) else None)
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
         """Raises Unsupported: it defines numbers, and has no second way to them."""
         raise Unsupported(f"the reference has no tuning {tuning!r}")
 

@@ -14,7 +14,7 @@ import numpy as np
 from typing_extensions import override
 
 from suite.errors import Unsupported
-from suite.runners.base import Array, Tuning, Weights
+from suite.runners.base import Array, InferenceOption, Weights
 from suite.runners.tf.core import Function, Tensor, tf, types
 from suite.runners.tf.network import Network
 from suite.spec.graph import Node, walk
@@ -73,7 +73,7 @@ def _pixels(x: Tensor) -> Tensor:
     return tf.transpose(x, (0, 2, 3, 1))
 
 
-def switched(network: Network, spec: Spec, tuning: Tuning) -> tuple[Network, Function]:
+def switched(network: Network, spec: Spec, tuning: InferenceOption) -> tuple[Network, Function]:
     """A twin of ``network`` under ``tuning``, and its evaluation, inputs and outputs in float32 (or tokens).
 
     Raises Unsupported where the layout changes nothing.
@@ -103,7 +103,9 @@ def _reason(message: str) -> str:
     return re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", next(told, message))
 
 
-def lite(spec: Spec, weights: Weights, tuning: Tuning, calibration: Array, cuda: bool) -> Callable[[Array], Array]:
+def lite(
+    spec: Spec, weights: Weights, tuning: InferenceOption, calibration: Array, cuda: bool
+) -> Callable[[Array], Array]:
     """``weights`` in TensorFlow Lite's int8; raises Unsupported where it cannot."""
     if cuda:
         raise Unsupported("TensorFlow Lite computes on the processor alone")

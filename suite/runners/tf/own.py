@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from suite.spec.differences import LOSS, OPTIMIZER, Difference, Kind, differing, drawn, factor, grouped, names
+from suite.spec.differences import LOSS, OPTIMIZER, Difference, DifferenceKind, differing, drawn, factor, grouped, names
 from suite.spec.graph import Node, walk
 from suite.spec.layers import AveragePool, BatchNorm, Conv2D, Dropout, MaxPool
 from suite.spec.recipe import Adam, Loss, RmsProp, Sgd
@@ -35,7 +35,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
     match spec.optimizer:
         case RmsProp(epsilon_place="outside_root"):
             yield Difference(
-                kind=Kind.SEMANTICS,
+                kind=DifferenceKind.SEMANTICS,
                 at=(OPTIMIZER,),
                 api="tf.raw_ops.ResourceApplyRMSProp and tf.keras.optimizers.RMSprop",
                 does="divide by sqrt(s + epsilon), with epsilon inside the root; this spec divides by sqrt(s) + "
@@ -47,7 +47,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
             )
         case Adam(epsilon_place="after_correction"):
             yield Difference(
-                kind=Kind.SEMANTICS,
+                kind=DifferenceKind.SEMANTICS,
                 at=(OPTIMIZER,),
                 api="tf.raw_ops.ResourceApplyAdam and tf.keras.optimizers.Adam",
                 does="add epsilon to sqrt(v), before bias correction; this spec adds it after, to sqrt(v / (1 - "
@@ -58,7 +58,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
             )
         case Sgd(momentum=momentum) if momentum and spec.schedule:
             yield Difference(
-                kind=Kind.SEMANTICS,
+                kind=DifferenceKind.SEMANTICS,
                 at=(OPTIMIZER,),
                 api="tf.keras.optimizers.SGD",
                 does="multiplies the learning rate into the velocity: after a change of the rate, gradients from "
@@ -71,7 +71,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
 def _decay(spec: Spec) -> Iterator[Difference]:
     if spec.l2:
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=(OPTIMIZER,),
             api=f"tf.keras.optimizers.{KERAS[spec.optimizer.name]}(weight_decay=...)",
             does="shrinks every weight, biases too, by rate * weight_decay apart from the gradient (decoupled); this "
@@ -87,7 +87,7 @@ def _norms(spec: Spec) -> Iterator[Difference]:
     biased = tuple(node for node in trained if _norm(node).running_variance == "biased")
     if unbiased:
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(unbiased),
             api="tf.keras.layers.BatchNormalization",
             does="takes the batch's biased variance into its running one, and is not the fused operation; this spec "
@@ -97,7 +97,7 @@ def _norms(spec: Spec) -> Iterator[Difference]:
         )
     if biased:
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(biased),
             api="tf.raw_ops.FusedBatchNormV3",
             does=f"gives the batch's unbiased variance, {factor(spec, biased)}; this spec, like "
@@ -108,7 +108,7 @@ def _norms(spec: Spec) -> Iterator[Difference]:
     every = tuple(node for node in walk(spec.graph) if isinstance(node.layer, BatchNorm))
     if every:
         yield Difference(
-            kind=Kind.COMPOSED,
+            kind=DifferenceKind.COMPOSED,
             at=names(every),
             api="tf.raw_ops.FusedBatchNormV3",
             does="knows no float64",
@@ -118,7 +118,7 @@ def _norms(spec: Spec) -> Iterator[Difference]:
         )
     if alone := unfusable(spec.graph):
         yield Difference(
-            kind=Kind.COMPOSED,
+            kind=DifferenceKind.COMPOSED,
             at=tuple(node.name for node in every if node.name in alone),
             api="tf.raw_ops.FusedBatchNormV3",
             does="is fused with the convolution before and the tanh behind it where nothing is trained, and then says "
@@ -150,7 +150,7 @@ def _pools(spec: Spec) -> Iterator[Difference]:
     stated = tuple(node for node in means if not _is_same(node))
     if named:
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(named),
             api='tf.nn.avg_pool2d(padding="SAME") and tf.keras.layers.AveragePooling2D(padding="same")',
             does="leave padding out of each mean; this spec counts it as zeros",
@@ -160,7 +160,7 @@ def _pools(spec: Spec) -> Iterator[Difference]:
         )
     if plain := tuple(node for node in stated if node not in counted):
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(plain),
             api="tf.nn.avg_pool2d and tf.keras.layers.AveragePooling2D",
             does="take padding by name alone, and behind tf.pad or tf.keras.layers.ZeroPadding2D they count its zeros; "
@@ -171,7 +171,7 @@ def _pools(spec: Spec) -> Iterator[Difference]:
         )
     if padded := tuple(node for node in stated if node in counted):
         yield Difference(
-            kind=Kind.MISSING,
+            kind=DifferenceKind.MISSING,
             at=names(padded),
             api="tf.nn.avg_pool2d and tf.keras.layers.AveragePooling2D",
             does="take padding by name alone, and this spec states rows and columns",
@@ -179,7 +179,7 @@ def _pools(spec: Spec) -> Iterator[Difference]:
         )
     if largest := _stated(spec, MaxPool):
         yield Difference(
-            kind=Kind.COMPOSED,
+            kind=DifferenceKind.COMPOSED,
             at=names(largest),
             api="tf.nn.max_pool2d",
             does="takes rows and columns of padding itself; tf.keras.layers.MaxPooling2D knows valid and same alone, "
@@ -192,7 +192,7 @@ def _pools(spec: Spec) -> Iterator[Difference]:
 def _convolutions(spec: Spec) -> Iterator[Difference]:
     if stated := _stated(spec, Conv2D):
         yield Difference(
-            kind=Kind.MISSING,
+            kind=DifferenceKind.MISSING,
             at=names(stated),
             api="tf.keras.layers.Conv2D",
             does="knows valid and same alone, and its same pads the far side more where the amount is odd; this spec "
@@ -206,17 +206,17 @@ def _defaults(spec: Spec) -> Iterator[Difference]:
     name = spec.optimizer.name
     if told := differing(DEFAULTS[name], spec.optimizer):
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=(OPTIMIZER,),
             api=f"tf.keras.optimizers.{KERAS[name]}",
             does=f"has by default {told}",
         )
     for told, nodes in grouped(spec, _norm_defaults).items():
         api = "tf.keras.layers.BatchNormalization"
-        yield Difference(kind=Kind.CONVENTION, at=nodes, api=api, does=f"has by default {told}")
+        yield Difference(kind=DifferenceKind.CONVENTION, at=nodes, api=api, does=f"has by default {told}")
     for told, nodes in grouped(spec, lambda n: drawn(n, Initialiser.GLOROT_UNIFORM, Initialiser.ZEROS)).items():
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=nodes,
             api="tf.keras.layers.Dense and tf.keras.layers.Conv2D",
             does=f"draw kernels by glorot_uniform and begin with biases of 0; here {told}",
@@ -224,7 +224,7 @@ def _defaults(spec: Spec) -> Iterator[Difference]:
     if spec.loss in (Loss.SOFTMAX_CROSS_ENTROPY, Loss.SIGMOID_CROSS_ENTROPY):
         softmax = spec.loss is Loss.SOFTMAX_CROSS_ENTROPY
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=(LOSS,),
             api=f"tf.keras.losses.{'SparseCategoricalCrossentropy' if softmax else 'BinaryCrossentropy'}",
             does="takes probabilities unless it is given from_logits=True; this spec's model ends in logits",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
-from suite.runners.base import Array, Device, Precision, Probe, State, Threads, Tuning, Weights, gpu_uuid
+from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads, Weights, gpu_uuid
 from suite.runners.tf.core import Function, Tensor, is_op_determinism_enabled, onednn, tf, types
 from suite.runners.tf.options import QUANTISED, lite, refusals, switched
 from suite.runners.tf.session import Program as SessionProgram
@@ -182,7 +182,7 @@ class Program:
         training_outputs, outputs, loss, gradients, statistics = seen
         return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(gradients), _arrays(statistics))
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
         """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
         if tuning in QUANTISED:
             return lite(self._spec, self.state().weights, tuning, calibration, "GPU" in self._device)

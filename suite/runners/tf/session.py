@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.runners.base import Array, Precision, Probe, State, Tuning
+from suite.runners.base import Array, InferenceOption, Precision, Probe, State
 from suite.runners.tf.core import Tensor, tf, types
 from suite.runners.tf.options import QUANTISED, lite, refusals, switched
 from suite.runners.tf.trainer import Learner
@@ -189,7 +189,7 @@ class Program:
             seen = self._learner.look(images, targets, number)
         return _Look((images, targets), number, seen)
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
         """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
         if tuning in QUANTISED:
             return lite(self._spec, self.state().weights, tuning, calibration, "GPU" in self._device)

@@ -77,7 +77,7 @@ class SideBySide(nn.Module):  # type: ignore[misc]
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
-class Scores(nn.Module):  # type: ignore[misc]
+class SampledScores(nn.Module):  # type: ignore[misc]
     """Tokens (n, context + candidates) to each candidate's product with the mean of the context (n, candidates)."""
 
     def __init__(self, vocabulary: int, units: int, context: int) -> None:
@@ -233,7 +233,7 @@ MAKERS: Mapping[str, Callable[[Node, Any], list[nn.Module]]] = {
     "sigmoid": lambda *_: [nn.Sigmoid()],
     "softmax": lambda *_: [nn.Softmax(dim=1)],
     "embedding": _embedding,
-    "sampled_scores": lambda _, layer: [Scores(layer.vocabulary, layer.units, layer.context)],
+    "sampled_scores": lambda _, layer: [SampledScores(layer.vocabulary, layer.units, layer.context)],
 }
 """What each layer is made of, but those of several branches, which are made of layers."""
 

@@ -16,7 +16,7 @@ SLOTS = {"velocity": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "squa
 """What PyTorch's optimizers call what they remember."""
 
 
-class Detection(nn.Module):  # type: ignore[misc]
+class DetectionLoss(nn.Module):  # type: ignore[misc]
     """Cross-entropy of the class, and ``box_weight`` times the mean squared error of the box.
 
     Outputs (n, classes + 4) are logits and a box, targets (n, 5) a class and a box.
@@ -41,7 +41,7 @@ def criterion(spec: Spec) -> nn.Module:
         case Loss.MEAN_SQUARED_ERROR:
             return nn.MSELoss()
         case Loss.DETECTION:
-            return Detection(spec.box_weight)
+            return DetectionLoss(spec.box_weight)
 
 
 class RmsPropInside(torch.optim.Optimizer):  # type: ignore[misc]

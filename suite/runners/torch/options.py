@@ -15,7 +15,7 @@ from torch.ao import quantization
 from torch.ao.quantization import quantize_fx
 
 from suite.errors import Unsupported
-from suite.runners.base import Tuning
+from suite.runners.base import InferenceOption
 from suite.runners.torch import layers as native
 from suite.spec.graph import walk
 from suite.spec.layers import Conv2D, Dense
@@ -41,7 +41,9 @@ class Contiguous(nn.Module):  # type: ignore[misc]
         return x.contiguous()
 
 
-def tuned(model: nn.Sequential, spec: Spec, tuning: Tuning, calibration: torch.Tensor, compiled: bool) -> nn.Module:
+def tuned(
+    model: nn.Sequential, spec: Spec, tuning: InferenceOption, calibration: torch.Tensor, compiled: bool
+) -> nn.Module:
     """A twin of ``model`` in evaluation under ``tuning``, from inputs to outputs in float32.
 
     Raises Unsupported where PyTorch, the device or the mode has no such thing.
@@ -66,7 +68,7 @@ def tuned(model: nn.Sequential, spec: Spec, tuning: Tuning, calibration: torch.T
                 return _dynamic(made) if tuning == "int8_dynamic" else _static(made, calibration)
 
 
-def _laid_out(model: nn.Sequential, spec: Spec, tuning: Tuning) -> nn.Sequential:
+def _laid_out(model: nn.Sequential, spec: Spec, tuning: InferenceOption) -> nn.Sequential:
     """Programs are channels_last already."""
     if not any(isinstance(module, nn.Conv2d) for module in model.modules()):
         raise Unsupported(f"{spec.id} has no convolution, so that no memory format changes it")
@@ -76,7 +78,7 @@ def _laid_out(model: nn.Sequential, spec: Spec, tuning: Tuning) -> nn.Sequential
     return nn.Sequential(*chain.from_iterable(parts)).to(memory_format=torch.contiguous_format)
 
 
-def _quantisable(spec: Spec, tuning: Tuning, device: torch.device, compiled: bool) -> None:
+def _quantisable(spec: Spec, tuning: InferenceOption, device: torch.device, compiled: bool) -> None:
     if device.type != "cpu":
         raise Unsupported("PyTorch's own quantised modules compute on the processor alone")
     if compiled:

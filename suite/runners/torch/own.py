@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from suite.spec.differences import OPTIMIZER, Difference, Kind, differing, drawn, factor, grouped, names
+from suite.spec.differences import OPTIMIZER, Difference, DifferenceKind, differing, drawn, factor, grouped, names
 from suite.spec.graph import Node, walk
 from suite.spec.layers import AveragePool, BatchNorm, Conv2D, Embedding, Flatten, MaxPool, SampledScores
 from suite.spec.recipe import Adam, RmsProp
@@ -36,7 +36,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
     match spec.optimizer:
         case RmsProp(epsilon_place="inside_root"):
             yield Difference(
-                kind=Kind.SEMANTICS,
+                kind=DifferenceKind.SEMANTICS,
                 at=(OPTIMIZER,),
                 api="torch.optim.RMSprop",
                 does="divides by sqrt(s) + epsilon, with epsilon outside the root; this spec divides by sqrt(s + "
@@ -48,7 +48,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
             )
         case Adam(epsilon_place="before_correction"):
             yield Difference(
-                kind=Kind.SEMANTICS,
+                kind=DifferenceKind.SEMANTICS,
                 at=(OPTIMIZER,),
                 api="torch.optim.Adam",
                 does="adds epsilon after bias correction, to sqrt(v / (1 - beta_2^t)); this spec adds it before, to "
@@ -62,7 +62,7 @@ def _optimizer(spec: Spec) -> Iterator[Difference]:
 def _decay(spec: Spec) -> Iterator[Difference]:
     if spec.l2:
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=(OPTIMIZER,),
             api=f"torch.optim.{CLASSES[spec.optimizer.name]}(weight_decay=...)",
             does="adds weight_decay * w to the gradient of every parameter it is given, biases and batch norms too; "
@@ -79,7 +79,7 @@ def _norms(spec: Spec) -> Iterator[Difference]:
     )
     if biased:
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(biased),
             api="torch.nn.BatchNorm1d and torch.nn.BatchNorm2d",
             does=f"take the batch's unbiased variance into the running one, {factor(spec, biased)}; this spec takes "
@@ -97,7 +97,7 @@ def _means(spec: Spec) -> Iterator[Difference]:
     counted = tuple(n for n in means if isinstance(n.layer, AveragePool) and n.layer.count_padding)
     if plain := tuple(node for node in means if node not in counted):
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(plain),
             api="torch.nn.AvgPool2d",
             does="counts padding in its means by default (count_include_pad=True); in this spec padding does not count",
@@ -107,7 +107,7 @@ def _means(spec: Spec) -> Iterator[Difference]:
         )
     if uneven := tuple(node for node in counted if _is_uneven(node)):
         yield Difference(
-            kind=Kind.SEMANTICS,
+            kind=DifferenceKind.SEMANTICS,
             at=names(uneven),
             api="torch.nn.AvgPool2d(ceil_mode=True)",
             does="does not count what ceil_mode adds on the far side, with or without count_include_pad; this spec "
@@ -124,7 +124,7 @@ def _padding(spec: Spec) -> Iterator[Difference]:
     strided = tuple(n for n in convolutions if isinstance(n.layer, Conv2D) and n.layer.stride != (1, 1))
     if strided:
         yield Difference(
-            kind=Kind.MISSING,
+            kind=DifferenceKind.MISSING,
             at=names(strided),
             api="torch.nn.Conv2d",
             does='refuses padding="same" at strides above 1, and pads by numbers alike on both sides, so that windows '
@@ -133,7 +133,7 @@ def _padding(spec: Spec) -> Iterator[Difference]:
         )
     if plain := tuple(node for node in convolutions if node not in strided):
         yield Difference(
-            kind=Kind.COMPOSED,
+            kind=DifferenceKind.COMPOSED,
             at=names(plain),
             api='torch.nn.Conv2d(padding="same")',
             does="pads the far side more within one call, as this spec does",
@@ -142,7 +142,7 @@ def _padding(spec: Spec) -> Iterator[Difference]:
         )
     if pools := tuple(node for node in uneven if node not in convolutions):
         yield Difference(
-            kind=Kind.MISSING,
+            kind=DifferenceKind.MISSING,
             at=names(pools),
             api="torch.nn.MaxPool2d and torch.nn.AvgPool2d",
             does="know no same, and pad by numbers alike on both sides; this spec pads the far side more",
@@ -163,7 +163,7 @@ def _layout(spec: Spec) -> Iterator[Difference]:
     flat = tuple(node for node in nodes if isinstance(node.layer, Flatten) and len(node.input) == 3)
     if reordered := tuple(node for node in flat if node.input[-1] > 1 and math.prod(node.input[:-1]) > 1):
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=names(reordered),
             api="torch.nn.Flatten",
             does="puts channel after channel; this spec's features go pixel by pixel (NHWC), so that the rows of the "
@@ -173,7 +173,7 @@ def _layout(spec: Spec) -> Iterator[Difference]:
     images = (Conv2D, MaxPool, AveragePool, BatchNorm)
     if laid := tuple(node for node in nodes if isinstance(node.layer, images) and len(node.input) == 3):
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=names(laid),
             api="torch.nn.Conv2d and its kin",
             does="hold images in memory channel after channel by default (NCHW)",
@@ -186,20 +186,20 @@ def _defaults(spec: Spec) -> Iterator[Difference]:
     name = spec.optimizer.name
     if told := differing(DEFAULTS[name], spec.optimizer):
         does = f"has by default {told}"
-        yield Difference(kind=Kind.CONVENTION, at=(OPTIMIZER,), api=f"torch.optim.{CLASSES[name]}", does=does)
+        yield Difference(kind=DifferenceKind.CONVENTION, at=(OPTIMIZER,), api=f"torch.optim.{CLASSES[name]}", does=does)
     for told, nodes in grouped(spec, _norm_defaults).items():
         api = "torch.nn.BatchNorm1d and torch.nn.BatchNorm2d"
         does = f"have by default, momentum as what is kept, {told}"
-        yield Difference(kind=Kind.CONVENTION, at=nodes, api=api, does=does)
+        yield Difference(kind=DifferenceKind.CONVENTION, at=nodes, api=api, does=does)
     for told, nodes in grouped(
         spec, lambda n: drawn(n, Initialiser.FAN_IN_UNIFORM, Initialiser.FAN_IN_UNIFORM)
     ).items():
         api = "torch.nn.Linear and torch.nn.Conv2d"
         does = f"draw kernels and biases by fan_in_uniform; here {told}"
-        yield Difference(kind=Kind.CONVENTION, at=nodes, api=api, does=does)
+        yield Difference(kind=DifferenceKind.CONVENTION, at=nodes, api=api, does=does)
     if tables := tuple(node for node in walk(spec.graph) if isinstance(node.layer, Embedding | SampledScores)):
         yield Difference(
-            kind=Kind.CONVENTION,
+            kind=DifferenceKind.CONVENTION,
             at=names(tables),
             api="torch.nn.Embedding and torch.nn.EmbeddingBag",
             does="draw their rows from a normal distribution of variance 1; here they are drawn as the spec says",

@@ -22,7 +22,7 @@ import torch._dynamo
 from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
-from suite.runners.base import SLOTS, Array, Device, Precision, Probe, State, Threads, Tuning, gpu_uuid
+from suite.runners.base import SLOTS, Array, Device, InferenceOption, Precision, Probe, State, Threads, gpu_uuid
 from suite.runners.torch import layers as native
 from suite.runners.torch import objective
 from suite.runners.torch import options as tunings
@@ -180,7 +180,7 @@ class Program:
             outputs = forward(batch)
         return cast(Array, outputs.cpu().numpy())  # which waits, so that the pinned memory is free again
 
-    def tuned(self, tuning: Tuning, calibration: Array) -> Callable[[Array], Array]:
+    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
         """``infer`` with one switch changed, over the weights that are held; outputs in float32.
 
         Raises Unsupported where PyTorch, the device or the mode has no such thing.

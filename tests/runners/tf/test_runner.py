@@ -14,7 +14,7 @@ tf = pytest.importorskip("suite.runners.tf.runner", reason="needs the tf environ
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.gate.tolerance import bound  # noqa: E402
 from suite.inputs import initial  # noqa: E402
-from suite.runners.base import State, Tuning  # noqa: E402
+from suite.runners.base import InferenceOption, State  # noqa: E402
 from suite.runners.reference import runner as reference  # noqa: E402
 from suite.runners.tf.core import onednn  # noqa: E402
 from suite.runners.tf.network import Network  # noqa: E402
@@ -39,7 +39,7 @@ TANH = {"layer": "tanh"}
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
-def willing(tuning: Tuning, mode: str) -> AbstractContextManager[object]:
+def willing(tuning: InferenceOption, mode: str) -> AbstractContextManager[object]:
     """Without oneDNN, TensorFlow has no convolution in NCHW for the processor, and says so; XLA has one of its own."""
     if tuning == "channels_first" and mode != "xla" and not onednn():
         return pytest.raises(Unsupported, match=r"^TensorFlow says: [^{\[/]* only supports (the )?NHWC [^{\[/]*$")
@@ -284,7 +284,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("tuning", CHANGES)
 @every_mode
-def test_a_tuning_answers_nearly_as_the_program_does(on_cpu: tf.Runner, tuning: Tuning, mode: str) -> None:
+def test_a_tuning_answers_nearly_as_the_program_does(on_cpu: tf.Runner, tuning: InferenceOption, mode: str) -> None:
     """In float32, for batches of several sizes, over the weights that were held; a narrower type does change it."""
     images, _ = contract.data(TUNED, "float32")
     program = on_cpu.build(TUNED, mode, "float32")

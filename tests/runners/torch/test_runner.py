@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from suite.errors import MachineError, Unsupported  # noqa: E402
-from suite.runners.base import Tuning, find  # noqa: E402
+from suite.runners.base import InferenceOption, find  # noqa: E402
 from suite.runners.torch import own  # noqa: E402
 from suite.runners.torch.runner import Runner  # noqa: E402
 from suite.spec.resolved import Spec  # noqa: E402
@@ -173,7 +173,7 @@ def loaded(runner: Runner, spec: Spec, mode: str) -> Any:
     ("tuning", "most"), [("channels_last", 1e-5), ("channels_first", 1e-5), *((name, 0.05) for name in NARROW)]
 )
 def test_a_tuning_answers_nearly_the_same_and_leaves_the_program_alone(
-    on_cpu: Runner, tuning: Tuning, most: float
+    on_cpu: Runner, tuning: InferenceOption, most: float
 ) -> None:
     program = loaded(on_cpu, TUNED, "eager")
     images, _ = contract.data(TUNED, "float32")
@@ -187,7 +187,7 @@ def test_a_tuning_answers_nearly_the_same_and_leaves_the_program_alone(
 
 
 @pytest.mark.parametrize("tuning", ["channels_first", *NARROW])
-def test_a_biased_running_variance_leaves_tunings_as_they_are(on_cpu: Runner, tuning: Tuning) -> None:
+def test_a_biased_running_variance_leaves_tunings_as_they_are(on_cpu: Runner, tuning: InferenceOption) -> None:
     """It is of no matter in evaluation, and PyTorch quantises its own batch norms alone."""
     images, _ = contract.data(TUNED, "float32")
     biased = under(TUNED, ("biased_running_variance",))
@@ -197,7 +197,7 @@ def test_a_biased_running_variance_leaves_tunings_as_they_are(on_cpu: Runner, tu
 
 @compiles
 @pytest.mark.parametrize("tuning", ["channels_first", "bfloat16"])
-def test_a_tuning_is_compiled_where_the_mode_says_so(on_cpu: Runner, tuning: Tuning) -> None:
+def test_a_tuning_is_compiled_where_the_mode_says_so(on_cpu: Runner, tuning: InferenceOption) -> None:
     images, _ = contract.data(TUNED, "float32")
     query = loaded(on_cpu, TUNED, "compile").tuned(tuning, images)
     plain = loaded(on_cpu, TUNED, "eager").infer(images)
@@ -218,7 +218,7 @@ def test_what_pytorch_quantises_cannot_be_compiled_and_it_says_so(on_cpu: Runner
     ("tuning", "contiguous"), [("channels_last", torch.channels_last), ("channels_first", torch.contiguous_format)]
 )
 def test_a_memory_format_is_that_of_kernels_and_of_what_reaches_them(
-    on_cpu: Runner, tuning: Tuning, contiguous: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+    on_cpu: Runner, tuning: InferenceOption, contiguous: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
