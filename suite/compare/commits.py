@@ -7,7 +7,6 @@ stopped, so that no thread of it spins.  A round's ratio is the median over pair
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import math
@@ -25,6 +24,7 @@ from statistics import median
 from typing import Any
 
 from suite.compare import worktree
+from suite.compare.compatible import AGENT, refuse_another_layout
 from suite.data import datasets
 from suite.errors import MachineError, RunError, SpecError, SuiteError, Unsupported
 from suite.machine import environment
@@ -37,7 +37,6 @@ from suite.run.plan import Plan, Profile
 from suite.spec import paths
 from suite.stats import LEAST_ROUNDS, Regression, Slowdown, TooFew, slowdown
 
-AGENT = Path(__file__).with_name("agent.py")
 PAIRS = 200
 """Pairs of blocks of a question in a round."""
 BLOCK_NS = 5_000_000
@@ -129,18 +128,6 @@ def pythons(place: Path, tokens: Sequence[str], say: Callable[[str], None]) -> d
                 "its environments could not be made", where=str(place), way_out="See what is said above."
             )
     return {token: place / ".envs" / token / "bin" / "python" if token in other else ours[token] for token in tokens}
-
-
-def _refuse_another_layout(place: Path, ref: str) -> None:
-    """Our agent runs inside the other commit's package.  Raises SpecError where that has not what the agent imports."""
-    tree = ast.parse(AGENT.read_text(encoding="utf-8"))
-    needed = [node.module.split(".") for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    paths = [place.joinpath(*parts) for parts in needed if parts[0] == "suite"]
-    if not all(path.is_dir() or path.with_suffix(".py").is_file() for path in paths):
-        raise SpecError(
-            f"the suite at {ref[:200]!r} is laid out otherwise than here, so that the two cannot be run side by side",
-            way_out="Run a profile under each commit, and set the runs side by side: `suite compare RUN RUN`.",
-        )
 
 
 def _lock(root: Path, token: str) -> bytes | None:
@@ -346,13 +333,13 @@ def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[s
     Raises SpecError, MachineError and RunError.
     """
     commit = worktree.resolve(ROOT, ref)
+    refuse_another_layout(ROOT, commit, ref)
     made = session.draft(wanted, "", lambda name: datasets.fetch(name, say))
     for note in made.notes:
         say(f"note: {note}")
     say(f"here: {environment.commit()}; there: {ref}, {commit[:12]}")
     say(f"threads of both: {made.threads.intra} in an operation, {made.threads.inter} at once")
     with worktree.worktree(ROOT, commit) as place, tempfile.TemporaryDirectory(prefix="parity-") as work:
-        _refuse_another_layout(place, ref)
         tokens = tuple(made.profile.runners)
         here = Checkout("here", ROOT, session.pythons(tokens))
         there = Checkout("there", place, pythons(place, tokens, say))

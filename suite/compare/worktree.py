@@ -37,6 +37,23 @@ def resolve(root: Path, ref: str) -> str:
     return known.stdout.strip()
 
 
+def files(root: Path, commit: str, folder: str) -> frozenset[str]:
+    """The files below ``folder`` in ``commit``, by their paths in it; nothing is checked out."""
+    return frozenset(_read(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", folder).split("\0")) - {""}
+
+
+def text(root: Path, commit: str, path: str) -> str:
+    """What a file holds in ``commit``."""
+    return _read(root, "show", f"{commit}:{path}")
+
+
+def _read(root: Path, *words: str) -> str:
+    told = _git(root, *words)
+    if told.returncode:
+        raise RunError(f"git could not read the commit: {told.stderr.strip()[-500:]}", where=str(root))
+    return told.stdout
+
+
 @contextlib.contextmanager
 def worktree(root: Path, commit: str) -> Iterator[Path]:
     """A folder with ``commit`` of the checkout at ``root``, removed afterwards whatever happens."""
