@@ -42,7 +42,7 @@ def epochs(side: Side, token: str, mode: str, spec_id: str, count: int, images: 
         notebook = importlib.import_module(f"benchmarks.notebook_{token}")
         labels = arrays.train_labels.astype(np.int64)
         return [round(notebook.epoch(arrays.train_images, labels, spec.batch_size) * 1e9) for _ in range(count)]
-    train = measure.splits(spec.model_dump_json())["train"]
+    train = measure.splits(spec)["train"]
     orders = [initial.order(0, number, spec.train_images)[:images] for number in range(count)]
     if side == "bare":
         bare = importlib.import_module(f"benchmarks.bare_{token}")

@@ -95,7 +95,7 @@ def build(spec: Spec, runner: Runner, token: str, mode: str) -> Subject:
         raise Unsupported(reason)
     datasets.fetch(spec.dataset)
     program = runner.build(spec, mode, "float32")
-    held = measure.splits(spec.model_dump_json())
+    held = measure.splits(spec)
     for name, split in held.items():
         program.stage(name, split.images, split.targets)
     device = PROFILE.device

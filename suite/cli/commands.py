@@ -23,8 +23,8 @@ from suite.data import store
 from suite.errors import ResultError, RunError, SpecError, SuiteError
 from suite.machine import doctor, environment
 from suite.meters import nvml
-from suite.report.evidence.comparison import Kind
 from suite.results import records
+from suite.results.questions import QuestionKind
 from suite.results.records import Cause, Failed, Proof
 from suite.run import estimate, plan, proof_cache, session, worker
 from suite.run.plan import Plan, Profile
@@ -332,7 +332,7 @@ def compare_(
     runner: Annotated[
         list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; torch:eager and tf:graph by default")
     ] = None,
-    question: Annotated[list[Kind] | None, typer.Option("--question", "-q", help="ask this alone")] = None,
+    question: Annotated[list[QuestionKind] | None, typer.Option("--question", "-q", help="ask this alone")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="fresh processes a side; five are needed to tell")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help=f"with --against, {ABOUT_THREADS}; 1 by default")] = None,
 ) -> None:

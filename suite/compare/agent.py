@@ -5,7 +5,8 @@
 It is always the newer checkout's file, run against either checkout's package, so it uses what both have: the runners'
 protocol, specs, data and the start.  Requests and replies are JSON, a line each, over the standard streams:
 
-    {"do": "open", "root": PATH, "benchmark": NAME OR FILE, "spec": ID, "mode": MODE, "seed": 0}  -> {"digests": {...}}
+    {"do": "open", "root": PATH, "benchmark": NAME OR FILE, "spec": ID, "mode": MODE, "seed": 0,
+     "precision": "float32"}  -> {"digests": {...}}
     {"do": "block", "question": "training" | "latency" | "throughput", "batch_size": 1, "calls": 3}  -> {"ns": 51000000}
 
 A request that fails is answered with ``{"error": SENTENCE, "unsupported": BOOL}``.
@@ -29,6 +30,7 @@ from suite.data import datasets
 from suite.errors import SuiteError, Unsupported
 from suite.inputs import initial
 from suite.meters.clock import gc_disabled
+from suite.results.questions import QuestionKind
 from suite.run import plan
 from suite.runners import base
 from suite.trial import measure
@@ -51,7 +53,9 @@ class Agent:
         self._begin: base.State
         self._calls: dict[str, Calls]
 
-    def open(self, root: str, benchmark: str, spec: str, mode: str, seed: int) -> dict[str, Any]:
+    def open(
+        self, root: str, benchmark: str, spec: str, mode: str, seed: int, precision: base.Precision
+    ) -> dict[str, Any]:
         """Build a cell, stage its data and warm it up; returns what both sides must share."""
         if mode not in self._runner.modes:
             raise Unsupported(f"there is no mode {mode!r}")
@@ -64,9 +68,9 @@ class Agent:
         found = next((each for each in specs if each.id == spec), None)
         if found is None:
             raise Unsupported(f"there is no benchmark {spec}")
-        held = measure.splits(found.model_dump_json())
+        held = measure.splits(found)
         self._begin = measure.start(found, seed)
-        self._program = self._runner.build(found, mode, "float32")
+        self._program = self._runner.build(found, mode, precision)
         for name, split in held.items():
             self._program.stage(name, split.images, split.targets)
         self._program.load(self._begin)
@@ -81,7 +85,7 @@ class Agent:
     def block(self, question: str, batch_size: int, calls: int) -> dict[str, Any]:
         """Nanoseconds of so many calls, one after another.  Training starts from the spec's start in every block."""
         call, inputs = self._prepared(question, batch_size)
-        if question == "training":
+        if question == QuestionKind.TRAINING:
             self._program.load(self._begin)
         arguments = list(islice(cycle(inputs), calls))
         with gc_disabled():
@@ -95,16 +99,16 @@ class Agent:
         key = f"{question} {batch_size}"
         if key not in self._calls:
             call, inputs = self._calls[key] = self._made(question, batch_size)
-            for arguments in islice(cycle(inputs), self._warm * (QUERIES if question == "latency" else 1)):
+            for arguments in islice(cycle(inputs), self._warm * (QUERIES if question == QuestionKind.LATENCY else 1)):
                 call(*arguments)
             gc.collect()
             gc.freeze()  # or each block would begin with a walk through the whole framework
         return self._calls[key]
 
     def _made(self, question: str, batch_size: int) -> Calls:
-        if question == "training":
+        if question == QuestionKind.TRAINING:
             return self._program.train, [(self._order,)]
-        if question == "throughput":
+        if question == QuestionKind.THROUGHPUT:
             return self._program.predict, [("test", batch_size)]
         whole = len(self._images) // batch_size * batch_size
         if not whole:

@@ -29,9 +29,9 @@ from suite.data import datasets
 from suite.errors import MachineError, RunError, SpecError, SuiteError, Unsupported
 from suite.machine import environment
 from suite.machine.environment import ROOT
-from suite.report.evidence.comparison import Kind, Question
 from suite.report.sections.answers import asked
 from suite.report.text.units import level
+from suite.results.questions import Question, QuestionKind
 from suite.run import plan, session, worker
 from suite.run.plan import Plan, Profile
 from suite.spec import paths
@@ -100,12 +100,12 @@ def compared_cells(made: Plan) -> tuple[ComparedCell, ...]:
     )
 
 
-def questions(profile: Profile, kinds: Collection[Kind] = ()) -> tuple[Question, ...]:
+def questions(profile: Profile, kinds: Collection[QuestionKind] = ()) -> tuple[Question, ...]:
     """What is asked of each cell: everything, or what is of ``kinds``."""
     every = (
-        Question(Kind.TRAINING),
-        *(Question(Kind.LATENCY, size) for size in profile.latency_batches),
-        *(Question(Kind.THROUGHPUT, size) for size in profile.throughput_batches),
+        Question(QuestionKind.TRAINING),
+        *(Question(QuestionKind.LATENCY, size) for size in profile.latency_batches),
+        *(Question(QuestionKind.THROUGHPUT, size) for size in profile.throughput_batches),
     )
     return tuple(question for question in every if not kinds or question.kind in kinds)
 
@@ -320,14 +320,21 @@ class Comparison:
 
     def _open(self, here: AgentProcess, there: AgentProcess, cell: ComparedCell) -> None:
         """Make both sides ready for a cell.  Raises Unsupported where it is not the same work."""
-        request = {"benchmark": cell.benchmark, "spec": cell.spec, "mode": cell.mode}
+        request = {
+            "benchmark": cell.benchmark,
+            "spec": cell.spec,
+            "mode": cell.mode,
+            "precision": self._made.profile.precision,
+        }
         one, other = (side.open(**request, seed=self._made.profile.seeds[0]) for side in (here, there))
         differing = [words for name, words in SHARED.items() if one[name] != other[name]]
         if differing:
             raise Unsupported(f"not the same {' and '.join(differing)} in both: nothing to compare")
 
 
-def against(ref: str, wanted: Profile, kinds: Collection[Kind], say: Callable[[str], None]) -> tuple[ComparedRow, ...]:
+def against(
+    ref: str, wanted: Profile, kinds: Collection[QuestionKind], say: Callable[[str], None]
+) -> tuple[ComparedRow, ...]:
     """The working tree against the commit ``ref``, as the profile ``wanted`` says.
 
     Raises SpecError, MachineError and RunError.

@@ -12,7 +12,7 @@ from statistics import median
 
 from suite.errors import ResultError
 from suite.report.evidence import differences
-from suite.report.evidence.comparison import NotRanked, Question, by_round, questions, unranked
+from suite.report.evidence.comparison import NotRanked, by_round, questions, unranked
 from suite.report.evidence.conditions import deciding
 from suite.report.evidence.differences import ComparedRun
 from suite.report.evidence.differences import asked as asked_of
@@ -20,6 +20,7 @@ from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, Fra
 from suite.report.evidence.sources import read_source
 from suite.report.sections.answers import asked, cost
 from suite.report.text.units import level
+from suite.results.questions import Question
 from suite.stats import LEAST_ROUNDS, Decision, Ratio, TooFew, unpaired_ratio
 
 OTHER_MACHINE = NotRanked("measured on another machine: not ranked", failure=False)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from suite.data.content import LABELS, NAMES, TEXT, TOKENS, WORDS, Decoded
 from suite.errors import DataError
-from suite.spec.tasks import WIDEST_WINDOW
+from suite.spec.tasks.embedding import WIDEST_WINDOW
 
 OTHER = "<other>"
 LARGEST = 4096  # words of a vocabulary, OTHER among them

@@ -12,7 +12,6 @@ import math
 
 from suite.spec.graph import walk
 from suite.spec.resolved import Spec
-from suite.spec.tasks import Anomaly, Reconstruction
 
 TRAINED_WORK, TRAINED_FEWEST = 1e11, 8
 """What a training batch of the timed stage may cost, and how many images it holds in any case."""
@@ -40,11 +39,10 @@ def smaller(spec: Spec) -> Spec:
         return spec
     ragged = [min(max(2, round(full * size / spec.batch_size)), full - 1) for size in spec.batches[1:]]
     facts = {"train": 2 * full + sum(ragged), "train_counts": None}
-    task = Reconstruction(kind="reconstruction") if isinstance(spec.task, Anomaly) else spec.task
     return spec.replace(
         batch_size=full,
         data=spec.data.model_copy(update=facts),
-        task=task,
+        task=spec.task.of_any_data,
         validation_fraction=0.0,
         early_stopping=None,
     )

@@ -15,8 +15,8 @@ from suite.gate.probe import on_its_own
 from suite.runners.base import Weights
 from suite.spec.graph import Concat, Layer, Node, Residual, walk
 from suite.spec.layers import BatchNorm, Flatten
-from suite.spec.recipe import Loss, Target
 from suite.spec.resolved import Spec
+from suite.spec.targets import Loss, Target
 from suite.spec.tensors import Role
 
 

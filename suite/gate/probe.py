@@ -18,9 +18,10 @@ from suite.inputs.initial import stream, targets, weights
 from suite.runners.base import SLOTS, Array, State, Weights
 from suite.spec.graph import walk
 from suite.spec.layers import Dense, Dropout, Flatten
-from suite.spec.recipe import Adam, Loss, Optimizer, Sgd, Target
+from suite.spec.recipe import Adam, Optimizer, Sgd
 from suite.spec.resolved import Spec
-from suite.spec.tasks import Classification, Reconstruction
+from suite.spec.targets import Loss, Target
+from suite.spec.tasks import found
 from suite.spec.tensors import Role
 
 SEED = 0
@@ -145,7 +146,7 @@ def on_its_own(spec: Spec, **fields: object) -> Spec:
     facts = {"image_shape": spec.input_shape, "train": spec.train_images, "train_counts": None}
     given = {
         "data": spec.data.model_copy(update=facts),
-        "task": Classification(kind="classification"),
+        "task": found.default(Target.LABELS),
         "validation_fraction": 0.0,
         "early_stopping": None,
         "augmentation": None,
@@ -175,7 +176,7 @@ def dropout_alone(spec: Spec, rate: float, images: int, units: int) -> Spec:
         ),
         data=spec.data.model_copy(update=facts),
         target=Target.INPUT,
-        task=Reconstruction(kind="reconstruction"),
+        task=found.default(Target.INPUT),
         loss=Loss.MEAN_SQUARED_ERROR,
         l2=0.0,
         batch_size=images,

@@ -22,9 +22,10 @@ from suite.errors import DataError
 from suite.inputs import initial
 from suite.runners.base import Array
 from suite.spec import paths
-from suite.spec.recipe import Target
+from suite.spec.recipe import Augmentation
 from suite.spec.resolved import Spec
-from suite.spec.tasks import WIDEST_WINDOW, Anomaly, Augmentation, Detection, WordEmbedding
+from suite.spec.targets import Target
+from suite.spec.tasks.task import Source
 
 WIDE = 1000
 """Outputs above which not all examples are judged: 80,000 rows of 4,096 would take 1.3 GB in float32 alone."""
@@ -32,8 +33,8 @@ JUDGED = 20_000
 """Examples of each split that are judged where outputs are wide: the standard error of a share is 0.4 points."""
 PART = 1 << 22
 """Outputs that are judged at once: in float64 they take 32 MB."""
-COUNT_POWER = 0.75
-"""What counts of words are raised to before words are drawn by them (Mikolov et al. 2013, negative sampling)."""
+KEPT = 2
+"""Examples that are kept, of as many specs and seeds."""
 SAMPLE = "sample"
 """The split that stands for ``train`` where outputs are wide."""
 
@@ -64,8 +65,8 @@ class Examples:
             )
         self._spec, self._seed, self._arrays = spec, seed, arrays
         usable = np.arange(spec.data.train)
-        if isinstance(spec.task, Anomaly):
-            usable = np.flatnonzero(np.isin(arrays.train_labels, spec.normal_classes))
+        if spec.trained_classes is not None:
+            usable = np.flatnonzero(np.isin(arrays.train_labels, spec.trained_classes))
         train, held_out = initial.split(spec)
         self._rows = {"train": usable[train], "validation": usable[held_out], "test": np.arange(spec.data.test)}
         if not spec.validation_images:
@@ -73,7 +74,7 @@ class Examples:
         if self._width > WIDE:
             self._rows |= {name: _some(rows, name) for name, rows in self._rows.items() if name != "train"}
             self._rows[SAMPLE] = _some(self._rows["train"], "train")
-        self._weights = _word_weights(arrays) if _negatives(spec) else None
+        self._prepared = spec.task.prepared(arrays.train_labels, arrays.facts)
 
     @property
     def _width(self) -> int:
@@ -92,12 +93,12 @@ class Examples:
     @property
     def renewed(self) -> bool:
         """Whether each epoch trains on examples of its own."""
-        return self._spec.augmentation is not None or self._weights is not None
+        return self._spec.augmentation is not None or self._spec.task.renewed
 
     @property
     def drawn(self) -> bool:
         """Whether random streams make the training examples of the data set's: augmentation, drawn words, canvases."""
-        return self.renewed or isinstance(self._spec.task, Detection)
+        return self.renewed or self._spec.task.drawn
 
     @property
     def learnt(self) -> str:
@@ -146,99 +147,27 @@ class Examples:
         return (held.test_images, held.test_labels) if name == "test" else (held.train_images, held.train_labels)
 
     def _made(self, name: str, part: slice, epoch: int | None) -> Split:
+        spec, seed = self._spec, self._seed
         rows = self._rows[name][part]
         pixels, labels = self._source(name)
         mine, classes = pixels[rows], np.asarray(labels[rows])
-        boxes = None
-        match self._spec.task:
-            case WordEmbedding(window=window):
-                inputs: Array = mine[:, WIDEST_WINDOW - window : WIDEST_WINDOW + window].astype(np.int32)
-                if self._weights is not None:
-                    drawn = self._drawn(name, epoch)[part]
-                    inputs = np.column_stack([inputs, classes.astype(np.int32), drawn])
-            case Detection(canvas=canvas):
-                places = self._places("test" if name == "test" else "train", canvas)[rows]
-                boxes = bounds(mine, places, canvas)
-                inputs = initial.images(self._spec, placed(mine, places, canvas))
-            case _ if self._spec.input_dtype == "tokens":
-                inputs = mine.astype(np.int32)
-            case _:
-                if self._spec.augmentation and epoch is not None:
-                    random = initial.stream(self._seed, "augment", epoch)
-                    mine = augmented(mine, self._spec.augmentation, random)
-                inputs = initial.images(self._spec, mine)
-        return Split(inputs, initial.targets(self._spec, classes, inputs, boxes), classes)
-
-    def _drawn(self, name: str, epoch: int | None) -> NDArray[np.int32]:
-        """The drawn words of a split (n, k): in training another set in each epoch and for each seed."""
-        stream = (self._seed, "negatives", epoch) if epoch is not None else (0, "negatives", name)
-        assert self._weights is not None
-        return drawn_words(self.labels(name), _negatives(self._spec), self._weights, initial.stream(*stream))
-
-    def _places(self, source: str, canvas: int) -> NDArray[np.int64]:
-        """Top and left (n, 2) of every image of the data set on its canvas."""
-        pixels = self._source(source)[0]
-        room = np.array([canvas - pixels.shape[1] + 1, canvas - pixels.shape[2] + 1])
-        return initial.stream(0, "canvas", source).integers(0, room, (len(pixels), 2))
+        if spec.augmentation and epoch is not None:
+            mine = augmented(mine, spec.augmentation, initial.stream(seed, "augment", epoch))
+        place = "test" if name == "test" else "train"
+        source = Source(
+            mine, classes, rows, pixels.shape, part, self.labels(name),
+            once=lambda what: initial.stream(0, what, place),
+            random=lambda what: initial.stream(0, what, name) if epoch is None else initial.stream(seed, what, epoch),
+            prepared=self._prepared,
+        )  # fmt: skip
+        made = spec.task.made(source)
+        inputs: Array = made.inputs if spec.input_dtype == "tokens" else initial.images(spec, made.inputs)
+        return Split(inputs, initial.targets(spec, classes, inputs, made.boxes), classes)
 
 
 def _some(rows: NDArray[np.int64], name: str) -> NDArray[np.int64]:
     """The first ``JUDGED`` of shuffled rows, in their order; all where there are no more."""
     return np.sort(initial.stream(0, "judged", name).permutation(rows)[:JUDGED])
-
-
-def _negatives(spec: Spec) -> int:
-    return spec.task.negatives if isinstance(spec.task, WordEmbedding) else 0
-
-
-def _word_weights(arrays: Arrays) -> NDArray[np.int64]:
-    """How often each word is drawn, by its count among the training words; whole numbers, the same everywhere."""
-    counts = np.bincount(arrays.train_labels, minlength=arrays.facts.classes)
-    if np.count_nonzero(counts) < 2:
-        raise DataError(f"{arrays.facts.name} has no other word to draw")
-    weights: NDArray[np.int64] = np.rint(1024 * counts.astype(np.float64) ** COUNT_POWER).astype(np.int64)
-    return weights
-
-
-def drawn_words(
-    words: NDArray[np.int64], count: int, weights: NDArray[np.int64], random: np.random.Generator
-) -> NDArray[np.int32]:
-    """For each of ``words`` (n,) other ones (n, count), drawn in proportion to their ``weights`` (vocabulary,).
-
-    The word itself is cut out of the line on which a number is drawn, so nothing is ever drawn twice.
-    """
-    ends = np.cumsum(weights)
-    own = weights[words][:, None]
-    drawn = random.integers(0, ends[-1] - own, (len(words), count))
-    drawn += np.where(drawn >= (ends[words][:, None] - own), own, 0)
-    return np.searchsorted(ends, drawn, side="right").astype(np.int32)
-
-
-def placed(pixels: Array, places: NDArray[np.int64], canvas: int) -> NDArray[np.uint8]:
-    """Images (n, h, w, c) on black squares (n, canvas, canvas, c), top and left as ``places`` (n, 2) say."""
-    count, height, width, channels = pixels.shape
-    found = np.zeros((count, canvas, canvas, channels), pixels.dtype)
-    rows = places[:, 0, None, None] + np.arange(height)[:, None]
-    columns = places[:, 1, None, None] + np.arange(width)
-    found[np.arange(count)[:, None, None], rows, columns] = pixels
-    return found
-
-
-def bounds(pixels: Array, places: NDArray[np.int64], canvas: int) -> NDArray[np.float64]:
-    """Boxes (n, 4) around the pixels above 0: x, y, width, height as fractions of the canvas.
-
-    An image that is all black has an empty box, where it lies.
-    """
-    bright = pixels.max(axis=3) > 0
-    corners = []
-    for axis, place in ((1, places[:, 1]), (2, places[:, 0])):
-        there = bright.any(axis=axis)  # over rows for columns, over columns for rows
-        first = there.argmax(axis=1)
-        last = there.shape[1] - there[:, ::-1].argmax(axis=1)
-        extent = np.where(there.any(axis=1), last - first, 0)
-        corners.append((place + first, extent))
-    (x, width), (y, height) = corners
-    return np.column_stack([x, y, width, height]) / canvas
 
 
 def augmented(pixels: Array, how: Augmentation, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -258,6 +187,9 @@ def augmented(pixels: Array, how: Augmentation, random: np.random.Generator) -> 
     return found
 
 
+_kept: dict[tuple[str, int], Examples] = {}
+
+
 @lru_cache(maxsize=2)
 def _arrays(dataset: str) -> Arrays:
     """A data set; the user's own file was whole when the run was planned."""
@@ -271,8 +203,11 @@ def _arrays(dataset: str) -> Arrays:
         raise DataError(what, where=error.where, way_out=way_out) from error
 
 
-@lru_cache(maxsize=2)
-def of(spec_json: str, seed: int) -> Examples:
-    """The examples of a resolved spec, made once where several cells want them."""
-    spec = Spec.model_validate_json(spec_json)
-    return Examples(spec, seed, _arrays(spec.dataset))
+def of(spec: Spec, seed: int) -> Examples:
+    """The examples of a spec, made once where several cells want them."""
+    key = spec.digest, seed
+    held = _kept.pop(key, None) or Examples(spec, seed, _arrays(spec.dataset))
+    while len(_kept) >= KEPT:
+        del _kept[next(iter(_kept))]
+    _kept[key] = held  # the last used is last
+    return held

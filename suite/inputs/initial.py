@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from suite.spec.recipe import Target
 from suite.spec.resolved import Spec
+from suite.spec.targets import Target
 from suite.spec.tensors import Initialiser, Tensor
 
 FloatArray = NDArray[np.float64]

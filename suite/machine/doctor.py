@@ -21,7 +21,7 @@ from suite.errors import MachineError, SuiteError
 from suite.machine import environment
 from suite.meters import nvml
 from suite.runners import base
-from suite.runners.base import INSTRUMENT, Device, Runner, State, Threads
+from suite.runners.base import INSTRUMENT, TIMED, Device, Runner, State, Threads
 from suite.spec.dataset import DatasetFacts
 from suite.spec.recipe import Recipe
 from suite.spec.resolved import Spec
@@ -93,7 +93,7 @@ def computes(runner: Runner, mode: str) -> bool:
     spec = Spec.model_validate({**dict(Recipe.model_validate_json(RECIPE)), "data": FACTS})
     images = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
     kernel = np.arange(36, dtype=np.float32).reshape(12, 3)
-    program = runner.build(spec, mode, "float32")
+    program = runner.build(spec, mode, TIMED)
     program.load(State({"dense_1/kernel": kernel}))
     return np.array_equal(program.infer(images), images.reshape(2, 12) @ kernel)
 

@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import IO, Literal
+from typing import IO
 
 from suite.meters import nvml
 from suite.meters.sampler import PERIOD_NS
 from suite.results.gpu_trace import LONGEST, Metered, Span, Unmetered
+from suite.results.questions import QuestionKind
 
 IDLE_NS = 1_000_000_000
 """How long the idle GPU is sampled before the framework is imported."""
@@ -54,7 +55,7 @@ class Meter:
     @contextmanager
     def span(
         self,
-        kind: Literal["training", "latency", "throughput"],  # noqa: ARG002 - for those who meter
+        kind: QuestionKind,  # noqa: ARG002 - for those who meter
         batch_size: int | None = None,  # noqa: ARG002
         images: int = 0,
     ) -> Iterator[Mark]:
@@ -161,9 +162,7 @@ class Sampled(Meter):
         self._spans = []
 
     @contextmanager
-    def span(
-        self, kind: Literal["training", "latency", "throughput"], batch_size: int | None = None, images: int = 0
-    ) -> Iterator[Mark]:
+    def span(self, kind: QuestionKind, batch_size: int | None = None, images: int = 0) -> Iterator[Mark]:
         """Notes when the work began and ended, and nothing while it goes on."""
         mark = Mark(images)
         begin = perf_counter_ns()

@@ -1,19 +1,17 @@
-"""What a program's outputs are worth: scores of its splits, and the assessment that its task asks for."""
+"""What a program's outputs are judged by: scores of its splits, and the metrics of its task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import numpy as np
+from functools import partial
+from typing import Any
 
 from suite.inputs.examples import Examples
-from suite.metrics import tasks
 from suite.metrics.loss import Part, score
 from suite.results.records import Scores
-from suite.results.task_metrics import TaskMetrics
 from suite.runners.base import Array, Program, Weights
 from suite.spec.resolved import Spec
-from suite.spec.tasks import Anomaly, Classification, Detection, Reconstruction, WordEmbedding
+from suite.spec.tasks.task import Judged, TaskMetrics
 
 BATCH = 500
 
@@ -36,40 +34,26 @@ def _parts(held: Examples, name: str, outputs: Array) -> Iterator[Part]:
 def judged(
     program: Program, spec: Spec, held: Examples, weights: Weights
 ) -> tuple[dict[str, Scores], TaskMetrics | None]:
-    """Scores of the final weights on every split, by its name, and what they are worth by the spec's task.
+    """Scores of the final weights on every split, by its name, and the metrics of its task.
 
     Outputs of one split are held at a time.
     """
     scores: dict[str, Scores] = {}
-    train_errors = np.zeros(0)
-    assessment: TaskMetrics | None = None
+    learnt: Any = None
+    metrics: TaskMetrics | None = None
     for name in (held.learnt, *(other for other in ("validation", "test") if other in held.names)):
         outputs = program.predict(name, BATCH)
         scores["train" if name == held.learnt else name] = scored(spec, held, name, outputs, weights)
-        if isinstance(spec.task, Anomaly) and name == held.learnt:
-            train_errors = _errors(held, name, outputs)
+        pairs = partial(_pairs, held, name, outputs)
+        if name == held.learnt:
+            learnt = spec.task.learnt(pairs())
         if name == "test":
-            assessment = _assessed(spec, held, outputs, weights, train_errors)
-    return scores, assessment
+            classes = held.labels("test")
+            judged = Judged(outputs, pairs, classes, spec.data, spec.tensors, weights, held.words, learnt)
+            metrics = spec.task.metrics(judged)
+    return scores, metrics
 
 
-def _errors(held: Examples, name: str, outputs: Array) -> tasks.Floats:
-    return np.concatenate([tasks.reconstruction_errors(o, targets) for o, targets, _ in _parts(held, name, outputs)])
-
-
-def _assessed(
-    spec: Spec, held: Examples, outputs: Array, weights: Weights, train_errors: tasks.Floats
-) -> TaskMetrics | None:
-    """Of outputs over the test split; with weights that are no numbers there is nothing to tell."""
-    match spec.task:
-        case Classification():
-            return tasks.classified(held.labels("test"), outputs)
-        case Reconstruction():
-            return None
-        case Anomaly(quantile=quantile):
-            errors = _errors(held, "test", outputs)
-            return tasks.sorted_out(spec.normal_classes, quantile, train_errors, errors, held.labels("test"))
-        case WordEmbedding():
-            return tasks.embedded(spec, weights, held.words)
-        case Detection():
-            return tasks.located(outputs, np.concatenate([targets for _, targets, _ in held.parts("test")]))
+def _pairs(held: Examples, name: str, outputs: Array) -> Iterator[tuple[Array, Array]]:
+    for part, targets, _ in _parts(held, name, outputs):
+        yield part, targets

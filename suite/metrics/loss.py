@@ -10,8 +10,8 @@ import numpy as np
 from suite.results.records import Scores
 from suite.runners.base import Array, Weights
 from suite.runners.reference.losses import loss
-from suite.spec.recipe import Target
 from suite.spec.resolved import Spec
+from suite.spec.targets import Target
 from suite.spec.tensors import Role
 
 Part = tuple[Array, Array, Array]

@@ -12,16 +12,7 @@ from suite.report.charts import drawing
 from suite.report.charts.benchmarks import speakers
 from suite.report.evidence import diverged
 from suite.report.evidence.claims import ClaimRow
-from suite.report.evidence.comparison import (
-    AnswerRow,
-    NotRanked,
-    Question,
-    by_round,
-    headline,
-    questions,
-    unlike,
-    unranked,
-)
+from suite.report.evidence.comparison import AnswerRow, NotRanked, by_round, headline, questions, unlike, unranked
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, in_order
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.evidence.studies import Study
@@ -29,6 +20,7 @@ from suite.report.evidence.verdicts import ClaimVerdict
 from suite.report.sections import grid, inference_options, published, task_metrics
 from suite.report.sections.answers import asked, cost
 from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
+from suite.results.questions import Question
 from suite.results.records import Measured, Parent
 from suite.spec.resolved import Spec
 from suite.stats import LEAST_SEEDS
@@ -130,7 +122,7 @@ class Book:
             ("How far it was run", self._run(study)),
             ("Stages", _stages(self.evidence, study, self.labels)),
             ("Curves", self._images("Loss and accuracy by epoch", study, "training", "curves")),
-            ("Task metrics", self._worth(study)),
+            ("Task metrics", self._task_metrics(study)),
             ("Styles of execution", self._styles(study)),
             ("Tuned inference", self._tunings(study)),
         ):
@@ -198,10 +190,10 @@ class Book:
         wanted = [f"{kind}-{name}" for name in names for kind in kinds]
         return [Markdown(f"![{words}](../charts/{name})") for name in wanted if name in self.charts]
 
-    def _worth(self, study: Study) -> list[Markdown]:
+    def _task_metrics(self, study: Study) -> list[Markdown]:
         blocks = []
         for group in study.groups:
-            if found := task_metrics.section(self._spoken(group), confusions=not study.large):
+            if found := task_metrics.section(self._spoken(group), large=study.large):
                 blocks += [md("### {}", self.labels[group]), *found] if len(study.groups) > 1 else found
         return [*blocks, *self._images("Reconstruction errors of normal images and anomalies", study, "errors")]
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from suite.results.questions import QuestionKind
 from suite.spec.tensors import Frozen
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
@@ -29,7 +30,7 @@ SERIES = (
 class Span(Frozen):
     """A stretch of one kind of work.  ``idle`` lies before the framework is imported: nothing of ours is on the GPU."""
 
-    kind: Literal["idle", "training", "latency", "throughput"]
+    kind: Literal["idle"] | QuestionKind
     batch_size: Whole | None = None
     images: Whole = 0
     begin_ns: Whole

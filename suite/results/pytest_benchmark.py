@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, model_valida
 
 from suite.errors import ResultError
 from suite.files import read_json, validate
+from suite.results.questions import QuestionKind
 from suite.results.records import Cell, Digests, Environment
 from suite.spec.tensors import Frozen
 
@@ -29,7 +30,7 @@ class Told(Frozen):
     """
 
     schema_version: Literal[1] = 1
-    question: Literal["training", "latency", "throughput"]
+    question: QuestionKind
     batch_size: Positive
     images: Positive
     cell: Cell

@@ -24,9 +24,11 @@ from suite.files import read_json, validate, write_bytes
 from suite.results import divergence
 from suite.results.divergence import Divergence
 from suite.results.gpu_trace import Trace
-from suite.results.task_metrics import Share, TaskMetrics
+from suite.results.questions import Question, QuestionKind
 from suite.spec.differences import Difference
 from suite.spec.resolved import Spec
+from suite.spec.tasks.found import AnyTaskMetrics
+from suite.spec.tasks.task import Share
 from suite.spec.tensors import Frozen
 
 SCHEMA = 4
@@ -167,7 +169,7 @@ class Training(Frozen):
     validation: Scores | None
     test: Scores
     weights: Digest = Field(description="over the final weights, running statistics included")
-    assessment: TaskMetrics | None = Field(None, description="of the final weights over the test split")
+    assessment: AnyTaskMetrics | None = Field(None, description="of the final weights over the test split")
     examples: Digest | None = Field(
         None, description="over inputs and targets of the first epoch, where random streams make them; else null"
     )
@@ -234,6 +236,19 @@ class Measured(_Record):
     parent: Parent | None = None
     memory: Memory
     gpu: Trace | None = Field(None, description="null where no GPU was to be metered")
+
+    def samples(self, question: Question) -> tuple[float, ...]:
+        """What a question cost: ns per query for latency, else ns per example; empty if it was not asked."""
+        size = question.batch_size
+        match question.kind:
+            case QuestionKind.TRAINING:
+                epochs = self.training.epochs if self.training else ()
+                return tuple(e.seconds_ns / e.images for e in epochs if e.images)
+            case QuestionKind.LATENCY:
+                return tuple(float(s) for m in self.latency if m.batch_size == size for s in m.samples_ns)
+            case QuestionKind.THROUGHPUT:
+                passes = [m for m in self.throughput if m.batch_size == size and m.images]
+                return tuple(s / m.images for m in passes for s in m.samples_ns)
 
     @property
     def complete(self) -> bool:

@@ -18,7 +18,7 @@ from suite.errors import SpecError
 from suite.files import read_json, validate
 from suite.inputs import initial
 from suite.results.records import Cell, Digest
-from suite.runners.base import INSTRUMENT, Device, InferenceOption, Threads
+from suite.runners.base import INSTRUMENT, TIMED, Device, InferenceOption, Threads
 from suite.spec import paths, stages
 from suite.spec.recipe import Identifier
 from suite.spec.resolved import Spec, digest, without_place
@@ -64,6 +64,7 @@ class Profile(Frozen):
         description="round r trains from seed r, over again from the first when there are more rounds than seeds"
     )
     process: Literal["runner", "cell"] = Field(description="one process per runner and round, or one per cell")
+    precision: Literal["float32"] = Field(TIMED, description="what is timed, and proven in stage 4 of the gate")
     threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
         None,
         description="of each framework: `intra` in an operation, `inter` operations at once; a number alone is intra "
@@ -250,7 +251,7 @@ def _cell(profile: Profile, spec: Spec, runner: str, mode: str, round_: int) -> 
         spec=spec.id,
         runner=runner,
         mode=mode,
-        precision="float32",
+        precision=profile.precision,
         device=profile.device,
         seed=seed,
         round=round_,

@@ -166,7 +166,7 @@ def run_trial(folder: Path, made: Plan, entry: Entry, lock: int) -> None:
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "suite.trial.__main__", str(folder), entry.id],
+            [sys.executable, "-m", "suite.trial", str(folder), entry.id],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             env=trial_environment(folder, made), pass_fds=(lock,), start_new_session=True,
         )  # fmt: skip

@@ -31,6 +31,8 @@ from suite.spec.vocabulary.tables import Place
 Array = NDArray[Any]
 Weights = dict[str, Array]
 Precision = Literal["float64", "float32"]
+TIMED: Literal["float32"] = "float32"
+"""What is timed unless a profile says otherwise."""
 Device = Literal["cpu", "cuda"]
 InferenceOption = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
 """One switch of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""

@@ -6,23 +6,24 @@ Every default is stated here, and none is left to a framework.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 from suite.spec.graph import Layer
 from suite.spec.presets import Form, Fraction
-from suite.spec.tasks import (
-    Anomaly,
-    Augmentation,
-    Classification,
-    Detection,
-    Reconstruction,
-    Schedule,
-    Task,
-    WordEmbedding,
-)
+from suite.spec.targets import LOSSES, Loss, Target
+from suite.spec.tasks import found
+from suite.spec.tasks.found import AnyTask
 from suite.spec.tensors import Frozen, MisfitError
 
 NAME = "lower-case letters and digits, joined by single dashes or dots"
@@ -30,36 +31,6 @@ NAME_PATTERN = r"^[a-z0-9]+([-.][a-z0-9]+)*$"
 Identifier = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64, description=NAME)]
 
 
-class Loss(StrEnum):
-    """What training minimises; both cross-entropies take logits, and detection takes logits and a box."""
-
-    SOFTMAX_CROSS_ENTROPY = "softmax_cross_entropy"
-    SIGMOID_CROSS_ENTROPY = "sigmoid_cross_entropy"
-    MEAN_SQUARED_ERROR = "mean_squared_error"
-    DETECTION = "detection"
-
-
-class Target(StrEnum):
-    """What outputs are compared with.
-
-    The class; the class one-hot encoded; the input itself; the class and the box around it; or, one-hot encoded, the
-    first of the outputs, which is where negative sampling puts the true word.
-    """
-
-    LABELS = "labels"
-    ONE_HOT = "one_hot"
-    INPUT = "input"
-    BOXES = "boxes"
-    FIRST = "first"
-
-
-LOSSES: Mapping[Target, frozenset[Loss]] = {
-    Target.LABELS: frozenset({Loss.SOFTMAX_CROSS_ENTROPY}),
-    Target.ONE_HOT: frozenset({Loss.SIGMOID_CROSS_ENTROPY, Loss.MEAN_SQUARED_ERROR}),
-    Target.INPUT: frozenset({Loss.SIGMOID_CROSS_ENTROPY, Loss.MEAN_SQUARED_ERROR}),
-    Target.BOXES: frozenset({Loss.DETECTION}),
-    Target.FIRST: frozenset({Loss.SIGMOID_CROSS_ENTROPY}),
-}
 """The losses that go with each target."""
 
 
@@ -259,6 +230,35 @@ Layers = Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000)]
 Model = Annotated[Annotated[Layers, Tag("array")] | Annotated[Form, Tag("object")], Discriminator(_form)]
 
 
+class Augmentation(Frozen):
+    """New training images in each epoch: padded by ``crop`` black pixels and cropped at random, mirrored at random.
+
+    The core makes them outside the timed region, so that every framework trains on the very same pixels.
+    """
+
+    crop: NonNegativeInt = 0
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Augmentation:
+        if not self.crop and not self.flip:
+            raise MisfitError("changes nothing", way_out="State crop or flip, or drop it.")
+        return self
+
+
+class Schedule(Frozen):
+    """Steps of the learning rate: it is multiplied by ``factor`` before each of the epochs ``at``, counted from 0."""
+
+    at: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    factor: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _rises(self) -> Schedule:
+        if any(later <= earlier for earlier, later in zip(self.at, self.at[1:], strict=False)):
+            raise MisfitError("must rise", "at")
+        return self
+
+
 class Recipe(Frozen):
     """What the author of a benchmark writes."""
 
@@ -279,12 +279,8 @@ class Recipe(Frozen):
     )
     augmentation: Augmentation | None = None
     target: Target = Target.LABELS
-    task: Task = Field(
-        default_factory=lambda given: (
-            Reconstruction(kind="reconstruction")
-            if given.get("target") is Target.INPUT
-            else Classification(kind="classification")
-        ),
+    task: AnyTask = Field(
+        default_factory=lambda given: found.default(given.get("target", Target.LABELS)),
         description="what the outputs are for: which examples are made of the data, and what they are judged by",
     )
     starts_from: str | None = Field(
@@ -334,21 +330,12 @@ class Recipe(Frozen):
         return self
 
     def _suits_its_task(self) -> None:
-        wanted: tuple[Target, ...]
-        match self.task:
-            case Classification():
-                wanted = Target.LABELS, Target.ONE_HOT
-            case Reconstruction() | Anomaly():
-                wanted = (Target.INPUT,)
-            case WordEmbedding(negatives=negatives):
-                wanted = (Target.FIRST if negatives else Target.LABELS,)
-            case Detection():
-                wanted = (Target.BOXES,)
-        if self.target not in wanted:
+        task = self.task
+        if self.target not in task.targets:
             raise MisfitError(
-                f"{self.target} does not go with the task {self.task.kind}",
+                f"{self.target} does not go with the task {task.kind}",
                 "target",
-                f"It takes {' or '.join(wanted)}.",
+                f"It takes {' or '.join(task.targets)}.",
             )
-        if self.augmentation and not isinstance(self.task, Classification):
-            raise MisfitError(f"is for classification, and the task is {self.task.kind}", "augmentation", "Drop it.")
+        if self.augmentation and not task.augmentable:
+            raise MisfitError(f"is for classification, and the task is {task.kind}", "augmentation", "Drop it.")

@@ -20,16 +20,8 @@ from suite.spec import paths
 from suite.spec.dataset import DatasetFacts
 from suite.spec.graph import Concat, Layer, Node, graph, rebuilt, walk
 from suite.spec.layers import BatchNorm, Dropout, Embedding, SampledScores
-from suite.spec.recipe import (
-    Identifier,
-    Layers,
-    Loss,
-    Recipe,
-    Target,
-    without_later,
-)
-from suite.spec.spelling import listed
-from suite.spec.tasks import Anomaly, Classification, Detection, WordEmbedding
+from suite.spec.recipe import Identifier, Layers, Recipe, without_later
+from suite.spec.targets import Loss, Target
 from suite.spec.tensors import MisfitError, Shape, Tensor
 
 PROSE = frozenset({"name", "case", "title", "description", "source", "claims", "assumptions", "target_accuracy"})
@@ -85,8 +77,8 @@ class Spec(Recipe):
                 "both parts' labels."
             )
             raise MisfitError(what, "dataset", way_out)
-        words, holds = isinstance(self.task, WordEmbedding), "words" if self.data.tokens else "images"
-        if words if not self.data.tokens else not (words or isinstance(self.task, Classification)):
+        holds = "words" if self.data.tokens else "images"
+        if not (self.task.takes_words if self.data.tokens else self.task.takes_images):
             raise MisfitError(f"{self.dataset} holds {holds}, and the task is {self.task.kind}", "dataset")
         if self.data.tokens and not isinstance(first := self.model[0], Embedding | SampledScores | Concat):
             raise MisfitError(f"begins with {first.layer}, but {self.dataset} holds words", "model", "Embed them.")
@@ -95,28 +87,13 @@ class Spec(Recipe):
             if known is not None and not (self.data.tokens and known > self.data.max_value):
                 there = f"{self.data.max_value + 1:,} {holds}" if self.data.tokens else holds
                 raise MisfitError(f"{node.name} looks up {known:,} words, but {self.dataset} holds {there}", "model")
-        if isinstance(self.task, Anomaly):
-            if self.data.train_counts is None:
-                raise MisfitError(f"{self.dataset} does not tell how many images each class has", "dataset")
-            names = [self.data.called(number) for number in range(self.data.classes)]
-            if not {str(name) for name in self.task.normal} < set(names):
-                these = listed(names) if self.data.class_names else ""
-                what = f"must name some, not all, of the classes {names[0]} to {names[-1]}"
-                raise MisfitError(what, "task.normal", these)
-        if isinstance(self.task, Detection) and self.task.canvas < max(self.data.image_shape[:2]):
-            raise MisfitError(f"is smaller than the images of {self.dataset}, {self.data.image_shape}", "task.canvas")
+        self.task.suits(self.data, self.dataset)
 
     def _wanted(self) -> Shape:
         """The shape that outputs must have."""
-        match self.target, self.task:
-            case Target.INPUT, _:
-                return self.input_shape if len(self.graph[-1].output) == 3 else (math.prod(self.input_shape),)
-            case Target.BOXES, _:
-                return (self.data.classes + 4,)
-            case Target.FIRST, WordEmbedding(negatives=negatives):
-                return (1 + negatives,)
-            case _:
-                return (self.data.classes,)
+        if self.target is Target.INPUT:
+            return self.input_shape if len(self.graph[-1].output) == 3 else (math.prod(self.input_shape),)
+        return (self.task.outputs(self.data),)
 
     @property
     def id(self) -> str:
@@ -126,13 +103,7 @@ class Spec(Recipe):
     @property
     def input_shape(self) -> Shape:
         """What the model is given, without the batch: an image (h, w, c), or words (tokens,)."""
-        match self.task:
-            case Detection(canvas=canvas):
-                return canvas, canvas, self.data.image_shape[-1]
-            case WordEmbedding(window=window, negatives=negatives):
-                return (2 * window + (1 + negatives if negatives else 0),)
-            case _:
-                return self.data.image_shape
+        return self.task.input_shape(self.data)
 
     @property
     def input_dtype(self) -> Literal["float", "tokens"]:
@@ -142,7 +113,7 @@ class Spec(Recipe):
     @property
     def box_weight(self) -> float:
         """What the loss multiplies the error of boxes by; 1 where there are none."""
-        return self.task.box_weight if isinstance(self.task, Detection) else 1.0
+        return self.task.weight_of_boxes
 
     @cached_property
     def graph(self) -> tuple[Node, ...]:
@@ -186,18 +157,15 @@ class Spec(Recipe):
         return bool(node.tensors) and node.tensors[0].name in self.frozen_names
 
     @cached_property
-    def normal_classes(self) -> tuple[int, ...]:
-        """The numbers of the classes that the task anomaly calls normal; empty for other tasks."""
-        if not isinstance(self.task, Anomaly):
-            return ()
-        numbers = {self.data.called(number): number for number in range(self.data.classes)}
-        return tuple(sorted({numbers[str(name)] for name in self.task.normal}))
+    def trained_classes(self) -> tuple[int, ...] | None:
+        """The numbers of the classes that it trains on; None where the task trains on all of them."""
+        return self.task.trained_classes(self.data)
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader should know of the data before any number: the classes that no training image has."""
         unseen, counts = self.data.unseen, self.data.test_counts
-        if not unseen or counts is None or not isinstance(self.task, Classification | Detection):
+        if not unseen or counts is None or not self.task.tells_classes:
             return ()
         names = ", ".join(self.data.called(number) for number in unseen[:NAMED])
         more = f" and {len(unseen) - NAMED:,} more" if len(unseen) > NAMED else ""
@@ -209,9 +177,9 @@ class Spec(Recipe):
     @property
     def usable_images(self) -> int:
         """Training images that the task takes, those held out for validation among them."""
-        if isinstance(self.task, Anomaly):
+        if self.trained_classes is not None:
             assert self.data.train_counts is not None
-            return sum(self.data.train_counts[number] for number in self.normal_classes)
+            return sum(self.data.train_counts[number] for number in self.trained_classes)
         return self.data.train
 
     @property

@@ -1,6 +1,6 @@
 """One trial: a fresh process that proves, measures or tunes the cells of one runner in one round.
 
-    python -m suite.trial.__main__ RUN_FOLDER ENTRY
+    python -m suite.trial RUN_FOLDER ENTRY
 
 Every cell ends as a result file, also one that fails: the others go on.
 """
@@ -34,12 +34,12 @@ from suite.run.plan import STOPPED, Entry, Plan, Profile
 from suite.runners import base
 from suite.runners.base import Array, Runner, State, Weights
 from suite.runners.reference.runner import Runner as Reference
-from suite.spec.recipe import Target
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
+from suite.spec.targets import Target
 from suite.trial import inherit, measure
 from suite.trial.inherit import Inherited, MissingParent
-from suite.trial.options import CALIBRATION, tune
+from suite.trial.options import CALIBRATION, Asked, tune
 
 TUNING_SPANS = 4
 """How many of the profile's spans of throughput the samples of one tuning may take."""
@@ -122,10 +122,10 @@ class Trial:
 
     def _prove(self, cell: Cell) -> Identity:
         spec = self._plan.spec(cell.spec)
-        decisive = cell.runner, cell.mode, cell.precision, cell.device, self._here.lock
+        decisive = cell.runner, cell.mode, self._plan.profile.precision, cell.device, self._here.lock
         key = gate.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
         own = base.differences(cell.runner, spec)
-        return gate.examine(spec, self._runner, self._memory, cell.mode, "float32", key=key, own=own)
+        return gate.examine(spec, self._runner, self._memory, cell.mode, self._plan.profile.precision, key=key, own=own)
 
     def _measure(self, cell: Cell, common: dict[str, Any]) -> Measured:
         spec = self._plan.spec(cell.spec)
@@ -136,9 +136,8 @@ class Trial:
             if self._plan.gives(self._entry, cell):
                 checkpoint.write(inherit.file(self._folder, self._entry, cell), final)
 
-        numbers = measure.measure(
-            self._runner, spec, cell.mode, cell.seed, profile, self._import_bytes, self._meter, taken.weights, keep
-        )
+        work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed, taken.weights)
+        numbers = measure.measure(work, profile, self._import_bytes, self._meter, keep)
         if diverged := numbers.training.diverged:
             print(f"{cell.spec} {cell.mode}, seed {cell.seed}: {diverged}")  # noqa: T201 - into the trial's log
         told = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
@@ -155,9 +154,11 @@ class Trial:
         begin = measure.start(spec, cell.seed, taken.weights)
         held = inherit.trained(self._folder, self._plan, cell) or begin.weights
         inputs, labels = tuning_examples(spec, cell.seed)
-        calibration = examples.of(spec.model_dump_json(), cell.seed).some("train", CALIBRATION).images
-        asked = profile.tunings, profile.latency_samples, TUNING_SPANS * profile.throughput_seconds
-        found = tune(self._runner, spec, cell.mode, State(held), inputs, labels, calibration, *asked)
+        calibration = examples.of(spec, cell.seed).some("train", CALIBRATION).images
+        work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed)
+        seconds = TUNING_SPANS * profile.throughput_seconds
+        asked = Asked(profile.tunings, inputs, labels, calibration, profile.latency_samples, seconds)
+        found = tune(work, State(held), asked)
         print_ = initial.fingerprint(held)
         return InferenceOptions(**common, **self._known(cell, taken), weights=print_, tunings=found)
 
@@ -186,7 +187,7 @@ def tuning_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
     """The first images of the test split, over which answers are compared, and their classes if answers are classes."""
     affordable = int(TUNING_FLOPS / max(1, spec.flops)), int(TUNING_OUTPUTS / max(1, math.prod(spec.graph[-1].output)))
     count = max(TUNING_LEAST, min(affordable))
-    split = examples.of(spec.model_dump_json(), seed).some("test", count)
+    split = examples.of(spec, seed).some("test", count)
     classes = guessed(spec, np.zeros((1, *spec.graph[-1].output)))
     return split.images, split.labels if classes is not None and spec.target is not Target.BOXES else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +22,10 @@ from suite.metrics.loss import finite
 from suite.results import divergence
 from suite.results.divergence import Divergence, What
 from suite.results.gpu_trace import Trace
+from suite.results.questions import QuestionKind
 from suite.results.records import Digests, Epoch, Latency, Memory, Scores, Throughput, Training
 from suite.run.plan import Profile
-from suite.runners.base import Array, Program, Runner, State, Weights
+from suite.runners.base import Array, Precision, Program, Runner, State, Weights
 from suite.spec.recipe import EarlyStopping
 from suite.spec.resolved import Spec
 
@@ -37,9 +38,9 @@ MOST_PASSES = 10_000
 NOTHING: Mapping[str, Array] = {}
 
 
-def splits(spec_json: str) -> dict[str, Split]:
-    """The staged splits of a resolved spec, as the first epoch under seed 0 has them."""
-    held = examples.of(spec_json, 0)
+def splits(spec: Spec) -> dict[str, Split]:
+    """The staged splits of a spec, as the first epoch under seed 0 has them."""
+    held = examples.of(spec, 0)
     return {name: held.split(name, first(name)) for name in held.names}
 
 
@@ -76,32 +77,45 @@ class Measurement:
     gpu: Trace | None
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is measured: a spec in a runner's mode and a precision, from the start of ``seed`` and ``inherited``."""
+
+    runner: Runner
+    spec: Spec
+    mode: str
+    precision: Precision
+    seed: int
+    inherited: Mapping[str, Array] = field(default_factory=dict)
+
+    def build(self, mode: str | None = None) -> Program:
+        """A program of it, in another ``mode`` if one is named.  Raises Unsupported."""
+        return self.runner.build(self.spec, mode or self.mode, self.precision)
+
+
 def measure(
-    runner: Runner,
-    spec: Spec,
-    mode: str,
-    seed: int,
+    work: Work,
     profile: Profile,
-    import_bytes: int | None,
+    import_bytes: int | None = None,
     meter: Meter = OFF,
-    inherited: Mapping[str, Array] = NOTHING,
     keep: Callable[[Weights], None] | None = None,
 ) -> Measurement:
-    """Build ``spec`` and measure it as ``profile`` says, from its start with what it has ``inherited``.
+    """Build ``work`` and measure it as ``profile`` says; ``import_bytes`` is what importing the framework took.
 
     ``keep`` is given the final weights.  Raises Unsupported, or whatever the framework raises.
     """
-    held = examples.of(spec.model_dump_json(), seed)
+    runner, spec, mode, seed = work.runner, work.spec, work.mode, work.seed
+    held = examples.of(spec, seed)
     given = given_first(held)
     calls = runner.warmup[mode]
     meter.begin()
     runner.allocator_peak()  # forgets that of the cell before
     phases = Phases()
     cache = compile_cache(kept=mode in runner.cached)
-    build_ns, program = timed(runner.build, spec, mode, "float32")
+    build_ns, program = timed(runner.build, spec, mode, work.precision)
     for name in held.names:
         stage(program, held, name, first(name))
-    begin = start(spec, seed, inherited)
+    begin = start(spec, seed, work.inherited)
     program.load(begin)
     first_ns, _ = timed(program.train, initial.order(seed, 0, spec.train_images)[: spec.batch_size])
     build_bytes = phases.end()
@@ -112,7 +126,7 @@ def measure(
         program.predict(name, BATCH)  # compiled here, not in the midst of training's energy
     program.load(begin)
     with gc_frozen():
-        with meter.span("training", spec.batch_size) as span:
+        with meter.span(QuestionKind.TRAINING, spec.batch_size) as span:
             course = train(program, spec, seed, held, profile.epochs)
             span.images = sum(epoch.images for epoch in course.epochs)
         weights = program.state().weights
@@ -284,7 +298,7 @@ def latencies(
     """Single queries, one after another, over the images in turn."""
     queries = _queries(images, batch_size)
     warm = tuple(timed(program.infer, next(queries))[0] for _ in range(warmup))
-    with gc_disabled(), meter.span("latency", batch_size, samples * batch_size):
+    with gc_disabled(), meter.span(QuestionKind.LATENCY, batch_size, samples * batch_size):
         measured = tuple(timed(program.infer, next(queries))[0] for _ in range(samples))
     return Latency(batch_size=batch_size, samples_ns=measured, warmup_ns=warm)
 
@@ -303,7 +317,7 @@ def throughputs(
     warm = tuple(timed(program.predict, "test", batch_size)[0] for _ in range(warmup))
     samples: list[int] = []
     left = seconds * 1e9
-    with gc_disabled(), meter.span("throughput", batch_size) as span:
+    with gc_disabled(), meter.span(QuestionKind.THROUGHPUT, batch_size) as span:
         while (left > 0 and len(samples) < MOST_PASSES) or len(samples) < 3:
             samples.append(timed(program.predict, "test", batch_size)[0])
             left -= samples[-1]

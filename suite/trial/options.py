@@ -19,8 +19,8 @@ from suite.errors import Unsupported
 from suite.meters.clock import gc_disabled, gc_frozen, timed
 from suite.results.records import Tuned
 from suite.run.plan import SWITCHES
-from suite.runners.base import Array, InferenceOption, Program, Runner, State
-from suite.spec.resolved import Spec
+from suite.runners.base import Array, InferenceOption, Program, State
+from suite.trial.measure import Work
 
 NONE, BASELINE_REPEAT = "none", "again"
 CHUNK = 100
@@ -46,28 +46,33 @@ class TimedOption:
     samples: list[int] = field(default_factory=list)
 
 
-def tune(
-    runner: Runner,
-    spec: Spec,
-    mode: str,
-    state: State,
-    inputs: Array,
-    labels: Array | None,
-    calibration: Array,
-    tunings: tuple[str, ...],
-    samples: int,
-    seconds: float,
-) -> tuple[Tuned, ...]:
-    """Measure ``mode`` as it is and under each of ``tunings``, over ``inputs`` (n, ...) and their classes ``labels``.
+@dataclass(frozen=True)
+class Asked:
+    """What inference is asked under each of ``options``, over ``inputs`` (n, ...) and their classes ``labels``, if any.
 
-    As it is, it is measured twice.  Static quantisation learns its ranges from ``calibration`` (m, ...), which holds
-    none of ``inputs``.  Of each way there are at most ``samples``, and no more once they have taken ``seconds``.
-    A mode that the runner does not know is left out.  What a framework refuses or fails at is told as a reason.
+    Static quantisation learns its ranges from ``calibration`` (m, ...), which holds none of ``inputs``.  Of each option
+    there are at most ``samples``, and no more once they have taken ``seconds``.
     """
+
+    options: tuple[str, ...]
+    inputs: Array
+    labels: Array | None
+    calibration: Array
+    samples: int
+    seconds: float
+
+
+def tune(work: Work, state: State, asked: Asked) -> tuple[Tuned, ...]:
+    """Measure inference over the weights of ``state`` as ``work`` has it, and under each option that is asked.
+
+    As it is, it is measured twice.  A mode that the runner does not know is left out.  What a framework refuses or
+    fails at is told as a reason.
+    """
+    runner, mode, inputs = work.runner, work.mode, asked.inputs
     built: dict[str, Program] = {}
 
     def new(named: str) -> Program:
-        made = runner.build(spec, named, "float32")
+        made = work.build(named)
         made.load(state)
         return made
 
@@ -78,13 +83,13 @@ def tune(
 
     def query(tuning: str, named: str) -> Query:
         if tuning in SWITCHES:
-            return program(named).tuned(cast(InferenceOption, tuning), calibration)
+            return program(named).tuned(cast(InferenceOption, tuning), asked.calibration)
         if reason := runner.missing(named):
             raise Unsupported(reason)
         return (new if tuning == BASELINE_REPEAT else program)(named).infer
 
     ways = [TimedOption(NONE, mode, 1, program(mode).infer)]
-    for way in _ways(tunings, mode, runner.modes):
+    for way in _ways(asked.options, mode, runner.modes):
         if way.batch_size > len(inputs):
             continue
         try:
@@ -95,9 +100,9 @@ def tune(
         ways.append(way)
     _warm_up(ways[0], inputs, runner.warmup[mode])
     with gc_frozen(), gc_disabled():
-        _take_turns([way for way in ways if way.query], inputs, samples, seconds * 1e9)
+        _take_turns([way for way in ways if way.query], inputs, asked.samples, asked.seconds * 1e9)
     plain = _answers(ways[0], inputs)
-    return tuple(_tuned(way, inputs, labels, plain) for way in ways)
+    return tuple(_tuned(way, inputs, asked.labels, plain) for way in ways)
 
 
 def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[TimedOption]:

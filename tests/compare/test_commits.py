@@ -20,8 +20,9 @@ from suite.compare.commits import AgentProcess, Checkout, ComparedCell, Compared
 from suite.data import datasets
 from suite.errors import MachineError, RunError, SpecError
 from suite.machine.environment import ROOT
-from suite.report.evidence.comparison import Kind, NotRanked, Question
+from suite.report.evidence.comparison import NotRanked
 from suite.report.evidence.merge import Evidence, merge
+from suite.results.questions import Question, QuestionKind
 from suite.results.records import Verdict
 from suite.run import session
 from suite.run.plan import Plan
@@ -29,7 +30,7 @@ from suite.spec.resolved import digest
 from suite.stats import Ratio, Slowdown, TooFew
 from tests.support import own, results, runs
 
-TRAINING = Question(Kind.TRAINING)
+TRAINING = Question(QuestionKind.TRAINING)
 Suite = Callable[..., tuple[int, str]]
 SLOWED = "for _ in range(500): pass"
 """In place of the null runner's empty step: many times its cost."""
@@ -170,9 +171,9 @@ def test_a_side_is_stopped_whenever_it_is_not_asked_and_gone_afterwards(
 
 def test_a_question_is_asked_at_the_profiles_batch_sizes_or_left_out() -> None:
     profile = runs.profile(latency_batches=(1, 8), throughput_batches=(64,))
-    latency = Question(Kind.LATENCY, 1), Question(Kind.LATENCY, 8)
-    assert commits.questions(profile) == (TRAINING, *latency, Question(Kind.THROUGHPUT, 64))
-    assert commits.questions(profile, [Kind.LATENCY]) == latency
+    latency = Question(QuestionKind.LATENCY, 1), Question(QuestionKind.LATENCY, 8)
+    assert commits.questions(profile) == (TRAINING, *latency, Question(QuestionKind.THROUGHPUT, 64))
+    assert commits.questions(profile, [QuestionKind.LATENCY]) == latency
 
 
 def test_ones_own_spec_is_read_from_the_same_file_by_both(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from suite.runners.base import Array, Probe, State
-from suite.spec.recipe import Loss
+from suite.spec.targets import Loss
 from tests.faults.plant import Inputs, Layout, Outputs, Wrapped
 
 

@@ -12,7 +12,7 @@ from suite.results.records import Verdict
 from suite.runners.base import Threads
 from suite.runners.reference.runner import Program
 from suite.runners.reference.runner import Runner as Reference
-from suite.spec.recipe import Loss, Target
+from suite.spec.targets import Loss, Target
 from tests.faults.plant import Planted, Wrapped, layers, optimizer
 from tests.faults.run import examine
 from tests.faults.specs import SPECS, spec_of

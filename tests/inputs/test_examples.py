@@ -15,8 +15,9 @@ from suite.inputs import examples, initial
 from suite.inputs.examples import Examples
 from suite.spec import loading
 from suite.spec.dataset import DatasetFacts
+from suite.spec.recipe import Augmentation
 from suite.spec.resolved import Spec
-from suite.spec.tasks import Augmentation
+from suite.spec.tasks import detection, embedding
 from tests.support import own
 
 MakeSpec = Callable[..., Spec]
@@ -87,7 +88,7 @@ def test_other_data_than_those_planned_with_are_refused(make_spec: MakeSpec, mon
     monkeypatch.setattr(datasets, "load", lambda _: changed)
     examples._arrays.cache_clear()
     with pytest.raises(DataError, match="not the data set that the run was planned with"):
-        examples.of(make_spec(data=facts()).model_dump_json(), 0)
+        examples.of(make_spec(data=facts()), 0)
     examples._arrays.cache_clear()
 
 
@@ -97,13 +98,13 @@ def test_ones_own_data_that_changed_or_went_since_the_plan_are_told_in_words(tmp
     own.arrays(path, seed=1)
     examples._arrays.cache_clear()
     with pytest.raises(DataError, match=r"its digest is .*, the plan's is ") as caught:
-        examples.of(spec.model_dump_json(), 0)
+        examples.of(spec, 0)
     assert spec.data.digest.removeprefix("sha256:")[:12] in caught.value.what
     assert (caught.value.where, "plans anew" in caught.value.way_out) == (str(path), True)
     path.unlink()
     examples._arrays.cache_clear()
     with pytest.raises(DataError, match="no such file, though it could be read when the run was planned") as caught:
-        examples.of(spec.model_dump_json(), 0)
+        examples.of(spec, 0)
     assert caught.value.where == str(path)
 
 
@@ -205,7 +206,7 @@ def test_words_are_drawn_anew_in_each_epoch_and_once_to_be_judged(cbow: MakeSpec
 def test_words_are_drawn_by_their_counts_to_the_power_of_three_quarters() -> None:
     counts = np.array([0, 1, 16, 81, 256])
     weights = np.rint(1024 * counts**0.75).astype(np.int64)
-    drawn = examples.drawn_words(np.full(40_000, 2), 5, weights, initial.stream(0, "test"))
+    drawn = embedding.drawn_words(np.full(40_000, 2), 5, weights, initial.stream(0, "test"))
     found = np.bincount(drawn.ravel(), minlength=5) / drawn.size
     expected = np.array([0, 1, 0, 27, 64]) / 92
     assert found[0] == found[2] == 0
@@ -215,7 +216,7 @@ def test_words_are_drawn_by_their_counts_to_the_power_of_three_quarters() -> Non
 def test_each_word_but_the_true_one_can_be_drawn_at_either_end() -> None:
     """Two words, so that every draw is forced."""
     words = np.array([1, 2] * 50)
-    drawn = examples.drawn_words(words, 3, np.array([0, 5, 7, 0]), initial.stream(0, "test"))
+    drawn = embedding.drawn_words(words, 3, np.array([0, 5, 7, 0]), initial.stream(0, "test"))
     assert (drawn == 3 - words[:, None]).all()
 
 
@@ -282,7 +283,7 @@ def test_an_object_lies_whole_on_its_canvas_and_its_box_is_around_its_light(make
 def test_a_box_follows_its_pixels_by_hand() -> None:
     pixels = np.zeros((1, 3, 4, 1), np.uint8)
     pixels[0, 1, 1:3] = 7
-    assert examples.bounds(pixels, np.array([[2, 5]]), 10).tolist() == [[0.6, 0.3, 0.2, 0.1]]
+    assert detection.bounds(pixels, np.array([[2, 5]]), 10).tolist() == [[0.6, 0.3, 0.2, 0.1]]
 
 
 def test_a_crop_shifts_an_image_over_black_by_no_more_than_is_asked() -> None:

@@ -18,6 +18,7 @@ from suite.machine.environment import ROOT
 from suite.meters import gpu, sampler
 from suite.meters.gpu import Meter, Sampled, device_bytes, metering
 from suite.results.gpu_trace import Metered, Span, Unmetered
+from suite.results.questions import QuestionKind
 from tests.support import nvml as double
 
 pytestmark = pytest.mark.skipif(double.COMPILER is None, reason="the double of NVML needs a C compiler")
@@ -83,10 +84,10 @@ def test_a_cell_gets_the_idle_samples_and_its_own_and_its_spans(play: Callable[.
         time.sleep(10 * PERIOD_NS / 1e9)  # the framework is imported
         begun = time.perf_counter_ns()
         meter.begin()
-        with meter.span("training", 32, 7) as mark:
+        with meter.span(QuestionKind.TRAINING, 32, 7) as mark:
             sampled(meter)
             mark.images = 1437
-        with meter.span("latency", 1, 20):
+        with meter.span(QuestionKind.LATENCY, 1, 20):
             pass
         trace = sampled(meter)
     assert (trace.name, trace.uuid, trace.driver, trace.period_ns) == ("Double A", double.UUID, "575.51", PERIOD_NS)
@@ -174,7 +175,7 @@ def test_no_gpu_wanted_is_no_process_and_no_trace() -> None:
         meter.idle()
         meter.aim("GPU-x")
         meter.begin()
-        with meter.span("training", 1, 1) as mark:
+        with meter.span(QuestionKind.TRAINING, 1, 1) as mark:
             mark.images += 1
         assert meter.trace() is None
         assert psutil.Process().children() == before
@@ -220,7 +221,7 @@ def test_a_sampler_that_is_killed_leaves_its_cells_unmetered(play: Callable[...,
         meter.begin()
         process_of(meter).kill()
         process_of(meter).wait()
-        with meter.span("training", 1, 1):
+        with meter.span(QuestionKind.TRAINING, 1, 1):
             pass
         assert meter.trace() == Unmetered(reason="the sampler ended early, with status -9")
 

@@ -10,12 +10,15 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from suite.inputs import examples, initial
 from suite.inputs.examples import Examples
-from suite.metrics import evaluate, tasks
+from suite.metrics import evaluate
 from suite.results.records import Scores
-from suite.results.task_metrics import Classified, Embedded, Located, Sorted
 from suite.runners.base import Array
 from suite.runners.null import runner as null
 from suite.spec.resolved import Spec
+from suite.spec.tasks.anomaly import AnomalyMetrics
+from suite.spec.tasks.classification import ClassificationMetrics
+from suite.spec.tasks.detection import DetectionMetrics
+from suite.spec.tasks.embedding import EmbeddingMetrics, embedded
 from tests.inputs.test_examples import TEXT, arrays, facts, model
 
 MakeSpec = Callable[..., Spec]
@@ -54,7 +57,7 @@ def test_every_split_is_scored_once_and_classes_are_counted_over_the_test_split(
         right = (outputs[name].argmax(axis=1) == held.labels(name)).mean()
         assert scores[name].accuracy == pytest.approx(right, rel=1e-12)
         assert scores[name] == evaluate.evaluate(Given(spec, outputs), spec, held, name, initial.weights(spec, 0))
-    assert isinstance(found, Classified)
+    assert isinstance(found, ClassificationMetrics)
     expected = confusion_matrix(held.labels("test"), outputs["test"].argmax(axis=1), labels=range(10))
     assert np.array(found.confusion).tolist() == expected.tolist()
 
@@ -82,7 +85,7 @@ def test_an_anomaly_is_told_by_the_errors_of_the_training_images(
     held = Examples(spec, 0, made)
     outputs = random_outputs(spec, held)
     _, found, _ = judged(spec, held, outputs)
-    assert isinstance(found, Sorted)
+    assert isinstance(found, AnomalyMetrics)
     errors = {
         name: np.square(outputs[name].astype(np.float64) - held.split(name).targets).mean(axis=1)
         for name in ("train", "test")
@@ -102,7 +105,7 @@ def test_boxes_are_judged_against_their_own(make_spec: MakeSpec) -> None:
     outputs["test"][:, :10] = np.eye(10)[targets[:, 0].astype(int)]
     outputs["test"][:, 10:] = targets[:, 1:]
     scores, found, _ = judged(spec, held, outputs)
-    assert isinstance(found, Located)
+    assert isinstance(found, DetectionMetrics)
     assert (found.accuracy, found.ap50, scores["test"].accuracy) == (1, 1, 1)
     assert found.mean_iou == pytest.approx(1)
 
@@ -120,6 +123,6 @@ def test_words_are_judged_by_their_vectors_and_a_sample_says_how_many(
     scores, found, asked = judged(spec, held, random_outputs(spec, held))
     assert asked == ["sample", "test"]
     assert {name: each.images for name, each in scores.items()} == {"train": 50, "test": 50}
-    assert found == tasks.embedded(spec, initial.weights(spec, 0), words)
-    assert isinstance(found, Embedded)
+    assert found == embedded(spec.task, initial.weights(spec, 0)["embedding_1/embedding"], words)
+    assert isinstance(found, EmbeddingMetrics)
     assert [len(each.near) for each in found.neighbours] == [8, 0]

@@ -16,8 +16,8 @@ from suite.report.document import Document, build
 from suite.report.evidence.merge import merge
 from suite.results.divergence import Divergence, What
 from suite.results.records import Cause, Measured, Verdict
-from suite.results.task_metrics import Embedded
 from suite.spec.recipe import Assumption, Claim, EarlyStopping
+from suite.spec.tasks.embedding import EmbeddingMetrics
 
 MODES = {"torch": ("compile",), "tf": ("xla",)}
 CLAIM = Claim(metric="test_accuracy", value=0.975)
@@ -232,7 +232,7 @@ def test_published_times_stand_beside_ours_with_the_note() -> None:
     assert f"another machine, {SAID}" in verdicts(few)
 
 
-def embedded(rank: int) -> Embedded:
+def embedded(rank: int) -> EmbeddingMetrics:
     return make.embedded(rank)
 
 
@@ -250,8 +250,8 @@ def _recovered(lost: Measured, sound: Measured) -> Measured:
         (make.confused, None, "**Confusion**"),
         (make.sorted_out, make.sorted_out(auroc=None, average_precision=None, edges=(), normal=(), anomalous=()),
          "**Anomalies**"),
-        (embedded, Embedded(neighbours=(), analogies=()), "**Analogies**"),
-        (make.located, make.Located(accuracy=None, mean_iou=None, ap50=None), "**Boxes and classes**"),
+        (embedded, EmbeddingMetrics(neighbours=(), analogies=()), "**Analogies**"),
+        (make.located, make.DetectionMetrics(accuracy=None, mean_iou=None, ap50=None), "**Boxes and classes**"),
     ],
     ids=["classes", "anomalies", "words", "boxes"],
 )  # fmt: skip

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import tests.support.results as make
 from suite.report.document import Document, build
-from suite.report.evidence.comparison import Kind, Question
 from suite.report.evidence.gpu import (
     FAR_ABOVE,
     IDLE,
@@ -31,6 +30,7 @@ from suite.report.evidence.gpu import (
 )
 from suite.report.sections.energy import Joules
 from suite.results.gpu_trace import SERIES, Metered, Span, Unmetered
+from suite.results.questions import Question, QuestionKind
 from tests.support.results import SECOND, STEP, metered, series
 
 WORK = make.SPANS[1]
@@ -104,6 +104,9 @@ def test_a_counter_that_stands_still_a_while_counts_by_its_ends() -> None:
     assert found.watts == pytest.approx(60, rel=0.1)
 
 
+LATE = Span(kind=QuestionKind.TRAINING, begin_ns=20 * SECOND, end_ns=30 * SECOND)
+
+
 def changed(at: int, value: int | None) -> Metered:
     trace = metered()
     counter = list(trace.energy_mj)
@@ -114,11 +117,15 @@ def changed(at: int, value: int | None) -> Metered:
 @pytest.mark.parametrize(
     ("trace", "span", "words"),
     [
-        (metered(), Span(kind="training", begin_ns=0, end_ns=2 * SECOND - 1), "energy takes 2 s of work"),
+        (metered(), Span(kind=QuestionKind.TRAINING, begin_ns=0, end_ns=2 * SECOND - 1), "energy takes 2 s of work"),
         (changed(20, None), WORK, "lost mid-way"),
         (changed(20, 5), WORK, "stepped back"),
         (metered(energy_mj=(7,) * COUNT), WORK, "did not move"),
-        (metered(), Span(kind="training", begin_ns=20 * SECOND, end_ns=30 * SECOND), "energy takes 3 samples"),
+        (
+            metered(),
+            Span(kind=QuestionKind.TRAINING, begin_ns=20 * SECOND, end_ns=30 * SECOND),
+            "energy takes 3 samples",
+        ),
         (metered(at_ns=(5 * SECOND,) * COUNT), WORK, "energy takes 3 samples"),
     ],
 )
@@ -129,7 +136,7 @@ def test_energy_that_the_counter_does_not_tell_is_unknown(trace: Metered, span: 
 def test_two_samples_are_no_energy_and_three_are() -> None:
     for step, enough in ((2 * SECOND, True), (3 * SECOND, False)):
         at = tuple(i * step + SECOND for i in range(COUNT))
-        span = Span(kind="training", begin_ns=SECOND, end_ns=6 * SECOND)
+        span = Span(kind=QuestionKind.TRAINING, begin_ns=SECOND, end_ns=6 * SECOND)
         assert isinstance(energy(metered(at_ns=at), span), Energy) is enough
 
 
@@ -151,7 +158,7 @@ def test_energy_is_between_the_least_and_the_largest_power(
     for nanoseconds, millijoules in steps:
         at.append(at[-1] + nanoseconds)
         counter.append(counter[-1] + millijoules)
-    span = Span(kind="training", images=images, begin_ns=0, end_ns=max(at[-1], 2 * SECOND))
+    span = Span(kind=QuestionKind.TRAINING, images=images, begin_ns=0, end_ns=max(at[-1], 2 * SECOND))
     nulls = {name: (None,) * len(at) for name in SERIES}
     trace = metered(**{**nulls, "at_ns": tuple(at), "energy_mj": tuple(counter), "spans": (span,)})
     found = energy(trace, span)
@@ -317,7 +324,7 @@ def test_a_gpu_that_could_not_be_metered_is_a_dash_with_its_reason() -> None:
 
 
 def test_a_throttled_cell_is_named_at_the_top_and_marked_where_its_speed_stands() -> None:
-    late = Span(kind="training", images=9, begin_ns=3 * SECOND, end_ns=7 * SECOND)
+    late = Span(kind=QuestionKind.TRAINING, images=9, begin_ns=3 * SECOND, end_ns=7 * SECOND)
     bits = tuple(0x4 if late.begin_ns <= i * STEP < late.end_ns else 0 for i in range(COUNT))
     document = build(but(2, gpu=metered(throttle=bits)), {})
     head = document.markdown.split("## The answer")[0]
@@ -356,15 +363,15 @@ def test_the_instrument_is_judged_by_its_time_not_by_the_energy_of_an_idle_gpu()
 def test_a_question_of_energy_takes_the_spans_of_its_own_work() -> None:
     cell = make.measured(device="cuda", gpu=metered(300.0))
     for question, expected in (
-        (Joules(Kind.TRAINING), 1200 / 12_000),
-        (Joules(Kind.LATENCY, 1), 900 / 3000),
-        (Joules(Kind.THROUGHPUT, 256), 900 / 90_000),
+        (Joules(QuestionKind.TRAINING), 1200 / 12_000),
+        (Joules(QuestionKind.LATENCY, 1), 900 / 3000),
+        (Joules(QuestionKind.THROUGHPUT, 256), 900 / 90_000),
     ):
         assert question.costs(cell) == pytest.approx((expected,))
         assert question.missing(cell) == ""
-    assert Joules(Kind.LATENCY, 8).costs(cell) == ()
-    assert "2 s" in Joules(Kind.LATENCY, 8).missing(cell)
-    assert Joules(Kind.LATENCY, 1) != Question(Kind.LATENCY, 1)
+    assert Joules(QuestionKind.LATENCY, 8).costs(cell) == ()
+    assert "2 s" in Joules(QuestionKind.LATENCY, 8).missing(cell)
+    assert Joules(QuestionKind.LATENCY, 1) != Question(QuestionKind.LATENCY, 1)
 
 
 def test_peaks_of_the_gpu_stand_beside_resident_memory() -> None:

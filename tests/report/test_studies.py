@@ -18,10 +18,10 @@ from suite.report.evidence.merge import merge
 from suite.report.evidence.studies import FEW, studies_of
 from suite.results import records
 from suite.results.records import Scores, Verdict
-from suite.results.task_metrics import Classified
 from suite.run import plan
 from suite.run.session import BENCHMARKS
 from suite.spec.recipe import Assumption, EarlyStopping, Source
+from suite.spec.tasks.classification import ClassificationMetrics
 
 ALONE = {"torch": ("compile",), "tf": ("xla",)}
 
@@ -331,7 +331,7 @@ def test_a_grid_that_was_not_run_far_has_no_intervals() -> None:
 
 
 def test_a_confusion_matrix_is_the_sum_over_seeds_with_precision_and_recall() -> None:
-    told = Classified(confusion=((8, 2, 0), (0, 5, 0), (0, 0, 0)))
+    told = ClassificationMetrics(confusion=((8, 2, 0), (0, 5, 0), (0, 0, 0)))
     text = part(build(taught(lambda seed, runner: told), {}), "Task metrics")
     lines = [re.sub(r"[ *]", "", line) for line in text.splitlines() if re.match(r"\| +[012] ", line)]
     assert lines == ["|0|40|10|0|100.0%|80.0%|", "|1|0|25|0|71.4%|100.0%|", "|2|0|0|0|—|—|"]

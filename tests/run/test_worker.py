@@ -56,7 +56,7 @@ def pid_of(*arguments: str) -> int | None:
 
 def trial_pid(folder: Path) -> int | None:
     """The process that runs a trial of this folder."""
-    return pid_of("suite.trial.__main__", str(folder))
+    return pid_of("suite.trial", str(folder))
 
 
 def test_workers_take_turns_by_the_plan_and_never_overlap(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from suite.spec.layers import BatchNorm
 from suite.spec.loading import load
 from suite.spec.recipe import Claim
 from suite.spec.resolved import Spec
-from suite.spec.tasks import WordEmbedding
+from suite.spec.tasks.embedding import WordEmbedding
 
 FILES = sorted((session.BENCHMARKS / "specs").glob("*.yaml"))
 OWN = {"digits-mlp", "digits-cnn", "digits-resnet", "mnist-cnn"}

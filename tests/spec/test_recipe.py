@@ -3,7 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from suite.spec.recipe import LOSSES, Claim, Loss, Recipe, Target
+from suite.spec.recipe import Claim, Recipe
+from suite.spec.targets import LOSSES, Loss, Target
 
 
 def recipe(**fields):

@@ -5,23 +5,19 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from suite.spec.tasks import (
-    WIDEST_WINDOW,
-    Anomaly,
-    Augmentation,
-    Classification,
-    Detection,
-    Reconstruction,
-    Schedule,
-    Task,
-    WordEmbedding,
-)
+from suite.spec.recipe import Augmentation, Schedule
+from suite.spec.tasks.anomaly import Anomaly
+from suite.spec.tasks.classification import Classification
+from suite.spec.tasks.detection import Detection
+from suite.spec.tasks.embedding import WIDEST_WINDOW, WordEmbedding
+from suite.spec.tasks.found import AnyTask
+from suite.spec.tasks.reconstruction import Reconstruction
 from suite.spec.tensors import Frozen
 from suite.spec.validation import problems
 
 
 class Model(Frozen):
-    task: Task | None = None
+    task: AnyTask | None = None
     augmentation: Augmentation | None = None
     schedule: Schedule | None = None
 
@@ -37,7 +33,7 @@ class Model(Frozen):
     ],
 )
 def test_a_tasks_kind_says_what_it_is(fields, kind):
-    assert type(TypeAdapter(Task).validate_json(json.dumps(fields))) is kind
+    assert type(TypeAdapter(AnyTask).validate_json(json.dumps(fields))) is kind
 
 
 def test_defaults_are_those_stated():

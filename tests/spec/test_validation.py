@@ -6,9 +6,9 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 from suite.spec.graph import Layer
-from suite.spec.recipe import EarlyStopping, Loss, Optimizer
+from suite.spec.recipe import EarlyStopping, Optimizer, Schedule
 from suite.spec.schema import join
-from suite.spec.tasks import Schedule
+from suite.spec.targets import Loss
 from suite.spec.tensors import Frozen, MisfitError
 from suite.spec.validation import MOST, Problem, problems
 

@@ -12,8 +12,12 @@ from suite.runners import base
 from suite.runners.base import Device, Threads
 from suite.spec.graph import KINDS, Layer
 from suite.spec.presets import Form, Mlp, Resnet
-from suite.spec.recipe import Claim, EarlyStopping, Loss, Optimizer, Recipe, Target
-from suite.spec.tasks import Anomaly, Augmentation, Detection, Schedule, Task, WordEmbedding
+from suite.spec.recipe import Augmentation, Claim, EarlyStopping, Optimizer, Recipe, Schedule
+from suite.spec.targets import Loss, Target
+from suite.spec.tasks.anomaly import Anomaly
+from suite.spec.tasks.detection import Detection
+from suite.spec.tasks.embedding import WordEmbedding
+from suite.spec.tasks.found import AnyTask
 from suite.spec.tensors import Initialiser, Padding
 from suite.spec.vocabulary import tables
 from suite.spec.vocabulary.alike import INITIALISERS_ALIKE
@@ -38,7 +42,7 @@ KNOWN: dict[Place, set[str]] = {
     Place.LOSS: set(Loss),
     Place.INITIALISER: set(Initialiser),
     Place.SCHEDULE: set(),
-    Place.TASK: tags(Task, "kind"),
+    Place.TASK: tags(AnyTask, "kind"),
     Place.TARGET: set(Target),
     Place.MONITOR: choices(EarlyStopping.model_fields["monitor"].annotation),
     Place.METRIC: choices(Claim.model_fields["metric"].annotation),

@@ -13,8 +13,8 @@ from suite.machine.environment import ROOT
 from suite.runners.base import Array, Device, Precision, Program, Runner, State, Threads
 from suite.runners.reference import runner as reference
 from suite.spec.dataset import DatasetFacts
-from suite.spec.recipe import Target
 from suite.spec.resolved import Spec
+from suite.spec.targets import Target
 
 IMAGES = 21
 SHAPE = (7, 6, 2)

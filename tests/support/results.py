@@ -10,6 +10,7 @@ import numpy as np
 
 from suite.results.divergence import Divergence, What
 from suite.results.gpu_trace import Metered, Span
+from suite.results.questions import QuestionKind
 from suite.results.records import (
     Cause,
     Cell,
@@ -32,10 +33,13 @@ from suite.results.records import (
     Tuned,
     Verdict,
 )
-from suite.results.task_metrics import Analogy, Classified, Embedded, Located, Near, Neighbours, Sorted
 from suite.spec.dataset import DatasetFacts
 from suite.spec.recipe import Adam, Assumption, Claim
 from suite.spec.resolved import Spec, digest
+from suite.spec.tasks.anomaly import AnomalyMetrics
+from suite.spec.tasks.classification import ClassificationMetrics
+from suite.spec.tasks.detection import DetectionMetrics
+from suite.spec.tasks.embedding import Analogy, EmbeddingMetrics, Near, Neighbours
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MODES = {"torch": ("compile", "eager"), "tf": ("eager", "graph", "xla")}
@@ -228,15 +232,15 @@ def parent(of: Spec, seed: int = 1, complete: bool | None = True, **fields: Any)
     return Parent(**{"spec": of.id, "complete": complete, **known, **fields})
 
 
-def confused(classes: int = 10, right: int = 34, wrong: int = 2) -> Classified:
+def confused(classes: int = 10, right: int = 34, wrong: int = 2) -> ClassificationMetrics:
     """``right`` images of each class, and ``wrong`` of each taken for the next."""
     lines = [
         [right if i == j else wrong if j == (i + 1) % classes else 0 for j in range(classes)] for i in range(classes)
     ]
-    return Classified(confusion=tuple(map(tuple, lines)))
+    return ClassificationMetrics(confusion=tuple(map(tuple, lines)))
 
 
-def sorted_out(seed: int = 1, **fields: Any) -> Sorted:
+def sorted_out(seed: int = 1, **fields: Any) -> AnomalyMetrics:
     """Two distributions of errors that overlap a little."""
     rng = np.random.default_rng(seed)
     edges = np.linspace(0, 0.1, 41)
@@ -248,23 +252,23 @@ def sorted_out(seed: int = 1, **fields: Any) -> Sorted:
         "precision": 0.8, "recall": 0.75, "edges": tuple(map(float, edges)),
         "normal": tuple(map(int, normal)), "anomalous": tuple(map(int, anomalous)),
     }  # fmt: skip
-    return Sorted(**{**known, **fields})
+    return AnomalyMetrics(**{**known, **fields})
 
 
-def embedded(rank: int = 1, near: str = "queen") -> Embedded:
+def embedded(rank: int = 1, near: str = "queen") -> EmbeddingMetrics:
     """The words around a king, and the analogy that everyone knows."""
     words = tuple(Near(word=w, cosine=0.9 - 0.1 * i) for i, w in enumerate((near, "lord", "throne")))
     asked = Analogy(a="man", b="king", c="woman", d="queen", rank=rank, first=near)
     unknown = Analogy(a="man", b="king", c="woman", d="zyzzyva", rank=None, first=None)
-    return Embedded(
+    return EmbeddingMetrics(
         neighbours=(Neighbours(word="king", near=words), Neighbours(word="zyzzyva", near=())),
         analogies=(asked, unknown),
     )
 
 
-def located(seed: int = 1) -> Located:
+def located(seed: int = 1) -> DetectionMetrics:
     """Boxes that mostly fit."""
-    return Located(accuracy=0.97, mean_iou=0.8 + 0.001 * seed, ap50=0.9)
+    return DetectionMetrics(accuracy=0.97, mean_iou=0.8 + 0.001 * seed, ap50=0.9)
 
 
 def tuned(
@@ -298,10 +302,10 @@ STEP = SECOND // 5
 WATTS = {"torch/compile": 300.0, "torch/eager": 320.0, "tf/graph": 420.0, "tf/xla": 400.0, "tf/eager": 200.0}
 SPANS = (
     Span(kind="idle", begin_ns=0, end_ns=SECOND),
-    Span(kind="training", images=12_000, begin_ns=3 * SECOND, end_ns=7 * SECOND),
-    Span(kind="latency", batch_size=1, images=3000, begin_ns=7 * SECOND, end_ns=10 * SECOND),
-    Span(kind="latency", batch_size=8, images=800, begin_ns=10 * SECOND, end_ns=11 * SECOND),
-    Span(kind="throughput", batch_size=256, images=90_000, begin_ns=11 * SECOND, end_ns=14 * SECOND),
+    Span(kind=QuestionKind.TRAINING, images=12_000, begin_ns=3 * SECOND, end_ns=7 * SECOND),
+    Span(kind=QuestionKind.LATENCY, batch_size=1, images=3000, begin_ns=7 * SECOND, end_ns=10 * SECOND),
+    Span(kind=QuestionKind.LATENCY, batch_size=8, images=800, begin_ns=10 * SECOND, end_ns=11 * SECOND),
+    Span(kind=QuestionKind.THROUGHPUT, batch_size=256, images=90_000, begin_ns=11 * SECOND, end_ns=14 * SECOND),
 )
 """A second of idling, then the work of one cell; latency at batch 8 is too short to tell energy."""
 

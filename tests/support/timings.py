@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tests.support.results as make
 from suite.results.pytest_benchmark import Stats, Timing, Told
+from suite.results.questions import QuestionKind
 from suite.results.records import Environment
 from suite.spec.resolved import Spec
 
@@ -21,7 +22,7 @@ def timing(
     """One benchmark whose quartiles lie 10 % around its median."""
     of = of or make.spec()
     told = Told(
-        question=question, batch_size=batch_size, images=images, cell=make.cell(runner, mode, of=of),
+        question=QuestionKind(question), batch_size=batch_size, images=images, cell=make.cell(runner, mode, of=of),
         digests=make.digests(of, 1), environment=environment or make.environment(runner),
     )  # fmt: skip
     shares = {"min": 0.8, "q1": 0.9, "median": 1.0, "q3": 1.1, "max": 3.0}

@@ -26,9 +26,9 @@ def tiny(tmp_path: Path) -> Spec:
 
 
 def strangers(runner: Runner, spec: Spec, mode: str, *own: str) -> Mapping[str, set[str]]:
-    measure.splits(spec.model_dump_json())
+    measure.splits(spec)
     with frames.watched() as seen:
-        measure.measure(runner, spec, mode, 0, runs.profile(epochs=2), None)
+        measure.measure(measure.Work(runner, spec, mode, "float32", 0), runs.profile(epochs=2))
     return frames.strangers(seen, *own)
 
 

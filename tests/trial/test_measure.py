@@ -49,15 +49,21 @@ def read(tmp_path: Path) -> Callable[[str], Spec]:
     return make
 
 
+def work(runner: Any, spec: Spec, mode: str = "null", seed: int = 0, **fields: Any) -> measure.Work:
+    return measure.Work(runner, spec, mode, "float32", seed, **fields)
+
+
 def by_reference(spec: Spec, seed: int = 0, **profile: Any) -> Measurement:
-    return measure.measure(reference.Runner("cpu", THREADS, seed), spec, "numpy", seed, runs.profile(**profile), 17)
+    return measure.measure(
+        work(reference.Runner("cpu", THREADS, seed), spec, "numpy", seed), runs.profile(**profile), 17
+    )
 
 
 def test_training_starts_where_the_spec_says_whatever_came_before(read: Callable[[str], Spec]) -> None:
     """Batch norm, dropout and Adam all remember; the final weights equal those of a loop that never warmed up."""
     spec = read(STATEFUL)
     program = reference.Runner("cpu", THREADS, 5).build(spec, "numpy", "float32")
-    split = measure.splits(spec.model_dump_json())["train"]
+    split = measure.splits(spec)["train"]
     program.stage("train", split.images, split.targets)
     program.load(State(initial.weights(spec, 5)))
     for epoch in range(2):
@@ -86,13 +92,13 @@ def test_what_is_learnt_is_scored_on_every_split(read: Callable[[str], Spec]) ->
 
 
 def test_splits_hold_every_image_once(read: Callable[[str], Spec]) -> None:
-    held = measure.splits(read(HELD_OUT).model_dump_json())
+    held = measure.splits(read(HELD_OUT))
     assert {name: len(split.images) for name, split in held.items()} == {"train": 1293, "validation": 144, "test": 360}
     arrays = datasets.load("digits")
     both = np.concatenate([held["train"].images, held["validation"].images]) * arrays.facts.max_value
     assert sorted(map(bytes, both.round().astype(np.uint8))) == sorted(map(bytes, arrays.train_images))
     assert held["test"].labels.tolist() == held["test"].targets.tolist() == arrays.test_labels.tolist()
-    assert measure.splits(read(runs.SPEC).model_dump_json()).keys() == {"train", "test"}
+    assert measure.splits(read(runs.SPEC)).keys() == {"train", "test"}
 
 
 def test_digests_change_with_what_they_are_of(read: Callable[[str], Spec]) -> None:
@@ -145,7 +151,7 @@ def test_everything_is_asked_in_order_and_every_sample_kept_with_the_warm_up_apa
 ) -> None:
     runner = Recording("cpu", THREADS, 0)
     profile = runs.profile(epochs=2, latency_samples=4, latency_batches=(1, 400), throughput_batches=(100, 256))
-    taken = measure.measure(runner, read(runs.SPEC), "null", 0, profile, 17)
+    taken = measure.measure(work(runner, read(runs.SPEC)), profile, 17)
     asked = runner.program.asked
     warm = [("train", 8 * 64 + 1437 % 64)] * 3
     epoch = [("train", 1437), ("predict", ("test", 500))]
@@ -183,7 +189,7 @@ def test_spans_stand_around_what_is_timed_and_leave_the_warm_up_out(read: Callab
     runner = Recording("cpu", THREADS, 0)
     runner.build = lambda *_: program  # type: ignore[method-assign]
     profile = runs.profile(epochs=2, latency_samples=2, latency_batches=(3,), throughput_batches=(100,))
-    measure.measure(runner, read(runs.SPEC), "null", 0, profile, None, Noting(program.asked))
+    measure.measure(work(runner, read(runs.SPEC)), profile, None, Noting(program.asked))
     kinds = [kind for kind, _ in program.asked]
     training, latency, throughput = (kinds.index(kind) for kind in ("training", "latency", "throughput"))
     assert program.asked[training] == ("training", 64)
@@ -293,7 +299,7 @@ def test_the_best_epochs_weights_come_back_if_the_spec_says_so(
     answers = {"validation": lambda: scores(next(losses)), "test": lambda: scores(0.0)}
     monkeypatch.setattr(measure, "evaluate", lambda program, spec, held, name, weights: answers[name]())
     program = Counting(spec)
-    course = train(program, spec, 0, examples.of(spec.model_dump_json(), 0), None)
+    course = train(program, spec, 0, examples.of(spec, 0), None)
     assert (len(course.epochs), course.stopped_early, course.best_epoch) == (4, True, 2)
     assert course.diverged is None
     assert program.state().step == steps
@@ -329,7 +335,7 @@ def diverging(spec: Spec, **since: float) -> Training:
                 setattr(program, f"{name}_from", epoch)
             return program
 
-    return measure.measure(Runner("cpu", THREADS, 0), spec, "null", 0, runs.profile(epochs=None), None).training
+    return measure.measure(work(Runner("cpu", THREADS, 0), spec), runs.profile(epochs=None)).training
 
 
 def test_a_training_that_diverges_has_null_for_a_loss(read: Callable[[str], Spec]) -> None:
@@ -443,14 +449,14 @@ def test_where_each_epoch_has_its_own_images_they_are_staged_between_the_epochs(
         program = Staging(spec)
         runner = Recording("cpu", THREADS, 0)
         runner.build = lambda *_, program=program: program  # type: ignore[method-assign, misc]
-        measure.measure(runner, spec, "null", seed, runs.profile(epochs=None), None)
+        measure.measure(work(runner, spec, "null", seed), runs.profile(epochs=None))
         kinds = [kind for kind, _ in program.asked]
         begin = kinds.index("train", kinds.index("predict"))
         assert kinds[begin:][:10] == ["train", "predict", "stage"] * 2 + ["train", "predict", "stage", "predict"]
         staged[seed] = [
             print_ for kind, (split, print_) in (a for a in program.asked if a[0] == "stage") if split == "train"
         ]
-        held = examples.of(spec.model_dump_json(), seed)
+        held = examples.of(spec, seed)
         expected = [held.split("train", epoch).images for epoch in (0, 1, 2, None)]
         assert staged[seed] == [initial.fingerprint({"": images}) for images in expected]
     assert len({*staged[0], *staged[1]}) == 7
@@ -468,7 +474,7 @@ def test_a_stage_begins_with_what_it_inherits_and_the_rest_afresh(read: Callable
     kept: list[Any] = []
     frozen = spec.replace(frozen=("dense_1",))
     taken = measure.measure(
-        reference.Runner("cpu", THREADS, 0), frozen, "numpy", 0, runs.profile(), None, inherited=given, keep=kept.append
+        work(reference.Runner("cpu", THREADS, 0), frozen, "numpy", inherited=given), runs.profile(), keep=kept.append
     )
     assert (kept[0]["dense_1/kernel"] == 0.25).all()
     assert not (kept[0]["batch_norm_1/gamma"] == 0.25).all()
@@ -479,6 +485,6 @@ def test_drawn_examples_have_a_fingerprint_and_the_data_sets_own_need_none(read:
     drawn = read(AUGMENTED)
     first, again, other = (by_reference(drawn, seed, epochs=1).training.examples for seed in (0, 0, 1))
     assert first == again != other
-    split = examples.of(drawn.model_dump_json(), 0).split("train", 0)
+    split = examples.of(drawn, 0).split("train", 0)
     assert first == initial.fingerprint({"images": split.images, "targets": split.targets})
     assert by_reference(read(runs.SPEC), epochs=1).training.examples is None

@@ -9,6 +9,7 @@ from suite.run import plan
 from suite.runners.base import State, Threads
 from suite.runners.reference.runner import Program, Runner
 from suite.trial import options
+from suite.trial.measure import Work
 
 CALIBRATION = np.full((3, 8, 8, 1), 0.5, np.float32)
 
@@ -54,7 +55,11 @@ def run(make_spec):
         program = runner.build(spec, "numpy", "float32")
         program.load(state)
         truth = program.infer(inputs).argmax(axis=1) if labels else None
-        found = options.tune(runner, spec, "numpy", state, inputs, truth, CALIBRATION, tunings, samples, seconds)
+        found = options.tune(
+            Work(runner, spec, "numpy", "float32", 0),
+            state,
+            options.Asked(tunings, inputs, truth, CALIBRATION, samples, seconds),
+        )
         return {way.tuning: way for way in found}
 
     return call

@@ -199,7 +199,7 @@ def test_a_runner_that_cannot_start_ends_its_trial_alone(tmp_path: Path) -> None
     """The status of a crash, so that the worker records it and the run goes on; the log has the sentence."""
     made = runs.make(tmp_path, runners={"nothing": ("null",)})
     entry = entry_of(made, "nothing", 1)
-    command = [sys.executable, "-m", "suite.trial.__main__", str(tmp_path), entry.id]
+    command = [sys.executable, "-m", "suite.trial", str(tmp_path), entry.id]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode not in (0, STOPPED)
     assert "there is no runner 'nothing'" in done.stderr
@@ -208,7 +208,7 @@ def test_a_runner_that_cannot_start_ends_its_trial_alone(tmp_path: Path) -> None
 
 def test_a_plan_that_is_none_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
-    command = [sys.executable, "-m", "suite.trial.__main__", str(tmp_path), "r01-00-null"]
+    command = [sys.executable, "-m", "suite.trial", str(tmp_path), "r01-00-null"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == STOPPED
     assert "Traceback" not in done.stderr
@@ -231,7 +231,7 @@ def run_beside_a_gpu(folder: Path, script: str, **changes: object) -> tuple[Plan
     made = runs.make(folder, **changes)
     played = nvml.environment(nvml.build(folder / "nvml"), nvml.script(folder / "script", script))
     for entry in (entry_of(made, "reference", 0), entry_of(made, "reference", 1)):
-        command = [sys.executable, "-m", "suite.trial.__main__", str(folder), entry.id]
+        command = [sys.executable, "-m", "suite.trial", str(folder), entry.id]
         environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"} | played
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -374,15 +374,15 @@ def test_tuned_inference_runs_over_the_weights_that_the_donor_trained(tmp_path: 
 def test_static_quantisation_learns_from_training_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
 
-    def watched(*given: Any) -> tuple[Tuned, ...]:
-        seen.extend((given[4], given[6]))
-        return options.tune(*given)
+    def watched(work: Any, state: Any, asked: options.Asked) -> tuple[Tuned, ...]:
+        seen.extend((asked.inputs, asked.calibration))
+        return options.tune(work, state, asked)
 
     monkeypatch.setattr(__main__, "tune", watched)
     made = runs.make(tmp_path, rounds=1, tunings=TUNED)
     __main__.main(tmp_path, next(entry for entry in made.entries if entry.kind == "tune").id)
     asked, learnt = seen
-    train, test = (examples.of(made.specs[0].model_dump_json(), 0).split(name).images for name in ("train", "test"))
+    train, test = (examples.of(made.specs[0], 0).split(name).images for name in ("train", "test"))
     assert np.array_equal(asked, test)
     assert np.array_equal(learnt, train[: options.CALIBRATION])
 

@@ -16,11 +16,12 @@ from suite.report.charts import drawing
 from suite.report.charts.drawing import GREY, clean, plain_log, tick
 from suite.report.evidence import diverged
 from suite.report.evidence.claims import favourites
-from suite.report.evidence.comparison import AnswerRow, Kind, Question
+from suite.report.evidence.comparison import AnswerRow
 from suite.report.evidence.diverged import divergence
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven, in_order
 from suite.report.evidence.studies import Study
 from suite.report.text.units import digits
+from suite.results.questions import Question, QuestionKind
 from suite.results.records import Measured
 from suite.stats import SAME_SPEED, Decision, Ratio
 
@@ -73,7 +74,7 @@ def _ratios(rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str]) ->
         (f"{clean(labels[row.group])}\n{row.question}", pair.first, pair.second, pair.outcome)
         for row in rows
         for pair in row.pairings
-        if isinstance(pair.outcome, Ratio) and (row.question.kind is Kind.TRAINING or not crowded)
+        if isinstance(pair.outcome, Ratio) and (row.question.kind is QuestionKind.TRAINING or not crowded)
     ][:MOST_RATIOS]
     if not lines:
         return None
@@ -243,7 +244,9 @@ def _latency(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> F
         colour, dash, marker = styles[framework_mode]
         points = []
         for size in sizes:
-            rounds = [median(c) / 1e6 for r in results if (c := Question(Kind.LATENCY, size).costs(r)) and min(c) > 0]
+            rounds = [
+                median(c) / 1e6 for r in results if (c := Question(QuestionKind.LATENCY, size).costs(r)) and min(c) > 0
+            ]
             if rounds:
                 points.append((size, median(rounds), min(rounds), max(rounds)))
         if not points:

@@ -13,14 +13,15 @@ from matplotlib.ticker import MaxNLocator
 from suite.report.charts import drawing
 from suite.report.charts.benchmarks import crosses, curves, held_out, losses, proven, scores, share_of, speakers
 from suite.report.charts.drawing import clean
-from suite.report.evidence.comparison import AnswerRow, Question, by_round, headline, questions
+from suite.report.evidence.comparison import AnswerRow, by_round, headline, questions
 from suite.report.evidence.diverged import divergence
 from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode
 from suite.report.evidence.seeds import kept
 from suite.report.evidence.studies import Study
 from suite.report.text.units import duration
+from suite.results.questions import Question
 from suite.results.records import Measured
-from suite.results.task_metrics import Sorted
+from suite.spec.tasks.task import Histogram
 
 ACROSS = 4
 MOST_PANELS = 40
@@ -84,32 +85,32 @@ def _trained(cells: Mapping[FrameworkMode, Sequence[Measured]]) -> dict[Framewor
 
 
 def _errors(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
-    """The two distributions of reconstruction errors, a panel per framework, under its first seed that has them."""
-    found: dict[FrameworkMode, tuple[int, Sorted]] = {}
+    """The two distributions of a task's histogram, a panel per framework, under its first seed that has them."""
+    found: dict[FrameworkMode, tuple[int, Histogram]] = {}
     for framework_mode, results in cells.items():
         for result in drawing.one_per_seed(kept(results)):
             told = result.training.assessment if result.training else None
-            if isinstance(told, Sorted) and told.normal and sum(told.normal) and sum(told.anomalous):
-                found.setdefault(framework_mode, (result.cell.seed, told))
+            if told is not None and (shown := told.histogram()):
+                found.setdefault(framework_mode, (result.cell.seed, shown))
     if not found:
         return None
-    figure = drawing.figure(3.3, f"{label}: reconstruction errors of test images, one seed")
+    title = next(shown.title for _, shown in found.values())
+    figure = drawing.figure(3.3, f"{label}: {title}, one seed")
     share = None
-    for i, (framework_mode, (seed, told)) in enumerate(found.items(), 1):
+    for i, (framework_mode, (seed, histogram)) in enumerate(found.items(), 1):
         share = axes = figure.add_subplot(1, len(found), i, sharey=share, sharex=share)
-        edges = np.array(told.edges)
-        for counts, colour, name in (
-            (told.normal, NORMAL, "normal"),
-            (told.anomalous, drawing.colour(framework_mode.runner, [c.runner for c in found]), "anomalies"),
-        ):
+        colours = NORMAL, drawing.colour(framework_mode.runner, [c.runner for c in found])
+        for (name, counts), colour in zip(histogram.counts.items(), colours, strict=True):
             heights = 100 * np.array(counts, float) / sum(counts)
+            edges = np.array(histogram.edges)
             axes.stairs(heights, edges, fill=True, alpha=0.45, color=colour, label=f"{name}, {sum(counts):,} images")
             axes.stairs(heights, edges, color=colour, linewidth=1.2)
-        if told.threshold is not None:
-            axes.axvline(told.threshold, color="black", linewidth=1.2, linestyle="--", label="threshold")
-        name = f"{clean(framework_mode.runner)} {clean(framework_mode.mode)}, seed {seed}"
-        axes.set_title(f"{name}{share_of(cells[framework_mode])}", fontsize=10, loc="left")
-        axes.set_xlabel("mean squared error of an image")
+        if histogram.mark is not None:
+            name, value = histogram.mark
+            axes.axvline(value, color="black", linewidth=1.2, linestyle="--", label=name)
+        who = f"{clean(framework_mode.runner)} {clean(framework_mode.mode)}, seed {seed}"
+        axes.set_title(f"{who}{share_of(cells[framework_mode])}", fontsize=10, loc="left")
+        axes.set_xlabel(histogram.axis)
         axes.set_ylabel("% of its kind" if i == 1 else "")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(fontsize=8)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from suite.report.evidence.comparison import AnswerRow, Best, Kind, NotRanked, Question, unlike
+from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, unlike
 from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode, NotProven
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.evidence.verdicts import SETTLED, ClaimVerdict, Published, judge
 from suite.report.text.units import digits
+from suite.results.questions import Question, QuestionKind
 from suite.results.records import Measured
 from suite.scales import POSITIVE, SHARE, Bounds
 from suite.spec.recipe import Claim
@@ -33,7 +34,7 @@ def favourites(evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonG
         if cells:
             found[runner] = min(cells, key=lambda c: (-sum(r.training is not None for r in cells[c]), c))
     for row in rows:
-        if row.group == group and row.question == Question(Kind.TRAINING):
+        if row.group == group and row.question == Question(QuestionKind.TRAINING):
             found |= {runner: best.framework_mode for runner, best in row.bests.items() if isinstance(best, Best)}
     return found
 

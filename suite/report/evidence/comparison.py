@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
@@ -14,68 +13,25 @@ from suite.report.evidence.gaps import Gaps, MissingNumber, failed, gaps, phrase
 from suite.report.evidence.gaps import reasons as reasons_of
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven
 from suite.report.text.units import digits
+from suite.results.questions import Question, QuestionKind
 from suite.results.records import Environment, Measured
 from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
-
-
-class Kind(StrEnum):
-    """What is asked."""
-
-    TRAINING = "training"
-    LATENCY = "latency"
-    THROUGHPUT = "throughput"
-
-
-@dataclass(frozen=True, order=True)
-class Question:
-    """A kind of work, at a batch size where that is the meter's to choose.
-
-    ``counted`` names what a rate counts; it tells no questions apart.
-    """
-
-    kind: Kind
-    batch_size: int = 0
-    counted: str = field(default="images", compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.kind}, batch {self.batch_size:,}" if self.batch_size else str(self.kind)
-
-    @property
-    def timed(self) -> Question:
-        """What the same work is asked for its time: the instrument's share is one of time, whatever is compared."""
-        return self
-
-    def missing(self, result: Measured) -> str:  # noqa: ARG002 - energy has reasons to tell
-        """Why a cell that was asked has no costs, where there is a reason to tell."""
-        return ""
-
-    def costs(self, result: Measured) -> tuple[float, ...]:
-        """Samples of one cell: ns per query for latency, else ns per image; empty if it was not asked."""
-        match self.kind:
-            case Kind.TRAINING:
-                epochs = result.training.epochs if result.training else ()
-                return tuple(e.seconds_ns / e.images for e in epochs if e.images)
-            case Kind.LATENCY:
-                return tuple(float(s) for m in result.latency if m.batch_size == self.batch_size for s in m.samples_ns)
-            case Kind.THROUGHPUT:
-                passes = [m for m in result.throughput if m.batch_size == self.batch_size and m.images]
-                return tuple(s / m.images for m in passes for s in m.samples_ns)
 
 
 def questions(results: Sequence[Measured]) -> list[Question]:
     """What was asked of these cells."""
     counted = "examples" if any(r.spec.input_dtype == "tokens" for r in results) else "images"
-    asked = {Question(Kind.TRAINING, 0, counted) for r in results if r.training}
-    asked |= {Question(Kind.LATENCY, m.batch_size, counted) for r in results for m in r.latency}
-    asked |= {Question(Kind.THROUGHPUT, m.batch_size, counted) for r in results for m in r.throughput}
+    asked = {Question(QuestionKind.TRAINING, 0, counted) for r in results if r.training}
+    asked |= {Question(QuestionKind.LATENCY, m.batch_size, counted) for r in results for m in r.latency}
+    asked |= {Question(QuestionKind.THROUGHPUT, m.batch_size, counted) for r in results for m in r.throughput}
     return sorted(q for q in asked if any(q.costs(r) for r in results))
 
 
 def headline(asked: Sequence[Question]) -> list[Question]:
     """What the answer is about: training, latency at the smallest batch, throughput at the largest."""
-    latency = [q for q in asked if q.kind is Kind.LATENCY][:1]
-    throughput = [q for q in asked if q.kind is Kind.THROUGHPUT][-1:]
-    return [*(q for q in asked if q.kind is Kind.TRAINING), *latency, *throughput]
+    latency = [q for q in asked if q.kind is QuestionKind.LATENCY][:1]
+    throughput = [q for q in asked if q.kind is QuestionKind.THROUGHPUT][-1:]
+    return [*(q for q in asked if q.kind is QuestionKind.TRAINING), *latency, *throughput]
 
 
 @dataclass(frozen=True)

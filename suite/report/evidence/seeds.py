@@ -9,8 +9,9 @@ from statistics import fmean, median
 from suite.report.evidence import diverged
 from suite.report.evidence.diverged import Diverged, divergence
 from suite.results.records import Measured, Scores
-from suite.spec.recipe import TIMES, Target
+from suite.spec.recipe import TIMES
 from suite.spec.resolved import Spec
+from suite.spec.targets import Target
 
 
 @dataclass(frozen=True)

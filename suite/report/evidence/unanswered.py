@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite.report.evidence.comparison import AnswerRow, Best, Kind, NotRanked
+from suite.report.evidence.comparison import AnswerRow, Best, NotRanked
 from suite.report.evidence.gaps import LEFT_OUT, Benchmark, Gaps, MissingNumber, failed, phrase, reasons
 from suite.report.evidence.merge import ComparisonGroup, Evidence, comparison_group, in_order
 from suite.report.text.markdown import plain
+from suite.results.questions import QuestionKind
 
 EVERYTHING = "everything"
 TUNED = "tuned inference"
@@ -96,11 +97,11 @@ def _unasked(evidence: Evidence, benchmark: Benchmark, rows: Sequence[AnswerRow]
     profile = profile if isinstance(profile, Mapping) else {}
     there = {row.question.kind for row in rows}
     test = evidence.specs[rows[0].group].data.test
-    for kind in (Kind.LATENCY, Kind.THROUGHPUT):
+    for kind in (QuestionKind.LATENCY, QuestionKind.THROUGHPUT):
         sizes = _sizes(profile.get(f"{kind}_batches"))
         if kind in there or not sizes:
             continue
-        few = sizes[0] > test and kind is Kind.LATENCY
+        few = sizes[0] > test and kind is QuestionKind.LATENCY
         words = f"test split of {test:,}" if few else "no sample"
         why = f"the test split holds {test:,} examples" if few else "no sample was taken"
         bests = {framework: NotRanked(why, failure=not few, word=words) for framework in evidence.frameworks}

@@ -7,28 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from suite.report.evidence.comparison import AnswerRow, Best, Kind, NotRanked, Pairing, Question, comparisons
+from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, Pairing, comparisons
 from suite.report.evidence.gaps import LEFT_OUT, Benchmark
 from suite.report.evidence.merge import ComparisonGroup, Evidence
 from suite.report.evidence.unanswered import EVERYTHING, Unanswered
 from suite.report.text.markdown import DASH, LONGEST_TABLE, Markdown, Notes, md, plain, table
 from suite.report.text.units import duration, level, rate, speed
+from suite.results.questions import Question, QuestionKind
 from suite.stats import Ratio, TooFew
 
 
 def cost(question: Question, value: float) -> str:
     """A cost in the unit in which its question is asked."""
-    return duration(value) if question.kind is Kind.LATENCY else rate(value, question.counted)
+    return duration(value) if question.kind is QuestionKind.LATENCY else rate(value, question.counted)
 
 
 def asked(question: Question) -> str:
     """A question in words."""
     match question.kind:
-        case Kind.TRAINING:
+        case QuestionKind.TRAINING:
             return "training"
-        case Kind.LATENCY:
+        case QuestionKind.LATENCY:
             return f"latency, batch {question.batch_size:,}"
-        case Kind.THROUGHPUT:
+        case QuestionKind.THROUGHPUT:
             return f"throughput, batch {question.batch_size:,}"
 
 

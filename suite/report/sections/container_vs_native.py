@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from suite.report.evidence.comparison import NotRanked, Question, by_round, questions, unranked
+from suite.report.evidence.comparison import NotRanked, by_round, questions, unranked
 from suite.report.evidence.conditions import CONDITIONS, deciding
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.answers import asked, cost
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import digits, level
+from suite.results.questions import Question
 from suite.results.records import Measured
 from suite.stats import LEAST_ROUNDS, Decision, Ratio, TooFew, speed_ratio
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from suite.report.evidence.comparison import Kind, Question
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gpu import FAR_ABOVE, Baseline, Unknown, baseline, peak, slowed, state, working
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
@@ -14,6 +13,7 @@ from suite.report.sections.energy import BESIDE
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import mebibytes, percent
 from suite.results.gpu_trace import Metered, Span, Unmetered
+from suite.results.questions import Question, QuestionKind
 from suite.results.records import Measured
 
 Labels = Mapping[ComparisonGroup, str]
@@ -69,7 +69,7 @@ def held_back(results: Sequence[Measured], question: Question | None = None) -> 
 
 
 def _of(span: Span, question: Question) -> bool:
-    sized = question.kind is Kind.TRAINING or span.batch_size == question.batch_size
+    sized = question.kind is QuestionKind.TRAINING or span.batch_size == question.batch_size
     return span.kind == question.kind.value and sized
 
 

@@ -6,18 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from suite.report.evidence.comparison import (
-    AnswerRow,
-    Draft,
-    Kind,
-    NotRanked,
-    Question,
-    by_round,
-    draft,
-    headline,
-    questions,
-    unranked,
-)
+from suite.report.evidence.comparison import AnswerRow, Draft, NotRanked, by_round, draft, headline, questions, unranked
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gaps import Gaps
 from suite.report.evidence.gpu import Energy, Unknown, baseline, energy, working
@@ -26,6 +15,7 @@ from suite.report.sections.answers import asked, ranking
 from suite.report.text.markdown import Markdown, Notes, table
 from suite.report.text.units import joules, watts
 from suite.results.gpu_trace import Metered, Unmetered
+from suite.results.questions import Answering, Question, QuestionKind
 from suite.results.records import Measured
 
 BESIDE = "the cells ran on the processor: this GPU stood beside them and computed nothing of theirs"
@@ -40,13 +30,15 @@ class Joules(Question):
         """The same work, asked for its time."""
         return Question(self.kind, self.batch_size)
 
-    def costs(self, result: Measured) -> tuple[float, ...]:
+    def costs(self, result: Answering) -> tuple[float, ...]:
         """Joules per image; empty where they are not known."""
+        assert isinstance(result, Measured)
         taken = energies(result, self.timed)
         return tuple(e.per_image for e in taken if isinstance(e, Energy) and e.per_image)
 
-    def missing(self, result: Measured) -> str:
+    def missing(self, result: Answering) -> str:
         """Why a cell that was asked for this work tells no energy."""
+        assert isinstance(result, Measured)
         if not self.timed.costs(result) or self.costs(result):
             return ""
         return next((e.reason for e in energies(result, self.timed) if isinstance(e, Unknown)), "it names no images")
@@ -62,7 +54,7 @@ def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
         case Metered() as trace:
             size = question.batch_size or None
             spans = [s for s in working(trace) if s.kind == question.kind.value]
-            spans = [s for s in spans if question.kind is Kind.TRAINING or s.batch_size == size]
+            spans = [s for s in spans if question.kind is QuestionKind.TRAINING or s.batch_size == size]
             return [energy(trace, span) for span in spans] or [Unknown("the trace has no span of this work")]
 
 

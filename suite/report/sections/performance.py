@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-from suite.report.evidence.comparison import Kind, Question, by_round, null_share, questions, unranked
 from suite.report.evidence.comparison import NotRanked as Unranked
+from suite.report.evidence.comparison import by_round, null_share, questions, unranked
 from suite.report.evidence.diverged import marked, words
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.answers import asked
 from suite.report.sections.device import held_back
 from suite.report.text.markdown import DASH, Markdown, Notes, table
 from suite.report.text.units import digits, duration, mebibytes, percent, rate
+from suite.results.questions import Question, QuestionKind
 from suite.results.records import Latency, Measured, Memory, Proof, Throughput
 from suite.stats import BOUND_CONFIDENCE, NULL_LIMIT, NoSpread, TooFew, autocorrelation, percentile, warm_up
 
@@ -30,7 +31,7 @@ def _cells(
 
 
 def _shown(
-    evidence: Evidence, labels: Labels, kind: Kind
+    evidence: Evidence, labels: Labels, kind: QuestionKind
 ) -> Iterator[tuple[str, FrameworkMode, Question, list[Measured]]]:
     """What is proven, and not drowned by the instrument; what diverged is shown as well, with the note."""
     for group, label, framework_mode, results in _cells(evidence, labels):
@@ -72,7 +73,7 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Per batch size: median, percentiles with bounds, autocorrelation, whether warm-up was enough."""
     notes = Notes()
     rows: list[list[str]] = []
-    for label, framework_mode, question, results in _shown(evidence, labels, Kind.LATENCY):
+    for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.LATENCY):
         samples = [s for r in results for s in question.costs(r)]
         line = [label, framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}"]
         line += [_marked(duration(median(samples)), results, question, notes)]
@@ -116,7 +117,7 @@ def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Images per second with the pipeline full."""
     notes = Notes()
     rows = []
-    for label, framework_mode, question, results in _shown(evidence, labels, Kind.THROUGHPUT):
+    for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.THROUGHPUT):
         medians = list(by_round(results, question).values())
         count = sum(len(question.costs(r)) for r in results)
         rows.append(
@@ -136,7 +137,7 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Speed of epochs, and the time to the first step apart."""
     notes = Notes()
     rows = []
-    for label, framework_mode, question, results in _shown(evidence, labels, Kind.TRAINING):
+    for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.TRAINING):
         medians = list(by_round(results, question).values())
         epochs = [e.seconds_ns for r in results if r.training for e in r.training.epochs]
         first: dict[str, list[int]] = defaultdict(list)

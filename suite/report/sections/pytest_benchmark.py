@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from suite.report.evidence.comparison import Kind, Question
 from suite.report.evidence.merge import Evidence, NotProven, position
 from suite.report.text.markdown import Markdown, Notes, table
 from suite.report.text.units import duration, rate
 from suite.results.pytest_benchmark import Timing
+from suite.results.questions import Question, QuestionKind
 
 NEVER = {
     "null": "the instrument computes nothing that could be proven",
@@ -112,14 +112,14 @@ def _key(timing: Timing) -> tuple[object, ...]:
 
 def _question(timing: Timing) -> Question:
     """As the report asks it; the batch of training is the spec's own."""
-    kind = Kind(timing.told.question)
-    return Question(kind) if kind is Kind.TRAINING else Question(kind, timing.told.batch_size)
+    kind = timing.told.question
+    return Question(kind) if kind is QuestionKind.TRAINING else Question(kind, timing.told.batch_size)
 
 
 def _times(timing: Timing) -> tuple[str, str]:
     """Median and middle half: of a query's time, else of images per second."""
     stats, images = timing.stats, timing.told.images
-    if timing.told.question == "latency":
+    if timing.told.question is QuestionKind.LATENCY:
         return duration(stats.median * 1e9), f"{duration(stats.q1 * 1e9)} to {duration(stats.q3 * 1e9)}"
     slow, fast = (rate(seconds * 1e9 / images) for seconds in (stats.q3, stats.q1))
     return rate(stats.median * 1e9 / images), f"{slow} to {fast}"

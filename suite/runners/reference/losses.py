@@ -8,7 +8,7 @@ import numpy as np
 
 from suite.runners.base import Array
 from suite.runners.reference.layers import logistic
-from suite.spec.recipe import Loss
+from suite.spec.targets import Loss
 
 
 def loss(kind: Loss, outputs: Array, targets: Array, box_weight: float = 1.0) -> tuple[Any, Array]:

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from suite.spec.recipe import Loss
 from suite.spec.resolved import Spec
+from suite.spec.targets import Loss
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _keras = sys.modules.setdefault("keras", cast(ModuleType, None))  # TensorFlow imports Keras if it can: here it cannot

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from suite.spec.differences import LOSS, OPTIMIZER, Difference, DifferenceKind, differing, drawn, factor, grouped, names
 from suite.spec.graph import Node, walk
 from suite.spec.layers import AveragePool, BatchNorm, Conv2D, Dropout, MaxPool
-from suite.spec.recipe import Adam, Loss, RmsProp, Sgd
+from suite.spec.recipe import Adam, RmsProp, Sgd
 from suite.spec.resolved import Spec
 from suite.spec.semantics import margins, padded_means, trained_norms
+from suite.spec.targets import Loss
 from suite.spec.tensors import Initialiser, Padding
 
 KERAS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}

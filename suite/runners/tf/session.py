@@ -17,8 +17,8 @@ from suite.runners.base import Array, InferenceOption, Precision, Probe, State
 from suite.runners.tf.core import Tensor, tf, types
 from suite.runners.tf.options import QUANTISED, lite, refusals, switched
 from suite.runners.tf.trainer import Learner
-from suite.spec.recipe import Loss
 from suite.spec.resolved import Spec
+from suite.spec.targets import Loss
 
 placeholder = tf.compat.v1.placeholder
 

@@ -10,8 +10,9 @@ import numpy as np
 from suite.runners.base import SLOTS, Array, Precision
 from suite.runners.tf.core import Tensor, is_op_determinism_enabled, tf
 from suite.runners.tf.network import Network
-from suite.spec.recipe import Adam, Loss, RmsProp, Sgd
+from suite.spec.recipe import Adam, RmsProp, Sgd
 from suite.spec.resolved import Spec
+from suite.spec.targets import Loss
 from suite.spec.tensors import Role
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.spec.recipe import Adam, Loss, RmsProp, Sgd
+from suite.spec.recipe import Adam, RmsProp, Sgd
 from suite.spec.resolved import Spec
+from suite.spec.targets import Loss
 
 SLOTS = {"velocity": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "square": "square_avg"}
 """What PyTorch's optimizers call what they remember."""

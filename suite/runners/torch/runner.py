@@ -28,9 +28,10 @@ from suite.runners.torch import objective
 from suite.runners.torch import options as tunings
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
-from suite.spec.recipe import Adam, Loss, Sgd
+from suite.spec.recipe import Adam, Sgd
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
+from suite.spec.targets import Loss
 from suite.spec.tensors import Role
 
 COMPILATIONS = 512

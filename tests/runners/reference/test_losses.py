@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from suite.runners.reference.losses import loss
-from suite.spec.recipe import Loss
+from suite.spec.targets import Loss
 
 RANDOM = np.random.default_rng(0)
 OUTPUTS = RANDOM.normal(size=(4, 5))

@@ -14,8 +14,8 @@ from suite.runners.reference.runner import Program, Runner
 from suite.spec.dataset import DatasetFacts
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
-from suite.spec.recipe import Target
 from suite.spec.resolved import Spec
+from suite.spec.targets import Target
 from suite.spec.tensors import Role
 
 IMAGES = 7
