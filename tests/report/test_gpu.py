@@ -233,7 +233,7 @@ def test_being_idle_and_settings_do_not(bits: int) -> None:
 
 
 GPU = make.gpu_run()
-WHOLE = build(GPU, {})
+WHOLE = build(GPU, make.laid_out(GPU))
 
 
 def but(number: int, results: list[Any] | None = None, runner: str = "torch", **changed: Any) -> list[Any]:

@@ -226,6 +226,21 @@ def run(of: Spec | None = None, rounds: int = 5, modes: dict[str, tuple[str, ...
     return found
 
 
+def laid_out(found: Iterable[Any], process: str = "runner") -> dict[str, Any]:
+    """The plan of a run that left these results: their trials, and the cells of each in their order."""
+    trials: dict[str, list[Any]] = {}
+    for r in found:
+        if r.cell.round:
+            trials.setdefault(r.entry, []).append(r.cell.model_dump(mode="json"))
+    entries = [{"id": entry, "kind": "measure", "cells": cells} for entry, cells in trials.items()]
+    return {"profile": {"name": "laid-out", "process": process}, "entries": entries}
+
+
+def each_alone(found: Iterable[Any]) -> list[Any]:
+    """The same results, had each cell had a process of its own."""
+    return [r.model_copy(update={"entry": f"{r.entry}-{i:03}"}) for i, r in enumerate(found)]
+
+
 def parent(of: Spec, seed: int = 1, complete: bool | None = True, **fields: Any) -> Parent:
     """The donor's final weights under a seed: torch's, in its mode compile."""
     known = {"runner": "torch", "mode": "compile", "weights": digest(["donor", of.id, seed])}

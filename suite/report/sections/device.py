@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gpu import FAR_ABOVE, Baseline, Unknown, baseline, peak, slowed, state, working
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
+from suite.report.evidence.processes import RULE, Processes
 from suite.report.sections.energy import BESIDE
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import mebibytes, percent
@@ -111,20 +113,18 @@ def _metered(results: Sequence[Measured]) -> tuple[list[Metered], str]:
 
 def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Peaks above the idle baseline, the baseline's drift, and who else was there; nothing without a trace."""
-    notes = Notes()
+    notes, processes = Notes(), Processes(evidence)
     rows = []
     for group, framework_mode, results in _traced(evidence):
-        traces, why = _metered(results)
-        bases = [baseline(t) for t in traces]
-        used: list[float | Unknown] = [b.used_bytes if isinstance(b, Baseline) else b for b in bases]
-        line = _named(group, framework_mode, results, labels, notes)
-        for found in (used, [peak(t) for t in traces], [peak(t, less_reserved=True) for t in traces]):
-            told = [p for p in found if not isinstance(p, Unknown)]
-            null = why or next((p.reason for p in found if isinstance(p, Unknown)), "")
-            line.append(mebibytes(max(told)) if told else notes.dash(null))
-        allocator = [b for r in results if (b := r.memory.allocator_bytes) is not None]
-        line.append(mebibytes(max(allocator)) if allocator else notes.dash("the framework does not tell"))
-        rows.append(line)
+        lost = {id(r): why for r in results if (why := processes.shared(r))}
+        idle = _largest([_told(r, _idle_bytes) for r in results])
+        peaks = [
+            _largest([_own(_told(r, take), lost.get(id(r), "")) for r in results])
+            for take in (peak, partial(peak, less_reserved=True))
+        ]
+        held = _largest([_own(_allocated(r), lost.get(id(r), "")) for r in results])
+        figures = (notes.dash(f.reason) if isinstance(f, Unknown) else mebibytes(f) for f in (idle, *peaks, held))
+        rows.append([*_named(group, framework_mode, results, labels, notes), *figures])
     if not rows:
         return []
     heads = ["benchmark", "framework", "mode", "idle baseline", "peak above it", "less reserved", "allocator"]
@@ -135,10 +135,43 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
             "Used memory of the whole GPU by NVML, the largest over rounds; unproven cells included. The *idle "
             "baseline* is the median before the framework was there, for each trial its own; *less reserved* is the "
             "same peak without what driver and firmware reserve; *allocator* is the peak that the framework's own "
-            "allocator tells. A peak between two samples is not seen."
+            f"allocator tells. A peak between two samples is not seen. {RULE}"
         ),
         *_drift(evidence),
     ]
+
+
+def _told(result: Measured, take: Callable[[Metered], float | Unknown]) -> float | Unknown:
+    """A figure of a cell's trace, or why there is none."""
+    match result.gpu:
+        case Metered() as trace:
+            return take(trace)
+        case Unmetered(reason=reason):
+            return Unknown(reason)
+        case None:
+            return Unknown("no GPU was metered")
+
+
+def _idle_bytes(trace: Metered) -> float | Unknown:
+    before = baseline(trace)
+    return before if isinstance(before, Unknown) else before.used_bytes
+
+
+def _allocated(result: Measured) -> float | Unknown:
+    found = result.memory.allocator_bytes
+    return Unknown("the framework does not tell") if found is None else found
+
+
+def _own(figure: float | Unknown, shared: str) -> float | Unknown:
+    """A figure, unless it holds what other cells left: ``shared`` says why it may."""
+    return Unknown(shared) if shared and not isinstance(figure, Unknown) else figure
+
+
+def _largest(figures: Sequence[float | Unknown]) -> float | Unknown:
+    """Over rounds; or the reasons why there is none."""
+    told = [f for f in figures if not isinstance(f, Unknown)]
+    reasons = sorted({f.reason for f in figures if isinstance(f, Unknown)})
+    return max(told) if told else Unknown("; ".join(reasons[:3]))
 
 
 def _drift(evidence: Evidence) -> list[Markdown]:

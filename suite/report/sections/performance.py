@@ -1,4 +1,4 @@
-"""Latency, throughput, training, memory, the instrument, and where the time of the run went."""
+"""Latency, throughput, training, the instrument, and where the time of the run went."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from statistics import median
 
 from suite.report.evidence.comparison import NotRanked as Unranked
 from suite.report.evidence.comparison import by_round, null_share, questions, unranked
-from suite.report.evidence.diverged import marked, words
+from suite.report.evidence.diverged import words
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
 from suite.report.sections.answers import asked
 from suite.report.sections.device import held_back
 from suite.report.text.markdown import DASH, Markdown, Notes, table
-from suite.report.text.units import digits, duration, mebibytes, percent, rate
+from suite.report.text.units import digits, duration, percent, rate
 from suite.results.questions import Question, QuestionKind
-from suite.results.records import Latency, Measured, Memory, Proof, Throughput
+from suite.results.records import Latency, Measured, Proof, Throughput
 from suite.stats import BOUND_CONFIDENCE, NULL_LIMIT, NoSpread, TooFew, autocorrelation, percentile, warm_up
 
 Labels = Mapping[ComparisonGroup, str]
@@ -184,41 +184,6 @@ def _time_to_target(results: Sequence[Measured], notes: Notes) -> str:
 
 def _median(nanoseconds: Sequence[int], absent: str, notes: Notes) -> str:
     return duration(median(nanoseconds)) if nanoseconds else notes.dash(absent)
-
-
-def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
-    """Largest peaks over rounds."""
-    notes = Notes()
-    fields = {
-        "import_bytes": "import", "build_bytes": "build", "steady_bytes": "measuring",
-        "device_bytes": "device", "allocator_bytes": "allocator",
-    }  # fmt: skip
-    everyone = [r.memory for *_, results in _cells(evidence, labels) for r in results]
-    fields = {f: n for f, n in fields.items() if n not in ("device", "allocator") or _peak(everyone, f) is not None}
-    rows: list[list[str]] = []
-    for _, label, framework_mode, results in _cells(evidence, labels):
-        peaks = [_peak([r.memory for r in results], name) for name in fields]
-        why = {"device_bytes": "no GPU told", "allocator_bytes": "the framework does not tell"}
-        shown = [
-            notes.dash(why.get(name, "the system did not tell")) if p is None else mebibytes(p)
-            for name, p in zip(fields, peaks, strict=True)
-        ]
-        rows.append([label, marked(framework_mode.runner, results, notes), framework_mode.mode, *shown])
-    if not rows:
-        return [Markdown("Nothing was measured.")]
-    told = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included."
-    told += " *Device* is that of the whole GPU above its idle baseline." if "device_bytes" in fields else ""
-    told += " *Allocator* is what the framework's own allocator held there." if "allocator_bytes" in fields else ""
-    return [
-        table(["benchmark", "framework", "mode", *fields.values()], rows, "lll" + "r" * len(fields)),
-        *notes.lines(),
-        Markdown(told),
-    ]
-
-
-def _peak(memories: Sequence[Memory], field: str) -> int | None:
-    known = [value for m in memories if (value := getattr(m, field)) is not None]
-    return max(known, default=None)
 
 
 def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
