@@ -9,7 +9,8 @@ from suite.data import datasets
 from suite.errors import MachineError, SpecError, Unsupported
 from suite.inputs.examples import Split
 from suite.machine import environment
-from suite.results.records import Cell, Digests, Environment
+from suite.results.environment import Environment
+from suite.results.records import Cell, Digests
 from suite.run import session
 from suite.runners import base
 from suite.runners.base import Program, Runner, Threads

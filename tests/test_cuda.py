@@ -13,7 +13,7 @@ from suite.data import datasets
 from suite.errors import MachineError
 from suite.machine.environment import ROOT
 from suite.meters import nvml
-from suite.results.records import Verdict
+from suite.results.identity import Verdict
 from suite.run import plan
 from suite.runners import base
 from suite.runners.base import Runner

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.errors import SuiteError
-from suite.results.records import Failed, Identity, Proof, Record
+from suite.results.identity import Identity
+from suite.results.records import Failed, Proof, Record
 from suite.run import estimate
 from suite.run.plan import Entry, Plan
 from suite.run.session import Progress

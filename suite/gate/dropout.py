@@ -11,7 +11,7 @@ import numpy as np
 
 from suite.gate.probe import dropout_alone
 from suite.gate.tolerance import FLOOR_ULPS, ulp
-from suite.results.records import Check
+from suite.results.identity import Check
 from suite.runners.base import Array, Precision, Runner, State
 from suite.spec.resolved import Spec
 

@@ -39,7 +39,7 @@ from suite.gate.reference_answers import ReferenceAnswers, UnprovableError, imag
 from suite.gate.shift import told
 from suite.gate.stages import Gate
 from suite.gate.tolerance import errors, largest
-from suite.results.records import Check, Identity, Verdict
+from suite.results.identity import Check, Identity, Verdict
 from suite.runners.base import Precision, Runner, State
 from suite.spec.differences import Difference
 from suite.spec.resolved import Spec, digest

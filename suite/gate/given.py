@@ -18,7 +18,7 @@ import numpy as np
 from suite.gate import probe
 from suite.gate.tolerance import FLOOR_ULPS, MARGIN, TOLERANCE, Tensors, share, ulp
 from suite.inputs.initial import stream
-from suite.results.records import Check
+from suite.results.identity import Check
 from suite.runners.base import SLOTS, Array, Precision, Program, Runner, State, Weights
 from suite.spec.recipe import Adam, Sgd
 from suite.spec.resolved import Spec

@@ -19,7 +19,7 @@ from suite.gate.given import UNITS, Given, optimizer_checks
 from suite.gate.probe import STEPS, counts_of, optimizer_alone
 from suite.gate.tolerance import Tensors
 from suite.inputs.initial import stream
-from suite.results.records import Check
+from suite.results.identity import Check
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Weights
 from suite.spec.differences import Difference
 from suite.spec.graph import walk

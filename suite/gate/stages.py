@@ -14,7 +14,7 @@ from suite.gate.locate import Chain, locate, neutral
 from suite.gate.moves import moves
 from suite.gate.reference_answers import CALLS, TOLD_BY, Answers, Sections, changed, look
 from suite.gate.tolerance import TOLERANCE, Tensors, bound, errors, largest
-from suite.results.records import Check
+from suite.results.identity import Check
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Weights
 from suite.spec.resolved import Spec
 

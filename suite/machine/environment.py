@@ -17,7 +17,7 @@ import psutil
 from suite import __version__
 from suite.install import environments
 from suite.meters import nvml
-from suite.results.records import Environment, Gpu, Processor
+from suite.results.environment import Environment, Gpu, Processor
 from suite.spec.resolved import digest
 
 ROOT = Path(__file__).parents[2]

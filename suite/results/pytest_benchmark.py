@@ -14,8 +14,9 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, model_valida
 
 from suite.errors import ResultError
 from suite.files import read_json, validate
+from suite.results.environment import Environment
 from suite.results.questions import QuestionKind
-from suite.results.records import Cell, Digests, Environment
+from suite.results.records import Cell, Digests
 from suite.spec.tensors import Frozen
 
 Positive = Annotated[int, Field(gt=0, lt=2**63)]

@@ -11,7 +11,6 @@ features, the variables that libraries read, whose failure a failure is, and cla
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -23,9 +22,11 @@ from suite.errors import ResultError
 from suite.files import read_json, validate, write_bytes
 from suite.results import divergence
 from suite.results.divergence import Divergence
+from suite.results.environment import Environment
 from suite.results.gpu_trace import Trace
+from suite.results.identity import Identity
 from suite.results.questions import Question, QuestionKind
-from suite.spec.differences import Difference
+from suite.results.values import Count, Digest, Nanoseconds, Samples, Text, Word
 from suite.spec.resolved import Spec
 from suite.spec.tasks.found import AnyTaskMetrics
 from suite.spec.tasks.task import Share
@@ -33,13 +34,6 @@ from suite.spec.tensors import Frozen
 
 SCHEMA = 4
 READABLE = (1, 2, 3, 4)
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
-Samples = Annotated[tuple[Nanoseconds, ...], Field(max_length=2_000_000)]
-Text = Annotated[str, Field(max_length=20_000)]
-Word = Annotated[str, Field(max_length=400)]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Cell(Frozen):
@@ -57,58 +51,6 @@ class Cell(Frozen):
     def slug(self) -> str:
         """A file name's worth of it."""
         return f"{self.spec.replace('/', '.')}--{self.runner}-{self.mode}-{self.precision}-{self.device}--s{self.seed}"
-
-
-class Processor(Frozen):
-    """The processor at one moment; each null where the system does not tell."""
-
-    mhz: float | None = None
-    celsius: float | None = None
-    load_1min: float | None = None
-
-
-class Gpu(Frozen):
-    """A GPU as its driver tells it."""
-
-    name: Word
-    uuid: Word
-    memory_bytes: Count | None = None
-
-
-class Environment(Frozen):
-    """Where and with what a cell ran.  Two results whose ``machine`` differs are never ranked."""
-
-    machine: Digest = Field(description="over processor, cores, memory and GPUs")
-    cpu: Word
-    cores: Count
-    memory_bytes: Count
-    kernel: Word
-    system: Word
-    python: Word
-    suite: Word
-    source: Digest = Field(description="over the suite's own source files")
-    commit: Word | None = None
-    lock: Digest | None = None
-    place: Literal["native", "container"] = "native"
-    image: Word | None = Field(None, description="the container image's id, where whoever started it told")
-    build: dict[Word, Word] = Field({}, description="what the image was built from: base, lock, commit")
-    packages: dict[Word, Word] = Field({})
-    libraries: dict[Word, Word] = Field({}, description="the framework and the libraries under it, as the runner tells")
-    devices: dict[Word, Word] = Field({}, description="what the framework sees, or why not")
-    settings: dict[Word, Word] = Field({}, description="the framework's switches that decide numbers: tf32, ...")
-    cpu_features: Digest | None = Field(None, description="over the instruction sets that the processor offers")
-    variables: dict[Word, Word] | None = Field(
-        None, description="those of the process that libraries read and that decide speed, as far as the user set them"
-    )
-    threads_intra: Count | None = None
-    threads_inter: Count | None = None
-    denormals: Literal["flushed", "kept"] | None = None
-    governor: Word | None = None
-    turbo: bool | None = None
-    before: Processor = Processor()
-    after: Processor = Processor()
-    gpus: tuple[Gpu, ...] = ()
-    driver: Word | None = None
 
 
 class Digests(Frozen):
@@ -258,67 +200,6 @@ class Measured(_Record):
             return False
         ended = run.divergence is not None and run.divergence.ended is not None
         return run.stopped_early or ended or len(run.epochs) >= self.spec.epochs
-
-
-class Check(Frozen):
-    """One comparison of the gate: the error of ``tensor`` against the reference, relative, and its bound.
-
-    ``error`` is null when a value was not finite, which is never equal.
-    """
-
-    section: Word
-    tensor: Word
-    error: float | None
-    bound: float
-
-    @property
-    def equal(self) -> bool:
-        """Whether the error is within its bound."""
-        return self.error is not None and self.error <= self.bound
-
-    @property
-    def share(self) -> float:
-        """How much of its bound the error takes; infinite where it is no finite number, or beyond a bound of 0."""
-        if not self.error:
-            return math.inf if self.error is None else 0.0
-        return self.error / self.bound if self.bound else math.inf
-
-
-class Verdict(StrEnum):
-    """What the gate says of a runner under a spec; not provable where the reference itself overflows."""
-
-    IDENTICAL = "identical"
-    VARIANT = "identical up to a variant"
-    UNPROVEN = "unproven"
-    NOT_PROVABLE = "not provable from any start"
-
-    @property
-    def proven(self) -> bool:
-        """Whether it lets numbers be ranked."""
-        return self in (Verdict.IDENTICAL, Verdict.VARIANT)
-
-
-class Identity(Frozen):
-    """The outcome of comparing a runner with the reference.
-
-    ``checks`` holds the worst check of each section, and every one that failed, in the order of computation; the
-    first failed one is ``divergence``.  ``compared`` counts all comparisons.  ``drift`` is the largest relative
-    difference of weights after ten free-running steps: reported, never judged; null where steps were too dear.
-    ``gentleness`` counts how often the weights of the start were divided until the reference itself stayed finite; null
-    where it never did, which is not provable, and in records before schema 4.  ``key`` is the digest of all that the
-    proof depends on.  ``own`` is where the framework's own API differs from what the spec asks; null before schema 4.
-    """
-
-    verdict: Verdict
-    variants: tuple[Word, ...] = ()
-    variant_shift: float | None = None
-    compared: Count
-    checks: Annotated[tuple[Check, ...], Field(max_length=100_000)]
-    divergence: Check | None
-    drift: float | None
-    gentleness: Count | None = None
-    key: Digest
-    own: Annotated[tuple[Difference, ...], Field(max_length=1000)] | None = None
 
 
 class Proof(_Record):

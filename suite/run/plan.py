@@ -17,7 +17,8 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, Posi
 from suite.errors import SpecError
 from suite.files import read_json, validate
 from suite.inputs import initial
-from suite.results.records import Cell, Digest
+from suite.results.records import Cell
+from suite.results.values import Digest
 from suite.runners.base import INSTRUMENT, TIMED, Device, InferenceOption, Threads
 from suite.spec import paths, stages
 from suite.spec.recipe import Identifier

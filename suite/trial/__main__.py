@@ -28,7 +28,9 @@ from suite.meters.gpu import OFF, Meter, metering
 from suite.meters.memory import Phases
 from suite.metrics.loss import guessed
 from suite.results import records
-from suite.results.records import Cause, Cell, Environment, Failed, Identity, InferenceOptions, Measured, Proof, Record
+from suite.results.environment import Environment
+from suite.results.identity import Identity
+from suite.results.records import Cause, Cell, Failed, InferenceOptions, Measured, Proof, Record
 from suite.run import plan
 from suite.run.plan import STOPPED, Entry, Plan, Profile
 from suite.runners import base

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from suite.cli import display
-from suite.results.records import Cause, Check, Identity, Verdict
+from suite.results.identity import Check, Identity, Verdict
+from suite.results.records import Cause
 from suite.run.plan import Plan
 from suite.run.session import Progress
 from suite.spec.resolved import Spec

@@ -22,8 +22,8 @@ from suite.errors import MachineError, RunError, SpecError
 from suite.machine.environment import ROOT
 from suite.report.evidence.comparison import NotRanked
 from suite.report.evidence.merge import Evidence, merge
+from suite.results.identity import Verdict
 from suite.results.questions import Question, QuestionKind
-from suite.results.records import Verdict
 from suite.run import session
 from suite.run.plan import Plan
 from suite.spec.resolved import digest

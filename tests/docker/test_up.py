@@ -12,7 +12,8 @@ import pytest
 
 from suite.report import writer
 from suite.report.evidence.sources import read_source
-from suite.results.records import Measured, Proof, Verdict
+from suite.results.identity import Verdict
+from suite.results.records import Measured, Proof
 from tests.docker.stack import ROOT, USER, Stack, native
 
 pytestmark = pytest.mark.docker

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from suite.gate.reference_answers import ReferenceAnswers
-from suite.results.records import Verdict
+from suite.results.identity import Verdict
 from suite.runners.base import find
 from suite.runners.reference.runner import Runner as Reference
 from tests.faults.networks import network

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from suite.gate import gate, probe
 from suite.gate.reference_answers import ReferenceAnswers
-from suite.results.records import Identity, Verdict
+from suite.results.identity import Identity, Verdict
 from suite.runners.base import Runner, Threads, find
 from suite.runners.reference.runner import Runner as Reference
 from suite.spec.resolved import Spec, digest

@@ -7,7 +7,7 @@ import pytest
 
 from suite.gate import batch_size as size
 from suite.gate import gate, locate, probe, reference_answers, tolerance
-from suite.results.records import Verdict
+from suite.results.identity import Verdict
 from suite.runners.base import SLOTS, State, Threads
 from suite.runners.reference.runner import Runner as Reference
 from suite.spec.presets import Resnet

@@ -8,7 +8,7 @@ import pytest
 from suite.gate import moves, probe, reference_answers, tolerance
 from suite.gate.given import Given
 from suite.gate.reference_answers import UnprovableError
-from suite.results.records import Verdict
+from suite.results.identity import Verdict
 from suite.runners.base import Threads
 from suite.runners.reference.runner import Program
 from suite.runners.reference.runner import Runner as Reference

@@ -7,7 +7,7 @@ from suite.gate import batch_size, reference_answers
 from suite.gate.batch_size import epoch
 from suite.gate.gate import examine
 from suite.gate.reference_answers import ReferenceAnswers
-from suite.results.records import Verdict
+from suite.results.identity import Verdict
 from suite.runners.base import Threads
 from suite.runners.reference.runner import Runner as Reference
 from tests.faults.plant import Outputs, Planted, Wrapped

@@ -16,7 +16,7 @@ import pytest
 from suite.gate import gate
 from suite.machine import environment
 from suite.machine.environment import ROOT
-from suite.results.records import Environment, Gpu
+from suite.results.environment import Environment, Gpu
 from tests.faults.specs import SPECS
 
 

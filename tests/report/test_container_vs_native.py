@@ -15,6 +15,7 @@ from suite.report import writer
 from suite.report.document import Document, build
 from suite.report.evidence.merge import merge
 from suite.results import records
+from suite.results.environment import Gpu
 from suite.spec.resolved import digest
 
 TITLE = "In a container and natively"
@@ -202,7 +203,7 @@ def test_the_environment_says_what_is_in_which_place() -> None:
 
 
 def test_a_gpu_is_named_with_its_memory_and_driver() -> None:
-    gpu = records.Gpu(name="NVIDIA H200", uuid="GPU-01234567-89ab-cdef", memory_bytes=141 << 30)
+    gpu = Gpu(name="NVIDIA H200", uuid="GPU-01234567-89ab-cdef", memory_bytes=141 << 30)
     environment = make.environment(gpus=(gpu,), driver="580.65")
     text = section(build([make.measured(environment=environment)], {}), "Environment")
     assert re.search(r"\| GPUs +\| NVIDIA H200, 141 GiB, GPU-01234567 +\|", text)

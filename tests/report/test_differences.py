@@ -17,7 +17,7 @@ from suite.report.evidence import differences
 from suite.report.evidence.comparison import NotRanked
 from suite.report.evidence.merge import Evidence, merge
 from suite.results import records
-from suite.results.records import Gpu
+from suite.results.environment import Gpu
 from suite.spec.resolved import digest
 from suite.stats import Ratio
 

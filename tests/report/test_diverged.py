@@ -15,7 +15,8 @@ from suite.report.charts import benchmarks
 from suite.report.document import Document, build
 from suite.report.evidence.merge import merge
 from suite.results.divergence import Divergence, What
-from suite.results.records import Cause, Measured, Verdict
+from suite.results.identity import Verdict
+from suite.results.records import Cause, Measured
 from suite.spec.recipe import Assumption, Claim, EarlyStopping
 from suite.spec.tasks.embedding import EmbeddingMetrics
 

@@ -19,7 +19,8 @@ from suite.report.charts import drawing
 from suite.report.charts.drawing import COLOURS
 from suite.report.document import Document, build
 from suite.results import records
-from suite.results.records import Cause, Verdict
+from suite.results.identity import Check, Verdict
+from suite.results.records import Cause
 from suite.spec.recipe import Assumption
 from suite.spec.resolved import digest
 
@@ -455,7 +456,7 @@ def test_hostile_text_of_results_stays_text(drawn: None) -> None:
         update={"cell": cell, "environment": environment, "run": word, "entry": word}
     )
     proof = make.proof(of=spec, verdict=Verdict.UNPROVEN)
-    check = records.Check(section=word, tensor=word, error=1.0, bound=0.1)
+    check = Check(section=word, tensor=word, error=1.0, bound=0.1)
     identity = proof.identity.model_copy(update={"checks": (check,), "divergence": check, "variants": (word,)})
     results = [
         found,

@@ -13,7 +13,8 @@ from suite.errors import ResultError
 from suite.report import writer
 from suite.report.document import Document, build
 from suite.results import records
-from suite.results.records import Cause, Verdict
+from suite.results.identity import Verdict
+from suite.results.records import Cause
 from suite.spec.resolved import Spec
 
 MODES = {"torch": ("eager", "compile"), "tf": ("graph",)}

@@ -11,7 +11,8 @@ import tests.support.results as make
 from suite.report.document import Document, build
 from suite.report.evidence.merge import merge
 from suite.report.sections.inference_options import lines
-from suite.results.records import Cause, Verdict
+from suite.results.identity import Verdict
+from suite.results.records import Cause
 from suite.stats import Centre, TooFew
 
 

@@ -15,7 +15,7 @@ import tests.support.results as make
 from suite.report import writer
 from suite.report.document import Document, build
 from suite.results import records
-from suite.results.records import Verdict
+from suite.results.identity import Verdict
 from suite.spec.resolved import digest
 from tests.support import timings
 from tests.support.timings import timing

@@ -17,7 +17,8 @@ from suite.report.document import Document, build
 from suite.report.evidence.merge import merge
 from suite.report.evidence.studies import FEW, studies_of
 from suite.results import records
-from suite.results.records import Scores, Verdict
+from suite.results.identity import Verdict
+from suite.results.records import Scores
 from suite.run import plan
 from suite.run.session import BENCHMARKS
 from suite.spec.recipe import Assumption, EarlyStopping, Source

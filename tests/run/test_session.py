@@ -16,7 +16,7 @@ import pytest
 from suite.data import datasets
 from suite.errors import DataError, MachineError, ResultError, RunError, SpecError
 from suite.machine import environment
-from suite.results.records import Gpu
+from suite.results.environment import Gpu
 from suite.run import plan, session
 from suite.run.plan import Profile
 from tests.support import own, runs

@@ -9,29 +9,26 @@ from typing import Any
 import numpy as np
 
 from suite.results.divergence import Divergence, What
+from suite.results.environment import Environment, Processor
 from suite.results.gpu_trace import Metered, Span
+from suite.results.identity import Check, Identity, Verdict
 from suite.results.questions import QuestionKind
 from suite.results.records import (
     Cause,
     Cell,
-    Check,
     Digests,
-    Environment,
     Epoch,
     Failed,
-    Identity,
     InferenceOptions,
     Latency,
     Measured,
     Memory,
     Parent,
-    Processor,
     Proof,
     Scores,
     Throughput,
     Training,
     Tuned,
-    Verdict,
 )
 from suite.spec.dataset import DatasetFacts
 from suite.spec.recipe import Adam, Assumption, Claim

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import tests.support.results as make
+from suite.results.environment import Environment
 from suite.results.pytest_benchmark import Stats, Timing, Told
 from suite.results.questions import QuestionKind
-from suite.results.records import Environment
 from suite.spec.resolved import Spec
 
 WRITTEN = datetime(2026, 11, 22, 2, tzinfo=UTC)

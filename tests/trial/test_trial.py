@@ -17,8 +17,10 @@ from suite.machine import environment
 from suite.machine.environment import ROOT
 from suite.meters import gpu
 from suite.results import records
+from suite.results.environment import Gpu
 from suite.results.gpu_trace import Metered, Unmetered
-from suite.results.records import Cause, Failed, Gpu, InferenceOptions, Measured, Proof, Tuned, Verdict
+from suite.results.identity import Verdict
+from suite.results.records import Cause, Failed, InferenceOptions, Measured, Proof, Tuned
 from suite.run.plan import STOPPED, Entry, Plan
 from suite.runners import base
 from suite.runners.null import runner as null

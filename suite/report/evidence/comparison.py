@@ -13,8 +13,9 @@ from suite.report.evidence.gaps import Gaps, MissingNumber, failed, gaps, phrase
 from suite.report.evidence.gaps import reasons as reasons_of
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven
 from suite.report.text.units import digits
+from suite.results.environment import Environment
 from suite.results.questions import Question, QuestionKind
-from suite.results.records import Environment, Measured
+from suite.results.records import Measured
 from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.report.evidence.merge import UNRANKED
-from suite.results.records import Environment, Gpu, InferenceOptions, Measured, Proof
+from suite.results.environment import Environment, Gpu
+from suite.results.records import InferenceOptions, Measured, Proof
 
 CONDITIONS = {
     "machine": "machine, by its fingerprint",

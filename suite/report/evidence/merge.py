@@ -12,18 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from suite.errors import ResultError
+from suite.results.environment import Environment
+from suite.results.identity import Identity, Verdict
 from suite.results.pytest_benchmark import Timing
-from suite.results.records import (
-    Cell,
-    Environment,
-    Failed,
-    Identity,
-    InferenceOptions,
-    Measured,
-    Proof,
-    Record,
-    Verdict,
-)
+from suite.results.records import Cell, Failed, InferenceOptions, Measured, Proof, Record
 from suite.spec.resolved import Spec
 
 UNRANKED = frozenset({"null", "reference"})

@@ -11,7 +11,7 @@ from suite.report.evidence.gaps import Gaps, lacking
 from suite.report.evidence.merge import Evidence
 from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.text.units import digits, mebibytes
-from suite.results.records import Environment, Gpu
+from suite.results.environment import Environment, Gpu
 
 Who = tuple[str, str]
 """A runner, and the place in which it ran."""

@@ -25,7 +25,8 @@ from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.sections.answers import cost
 from suite.report.text.markdown import DASH, Markdown, Notes, md, table
 from suite.report.text.units import percent
-from suite.results.records import Check, InferenceOptions, Measured, Proof, Verdict
+from suite.results.identity import Check, Verdict
+from suite.results.records import InferenceOptions, Measured, Proof
 from suite.scales import SHARE
 from suite.stats import Equivalence, TooFew, prediction
 
