@@ -8,7 +8,7 @@ LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 FRAMEWORKS := $(filter $(notdir $(patsubst %/runner.py,%,$(wildcard suite/runners/*/runner.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
+.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint docs-check format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -56,8 +56,11 @@ identity: envs  ## prove a selection of the catalogue, each kind of layer, loss 
 identity-all: envs  ## prove the whole catalogue in every mode; ResNet-50 takes its time
 	@$(CORE) -m suite identity --all
 
-lint: envs docker-lint  ## style and types
+lint: envs docker-lint docs-check  ## style, types and documents
 	$(CORE) -m ruff check . && $(CORE) -m ruff format --check . && $(CORE) -m mypy
+
+docs-check: envs  ## do the documents' links, commands, paths and words hold?
+	@$(CORE) -m pytest -q tests/test_docs.py
 
 format: envs  ## bring the code into its standard form
 	$(CORE) -m ruff check --fix-only . && $(CORE) -m ruff format .

@@ -1,6 +1,6 @@
 """How often the suite's 95 % prediction intervals hold one further run, by simulation.
 
-    .envs/core/bin/python -m benchmarks.coverage               # the tables of reports/README.md: a minute or two
+    .envs/core/bin/python -m benchmarks.coverage               # the tables of docs/statistics.md: a minute or two
     .envs/core/bin/python -m benchmarks.coverage --runs 400    # a quick look
 
 Each simulated study draws some seeds and one more; its interval comes from ``suite.stats.prediction``, on the scale

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from tests.support.makefile import MAKEFILE, TARGETS, called, known
+
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-RULES = re.findall(r"^([a-z%-]+(?: [a-z%-]+)*):(?!=)", MAKEFILE, re.MULTILINE)
-TARGETS = {target for rule in RULES for target in rule.split()}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -28,16 +26,6 @@ def steps(path: Path) -> list[dict[str, Any]]:
 def commands(path: Path) -> list[list[str]]:
     """Every command of every step, a line each, in words."""
     return [line.split() for step in steps(path) for line in step.get("run", "").splitlines()]
-
-
-def called(words: list[str]) -> list[str]:
-    """The targets that a command gives to make."""
-    return [word for word in words[1:] if "=" not in word and not word.startswith("-")] if words[0] == "make" else []
-
-
-def known(target: str) -> bool:
-    """Whether the Makefile has a rule for it, by name or by pattern."""
-    return any(fnmatchcase(target, rule.replace("%", "?*")) for rule in TARGETS)
 
 
 def test_targets_are_seen_as_make_sees_them() -> None:

@@ -416,8 +416,8 @@ def test_the_exit_status_is_explained_where_help_is_looked_for(suite: Suite) -> 
     said = suite("--help").all
     assert "Exit status: 0 all went well" in said
     assert "130 interrupted" in said
-    readme = (ROOT / "README.md").read_text()
-    assert [f"`{command}" in readme.split("The exit status says it")[1] for command in ("run`", "identity`", "doctor ")]
+    page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8").partition("## What the exit status means")[2]
+    assert [command for command in ("`run`", "`identity`", "`compare", "`doctor ", "130 ") if command not in page] == []
 
 
 def test_a_benchmark_that_is_left_out_is_told_at_the_end_and_makes_the_status_1(
