@@ -19,7 +19,7 @@ from pathlib import Path
 
 from suite.machine.environment import ROOT
 from suite.meters.sampler import PERIOD_NS
-from tests import nvml
+from tests.support import nvml
 
 GOAL = 0.005
 STARTS = 5
