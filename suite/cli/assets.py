@@ -1,4 +1,4 @@
-"""The commands for what lies ready on this machine: ``suite data`` and ``suite weights``."""
+"""The commands for assets, the data sets and weights on this machine: ``suite data`` and ``suite weights``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from suite.spec.presets import Resnet
 from suite.spec.spelling import hint, listed, shown
 from suite.spec.tensors import Shape
 
-data_app = typer.Typer(no_args_is_help=True, help="The data sets: what there is, and getting it.")
-weights_app = typer.Typer(no_args_is_help=True, help="Weights that others trained, for benchmarks to start from.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list them, and fetch them.")
+weights_app = typer.Typer(
+    no_args_is_help=True, help="Weights that others trained: import them, so that benchmarks can start from them."
+)
 BLOCKS = (3, 4, 6, 3)
-"""Blocks of each of ResNet-50's stages."""
+"""The number of blocks in each stage of ResNet-50."""
 NAMES = {"resnet50": "imagenet-resnet50"}
-"""Under what name a network's weights are kept: benchmarks say ``starts_from: weights:NAME``."""
+"""The name under which a network's weights are kept: benchmarks say ``starts_from: weights:NAME``."""
 
 
 @data_app.command("list")
 def data_list() -> None:
-    """List the data sets, and which of them are on this machine already."""
+    """List the data sets, and show which of them are on this machine already."""
     table = display.table("data set", "images", "shape", "classes", "size", "here", "where")
     for item in datasets.available():
         facts = item.facts
@@ -51,12 +53,12 @@ def data_fetch(
 
 @weights_app.command("import")
 def weights_import(
-    network: Annotated[str, typer.Argument(help="which network it is: resnet50")],
-    file: Annotated[Path, typer.Argument(help="torchvision's weights: what torch.save wrote, or safetensors")],
+    network: Annotated[str, typer.Argument(help="the network whose weights these are: resnet50")],
+    file: Annotated[Path, typer.Argument(help="torchvision's weights, as torch.save or safetensors wrote them")],
 ) -> None:
-    """Bring a network's published weights into the suite's form, so that a benchmark can start from them.
+    """Convert a network's published weights, so that benchmarks can start from them.
 
-    Nothing in the file is run.  Every framework then starts from the very same numbers.
+    Nothing in the file is run. Every framework then starts from the very same numbers.
     """
     if network not in NAMES:
         way_out = f"{hint(network, NAMES)}{listed(NAMES)} {model_file.TAKES}"

@@ -1,4 +1,4 @@
-"""The command ``suite``: parse, call, print.  ``outcome.STATUS`` says what its exit status means."""
+"""The command ``suite``: parse, call, print.  ``outcome.STATUS`` says what the exit status means."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from suite.spec.yaml import refuse
 
 INTERRUPTED = 130
 PROOF_SECONDS = 3600
-"""What one proof may take at most: ResNet-50's in NumPy takes minutes."""
+"""Time limit of one proof: that of ResNet-50 takes minutes, because the reference is NumPy."""
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -48,21 +48,21 @@ app = typer.Typer(
 app.add_typer(assets.data_app, name="data")
 app.add_typer(assets.weights_app, name="weights")
 
-ABOUT_BENCHMARK = "a name from `suite list`, or the path of a YAML file; name/case, or path/case, is one case of it"
+ABOUT_BENCHMARK = "a name from `suite list`, or the path of a YAML file; name/case or path/case selects one case"
 ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
-ABOUT_DEVICE = "cpu or cuda, instead of the profile's"
+ABOUT_DEVICE = "cpu or cuda; replaces the profile's device"
 ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
-ABOUT_THREADS = "threads of each framework inside an operation, one operation at a time; at most the machine's cores"
-ABOUT_RUNNER = "a framework, or some of its modes, as in torch or torch:eager,compile; may be repeated"
+ABOUT_THREADS = "threads of a framework inside one operation, one operation at a time; at most the machine's cores"
+ABOUT_RUNNER = "a framework, or some of its modes: torch, or torch:eager,compile; may be repeated"
 
 
 def main() -> int:
-    """Run a command and return its exit status; a mistake of the caller's is a sentence, never a traceback."""
+    """Run a command and return its exit status.  A mistake of the caller's prints a sentence, never a traceback."""
     if os.environ.get("PARITY_DATA"):
         os.environ["PARITY_DATA"] = str(store.root())  # trials have another current folder
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not missing_parent
+            signal.signal(number, _interrupt)  # as good as Ctrl-C: trials are stopped, not left behind
     try:
         status = int(app(prog_name="suite", standalone_mode=False) or 0)
     except SuiteError as error:
@@ -85,7 +85,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a sign
 
 @app.command("list")
 def list_() -> None:
-    """List the benchmarks; `suite show` tells more of each."""
+    """List the benchmarks. `suite show` says more about each."""
     out.print(display.catalogue(session.find(session.catalogue()).asked))
 
 
@@ -94,9 +94,10 @@ def show_(
     benchmark: Annotated[str, typer.Argument(help=ABOUT_BENCHMARK)],
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, one object for each case")] = False,
 ) -> None:
-    """Show all that a benchmark states or implies, every default, and where the frameworks' own APIs differ from it.
+    """Show everything about a benchmark: its layers, fields and defaults, and where the frameworks' own APIs differ.
 
-    What that does, the reference trains ten steps to tell, for seconds; of many cases at once, the small ones alone.
+    To show what such a difference does, the reference trains ten steps, which takes seconds.
+    When several cases are shown at once, it does so only for small ones.
     """
     asked = session.find((benchmark,)).asked
     for found in asked:
@@ -110,23 +111,25 @@ def show_(
 def run_(
     profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "quick",
     benchmark: Annotated[
-        list[str] | None, typer.Option("--benchmark", "-b", help=f"instead of the profile's: {ABOUT_BENCHMARK}")
+        list[str] | None,
+        typer.Option("--benchmark", "-b", help=f"replaces the profile's benchmarks: {ABOUT_BENCHMARK}"),
     ] = None,
     runner: Annotated[
-        list[str] | None, typer.Option("--runner", "-r", help=f"instead of the profile's: {ABOUT_RUNNER}")
+        list[str] | None, typer.Option("--runner", "-r", help=f"replaces the profile's frameworks: {ABOUT_RUNNER}")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=0, help="how often to measure everything; five are needed to rank, 0 only proves")
+        int | None,
+        typer.Option(min=0, help="how often to measure everything; ranking needs at least five, and 0 only proves"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="train at most this long")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="train at most this many epochs")] = None,
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
     deterministic: Annotated[bool | None, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the trials and the predicted time, and do nothing")
+        bool, typer.Option("--dry-run", help="print the trials and the predicted time, but run nothing")
     ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="measure again what is finished; the old results are set aside")
+        bool, typer.Option("--again", help="measure finished trials again; their old results are set aside")
     ] = False,
     reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = session.REPORTS,
 ) -> None:
@@ -134,8 +137,8 @@ def run_(
 
     Press Ctrl-C at any time: the same command finds what is finished and goes on from there.
 
-    The exit status is 1 where a trial failed or a benchmark could not be compared. A training that diverged is an
-    outcome, told with its epoch and seed, and no failure.
+    The exit status is 1 if a trial failed or a benchmark could not be compared.
+    A training that diverged is not a failure: the report names its seed and epoch.
     """
     wanted = _profile(
         profile, benchmarks=paths.benchmarks(benchmark), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
@@ -228,10 +231,11 @@ def prepare(
     threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
     reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = session.REPORTS,
 ) -> None:
-    """Fetch the data and make the plan, or find the same question's unfinished run; then workers can begin.
+    """Fetch the data and make the plan, or find an unfinished run of the same plan. Then workers can begin.
 
-    The link .compose in the folder of reports leads to the run: `python -m suite.run.worker reports/.compose TOKEN` is
-    the worker of one framework, and `suite conclude reports/.compose` ends the run.
+    The link .compose in the folder of reports leads to the run.
+    `python -m suite.run.worker reports/.compose TOKEN` starts the worker of one framework.
+    `suite conclude reports/.compose` ends the run.
     """
     session.refuse_unwritable(reports)
     command = os.environ.get("PARITY_COMMAND") or shlex.join(["suite", *sys.argv[1:]])
@@ -248,7 +252,7 @@ def prepare(
 
 @app.command(rich_help_panel="For containers")
 def conclude(folder: Annotated[Path, typer.Argument(help="a run's folder, or a link to it")]) -> None:
-    """End a run whose workers are gone: what they did not do has failed; then the report."""
+    """End a run whose workers are gone: record what they left undone as failed, then write the report."""
     folder = folder.resolve()
     worker.conclude(folder, plan.read(folder))
     raise typer.Exit(_report(folder, point=folder.parent / "latest"))
@@ -259,10 +263,12 @@ def report_(
     folder: Annotated[Path, typer.Argument(help="a run's folder; the latest by default")] = session.REPORTS / "latest",
     more: Annotated[
         list[Path] | None,
-        typer.Argument(help="what is merged into it: folders of other runs, results, files of pytest-benchmark's"),
+        typer.Argument(
+            help="what to merge into it: folders of other runs, result files, JSON files of pytest-benchmark"
+        ),
     ] = None,
 ) -> None:
-    """Make a run's report anew from its results, and from whatever else is named."""
+    """Make a run's report again from its results, and merge other results into it."""
     own = (folder / "results").is_dir() or any(folder.glob("*.json"))
     if not own and not more:
         raise ResultError("holds no results", where=str(folder), way_out="`suite run` makes some.")
@@ -272,7 +278,7 @@ def report_(
 @app.command()
 def identity(
     benchmark: Annotated[list[str] | None, typer.Argument(help=ABOUT_BENCHMARK)] = None,
-    all_: Annotated[bool, typer.Option("--all", help="the whole catalogue; ResNet-50 takes its time")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="the whole catalogue; ResNet-50 takes long")] = False,
     runner: Annotated[
         list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework by default")
     ] = None,
@@ -283,8 +289,8 @@ def identity(
 ) -> None:
     """Prove that every framework and mode computes what the reference defines, and print the verdicts.
 
-    Nothing is timed, and no data are needed.  Benchmarks that compute the same share one proof, and a proof that is
-    there already, from this run or another, is not made again while nothing that it depends on has changed.
+    Nothing is timed, and no data is needed. Benchmarks that compute the same share one proof.
+    A proof that this run or another has made is kept as long as nothing that it depends on has changed.
     """
     if bool(benchmark) is all_:
         raise SpecError("identity takes benchmarks or --all", way_out="`suite list` names them.")
@@ -321,10 +327,11 @@ def _well(found: object) -> bool:
 @app.command("compare")
 def compare_(
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="the folders of two finished runs, A and B: informs, fails nothing")
+        list[Path] | None,
+        typer.Argument(help="the folders of two finished runs, A and B: this informs and fails nothing"),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="a commit, branch or tag that the working tree is measured against, in turns")
+        str | None, typer.Option(help="the commit, branch or tag to measure the working tree against, in turns")
     ] = None,
     benchmark: Annotated[
         list[str] | None, typer.Option("--benchmark", "-b", help=f"{ABOUT_BENCHMARK}; digits-mlp by default")
@@ -332,13 +339,17 @@ def compare_(
     runner: Annotated[
         list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; torch:eager and tf:graph by default")
     ] = None,
-    question: Annotated[list[QuestionKind] | None, typer.Option("--question", "-q", help="ask this alone")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="fresh processes a side; five are needed to tell")] = None,
+    question: Annotated[
+        list[QuestionKind] | None, typer.Option("--question", "-q", help="time only this; may be repeated")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="fresh processes on each side; a verdict needs at least five")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help=f"with --against, {ABOUT_THREADS}; 1 by default")] = None,
 ) -> None:
     """Find out whether something became slower: the working tree against a commit, or one stored run against another.
 
-    With --against the exit status is 1 where the lower bound of the slowdown is above 5 %.
+    With --against the exit status is 1 if the lower bound of a slowdown is above 5 %.
     """
     if against is not None and not runs:
         cells = {"benchmarks": paths.benchmarks(benchmark), "runners": _runners(runner or []), "rounds": rounds}
@@ -355,10 +366,13 @@ def compare_(
 @app.command("doctor")
 def doctor_(
     device: Annotated[
-        str | None, typer.Option(help="ask on cpu or cuda alone; the status is 1 if not all compute there, 2 if none")
+        str | None,
+        typer.Option(
+            help="check only cpu or cuda; the exit status is 1 if not all frameworks compute there, 2 if none does"
+        ),
     ] = None,
 ) -> None:
-    """Say what this machine has: processor, GPU, frameworks and what they compute on, compiler, data, disk."""
+    """Show what this machine has: processor, GPU, frameworks and what they compute on, compiler, data, disk."""
     table = display.table("what", "found")
     for what, seen in doctor.machine().items():
         table.add_row(what, escape(seen))
@@ -375,7 +389,7 @@ def doctor_(
 
 @app.command()
 def schema() -> None:
-    """Write the JSON Schema of a spec file to benchmarks/spec.schema.json, for editors that check as you type."""
+    """Write the JSON Schema of benchmark files to benchmarks/spec.schema.json, for editors that check as you type."""
     path = session.BENCHMARKS / "spec.schema.json"
     files.write_bytes(path, (json.dumps(resolved.json_schema(), indent=2) + "\n").encode())
     say(f"written: {path}")

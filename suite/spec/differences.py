@@ -1,7 +1,7 @@
 """Where a framework's own API differs from what a spec asks, as its runner states it, and how far that leads.
 
 A porter who writes ``tf.keras.optimizers.RMSprop`` into a script gets another training than the spec's, which the
-suite's runner bends its framework to.  Each runner states such differences for a spec in ``runners/_<token>_own.py``,
+suite's runner bends its framework to.  Each runner states such differences for a spec in ``runners/<token>/own.py``,
 without its framework; the reference computes what they do.
 """
 

@@ -1,4 +1,4 @@
-"""What lies ready on a machine: data sets are test_cli.py's; here, weights that others trained."""
+"""What lies ready on a machine: data sets are test_commands.py's; here, weights that others trained."""
 
 import sys
 from collections.abc import Callable

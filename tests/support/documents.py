@@ -25,6 +25,8 @@ TARGET = re.compile(
 HEADING = re.compile(r"^#{1,6} +(.+?)(?: +#+)? *$", re.MULTILINE)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 TREE = re.compile(r"(?<![\w./<>*$-])(?:suite|tests|benchmarks|docs|docker|reports/examples)/[\w./<>*-]*[\w/>*]")
+MADE = re.compile(r"\b(?:save (?:it|this|them) as|create) `([^`]+)`", re.IGNORECASE)
+"""How a page names a file that its reader makes."""
 SHELLS = ("", "sh", "bash", "shell", "console")
 COMPOSE = frozenset({"build", "config", "down", "exec", "logs", "ps", "run", "stop", "up", "version"})
 INCOMPLETE = frozenset({"MissingParameter", "BadOptionUsage", "BadArgumentUsage"})
@@ -224,9 +226,13 @@ def _suite(words: list[str], *, whole: bool) -> Iterator[str]:
 
 
 def paths(document: Document) -> Iterator[str]:
-    """Files and folders of this repository that are not there; ``<token>`` and ``*`` stand for any name."""
+    """Files and folders of this repository that are not there; ``<token>`` and ``*`` stand for any name.
+
+    A file that the page tells its reader to make, and its folder, need not be there.
+    """
     text = TARGET.sub("]", document.text)
-    for named in sorted(set(TREE.findall(re.sub(r"\S+://\S+", "", text)))):
+    made = {path for file in MADE.findall(" ".join(text.split())) for path in (file, f"{file.rpartition('/')[0]}/")}
+    for named in sorted(set(TREE.findall(re.sub(r"\S+://\S+", "", text))) - made):
         pattern = re.sub(r"<[^>]*>", "*", named)
         found = list(ROOT.glob(pattern)) if "*" in pattern else [ROOT / pattern]
         if not any(path.is_dir() if named.endswith("/") else path.exists() for path in found):
