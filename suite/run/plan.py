@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -162,25 +163,36 @@ def choose(wanted: tuple[str, ...], folder: Path, describe: Describe) -> tuple[S
     return Finder(folder, describe).asked(wanted)
 
 
-def make(
-    profile: Profile,
-    specs: tuple[Spec, ...],
-    *,
-    cores: int,
-    machine: str,
-    source: str,
-    locks: Mapping[str, str | None],
-    imported: Mapping[str, tuple[Digest, Mapping[str, Shape]]] | None = None,
-    notes: tuple[str, ...] = (),
-    left_out: Mapping[str, str] | None = None,
-    command: str = "",
-) -> Plan:
-    """Lay out every trial of a run; ``imported`` are the weights that specs start from: digest, and shapes by tensor.
+@dataclass(frozen=True)
+class Here:
+    """Where a run is planned: cores, the machine's fingerprint, digests of the suite's source and of each lock."""
 
-    Raises SpecError for more threads than ``cores`` and for stages that do not fit together.  Where nothing is measured
-    none starts from another.
+    cores: int
+    machine: str
+    source: str
+    locks: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is of: its specs, and the weights that they start from, as digest and shapes by tensor.
+
+    ``left_out`` says why a benchmark that was asked for is not among them; ``notes`` are told to whoever runs it.
     """
-    imported = imported or {}
+
+    specs: tuple[Spec, ...]
+    imported: Mapping[str, tuple[Digest, Mapping[str, Shape]]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Plan:
+    """Lay out every trial of a run; ``command`` is what asked for it.
+
+    Raises SpecError for more threads than there are cores and for stages that do not fit together.  Where nothing is
+    measured none starts from another.
+    """
+    specs, imported, cores = wanted.specs, wanted.imported, here.cores
     threads = profile.threads or Threads(intra=cores)
     if max(threads.intra, threads.inter) > cores:
         raise SpecError(
@@ -201,12 +213,12 @@ def make(
         specs=specs,
         entries=tuple(entries),
         threads=threads,
-        machine=machine,
-        source=source,
-        locks=dict(locks),
+        machine=here.machine,
+        source=here.source,
+        locks=dict(here.locks),
         imported={name: found[0] for name, found in imported.items()},
-        notes=notes,
-        left_out=dict(left_out or {}),
+        notes=wanted.notes,
+        left_out=dict(wanted.left_out),
         command=command,
     )
 

@@ -104,18 +104,14 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
         raise RunError("no benchmark is left to run", way_out=" ".join(notes))
     notes = (*notes, *dict.fromkeys(caution for spec in specs for caution in spec.cautions))
     names = dict.fromkeys(filter(None, map(stages.imported, specs)) if wanted.rounds else ())
-    return plan.make(
-        wanted,
-        specs,
+    imported = {name: _imported(checkpoint.imported(name)) for name in names}
+    here = plan.Here(
         cores=environment.cores(),
         machine=environment.machine(environment.gpus() if wanted.device == "cuda" else ()),
         source=environment.source_digest(),
         locks={token: environment.lock_digest(token) for token in wanted.runners},
-        imported={name: _imported(checkpoint.imported(name)) for name in names},
-        notes=notes,
-        left_out=why,
-        command=command,
     )
+    return plan.make(wanted, plan.Wanted(specs, imported, why, notes), here, command)
 
 
 def _imported(path: Path) -> tuple[str, dict[str, Shape]]:

@@ -40,9 +40,7 @@ def make(folder: Path, *, spec: str = SPEC, **changes: object) -> Plan:
     path = folder / "tiny.yaml"
     path.write_text(spec)
     datasets.fetch("digits")
-    made = plan.make(
-        profile(**changes), load(path, datasets.describe), cores=CORES, machine=environment.machine(),
-        source=environment.source_digest(), locks={"reference": None},
-    )  # fmt: skip
+    here = plan.Here(CORES, environment.machine(), environment.source_digest(), {"reference": None})
+    made = plan.make(profile(**changes), plan.Wanted(load(path, datasets.describe)), here)
     files.write_bytes(folder / "plan.json", made.model_dump_json().encode())
     return plan.read(folder)

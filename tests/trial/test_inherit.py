@@ -207,9 +207,7 @@ def test_imported_weights_are_taken_as_planned_and_no_others(shelf: Path, tmp_pa
     checkpoint.write(shelf, held)
     specs = loading.load(path, datasets.describe)
     imported = {"some": (initial.fingerprint(held), checkpoint.shapes(shelf))}
-    made = plan.make(
-        runs.profile(rounds=1), specs, cores=1, machine="m", source="s", locks={}, imported=imported
-    )  # fmt: skip
+    made = plan.make(runs.profile(rounds=1), plan.Wanted(specs, imported), plan.Here(1, "m", "s", {}))
     (tmp_path / "plan.json").write_text(made.model_dump_json())
     _, cell = made.donor("tiny", 1) or pytest.fail("no cell")
     taken = inherit.of(tmp_path, made, cell)
