@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `docker compose` with the overrides that fit this machine, the caller's user, and the facts that images and results
+# `docker compose` with the variables that fit this machine, the caller's user, and the facts that images and results
 # record.  Takes what `docker compose` takes:
 #
 #   docker/compose.sh build
@@ -32,10 +32,7 @@ if [[ -z ${PARITY_DEVICE:-} ]]; then
   PARITY_DEVICE=cpu
   for driver in /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1; do [[ ! -e $driver ]] || PARITY_DEVICE=cuda; done
 fi
-files=(-f docker-compose.yml)
-[[ $PARITY_DEVICE == cuda ]] || files+=(-f docker/compose.cpu.yml)
-[[ -z ${PARITY_FILES:-} ]] || files+=(-f docker/compose.files.yml)
-[[ -z ${LOCAL:-} ]] || files+=(-f docker/compose.local.yml)
+[[ -z ${LOCAL:-} ]] || export PARITY_LOCAL=1
 
 digest() { python3 -c 'import hashlib, sys; print("sha256:" + hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'; }
 
@@ -66,4 +63,4 @@ done
 
 # Made here, the folder belongs to the caller; made by the engine, to root.
 [[ ${1:-} != up ]] || mkdir -p "${PARITY_REPORTS:-reports}"
-exec docker compose "${files[@]}" "$@"
+exec docker compose -f docker-compose.yml "$@"

@@ -13,28 +13,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from suite.runners import base
+from tests.support import compose
 
 ROOT = Path(__file__).parents[1]
 TOKENS = sorted(path.stem for path in (ROOT / "docker" / "locks").glob("*.txt") if path.stem in base.tokens())
 DOCKERFILES = [*sorted(ROOT.glob("Dockerfile.*")), *sorted((ROOT / "docker").glob("Dockerfile.*"))]
-OVERRIDES = [*sorted((ROOT / "docker").glob("compose.*.yml"))]
+OPTIONS = ROOT / "docker" / "compose.options.yml"
 SCRIPTS = [*sorted((ROOT / "docker").glob("*.sh"))]
 
 
-class Resetting(YAML):  # type: ignore[misc]
-    """Reads Compose's own tag !reset as the value after it."""
-
-    def __init__(self) -> None:
-        super().__init__(typ="safe", pure=True)
-        self.constructor.add_constructor("!reset", lambda constructor, node: "reset")
-
-
-def read(path: Path) -> dict[str, Any]:
-    return dict(Resetting().load(path.read_text(encoding="utf-8")))
-
-
-def services() -> dict[str, dict[str, Any]]:
-    return dict(read(ROOT / "docker-compose.yml")["services"])
+def services(**variables: str) -> dict[str, dict[str, Any]]:
+    return compose.services(ROOT, **variables)
 
 
 def instructions(path: Path) -> list[str]:
@@ -148,7 +137,8 @@ def test_a_service_has_no_power_that_it_does_not_need(name):
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["init"] is True
-    assert service["user"] == "${PARITY_UID:-1000}:${PARITY_GID:-1000}"
+    assert service["user"] == "1000:1000"
+    assert services(PARITY_UID="5", PARITY_GID="6")[name]["user"] == "5:6"
     assert not {"privileged", "cap_add", "pid", "ipc", "ports", "devices", "restart"} & service.keys()
     assert service["pids_limit"] > 0
     for limit in ("mem_limit", "shm_size", "stop_grace_period", "cpuset"):
@@ -189,32 +179,43 @@ def test_every_service_that_computes_or_plans_reserves_the_gpu():
 
 
 def test_without_a_gpu_nothing_reserves_one_and_no_image_is_shared_with_those_that_do():
-    override = read(ROOT / "docker" / "compose.cpu.yml")["services"]
-    assert override.keys() == services().keys()
+    without = services(PARITY_DEVICE="cpu")
+    assert without.keys() == services().keys()
     for name, service in services().items():
-        assert override[name].get("deploy") == ("reset" if "deploy" in service else None)
-        assert override[name].get("build", {}).get("args", {}).get("CUDA") == ("0" if "build" in service else None)
-        assert override[name]["image"] == service["image"].replace(":cuda", ":cpu")
+        assert "deploy" not in without[name]
+        assert service.get("build", {}).get("args", {}).get("CUDA") == ("1" if "build" in service else None)
+        assert without[name].get("build", {}).get("args", {}).get("CUDA") == ("0" if "build" in service else None)
+        assert service["image"].endswith(":cuda")
+        assert without[name]["image"] == service["image"].replace(":cuda", ":cpu")
 
 
-def test_without_a_registry_every_image_starts_from_one_that_is_there():
-    override = read(ROOT / "docker" / "compose.local.yml")["services"]
-    assert override.keys() == {name for name, service in services().items() if "build" in service}
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_without_a_registry_every_image_starts_from_one_that_is_there(device):
     made = re.search(r"^RELEASE=(\w+)\nBASE=(\S+):\$RELEASE", (ROOT / "docker/engine.sh").read_text(), re.MULTILINE)
     assert made
-    for service in override.values():
-        assert service["build"]["args"]["BASE"] == f"${{PARITY_LOCAL_BASE:-{made[2]}:{made[1]}}}"
+    usual = services(PARITY_DEVICE=device)
+    for name, service in services(PARITY_DEVICE=device, PARITY_LOCAL="1").items():
+        assert ("build" in service) == ("build" in usual[name])
+        if "build" in service:
+            assert service["build"]["network"] == "host"
+            assert service["build"]["args"]["BASE"] == f"{made[2]}:{made[1]}"
+            assert "network" not in usual[name]["build"]
 
 
 def test_ones_own_files_are_seen_by_all_under_their_own_path_and_written_by_none():
-    override = read(ROOT / "docker" / "compose.files.yml")["services"]
-    assert override.keys() == services().keys()
-    for service in override.values():
-        (mount,) = service["volumes"]
+    without = services()
+    for name, service in services(PARITY_FILES="/my/study").items():
+        (mount,) = [each for each in service["volumes"] if each not in without[name]["volumes"]]
         assert (mount["type"], mount["read_only"]) == ("bind", True)
-        assert re.match(r"\$\{PARITY_FILES\b", mount["source"])
-        assert mount["target"] == "${PARITY_FILES}"
-    assert override["prepare"]["environment"] == {"PARITY_FILES": "${PARITY_FILES}"}
+        assert mount["source"] == mount["target"] == "/my/study"
+        assert ("PARITY_FILES" in service.get("environment", {})) == (name == "prepare")
+
+
+def test_what_services_extend_names_no_framework_and_is_no_service():
+    """Another framework changes nothing here."""
+    text = OPTIONS.read_text(encoding="utf-8")
+    assert not [token for token in TOKENS if re.search(rf"\b{token}\b", text)]
+    assert not compose.read(OPTIONS)["services"].keys() & services().keys()
 
 
 @pytest.fixture
@@ -240,7 +241,6 @@ def test_the_script_mounts_the_folder_of_ones_own_profile_and_takes_paths_from_w
     (study / "profile.yaml").touch()
     given = {"PARITY_PROFILE": "my study: a, ü/profile.yaml", "PARITY_REPORTS": "out", "PARITY_DATA": "./cache"}
     told = script(tmp_path, **given).stdout.splitlines()
-    assert "docker/compose.files.yml" in told
     assert f"PARITY_FILES={study}" in told
     assert f"PARITY_PROFILE={study}/profile.yaml" in told
     assert f"PARITY_REPORTS={tmp_path}/out" in told
@@ -254,7 +254,7 @@ def test_the_script_mounts_the_folder_of_ones_own_profile_and_takes_paths_from_w
 @pytest.mark.parametrize("profile", ["quick", "/data/mine/profile.yaml"])
 def test_the_script_mounts_nothing_for_a_profile_that_containers_see_already(tmp_path, script, profile):
     told = script(tmp_path, PARITY_PROFILE=profile, PARITY_DATA="volume").stdout.splitlines()
-    assert "docker/compose.files.yml" not in told
+    assert not [line for line in told if line.startswith("PARITY_FILES=")]
     assert {f"PARITY_PROFILE={profile}", "PARITY_DATA=volume"} <= {*told}
 
 
@@ -265,13 +265,17 @@ def test_the_script_refuses_a_folder_that_would_hide_one_of_the_images(tmp_path,
     assert "PARITY_FILES=" in done.stderr
 
 
-def test_the_script_names_the_bases_that_the_overrides_choose():
+def test_the_script_names_the_bases_that_the_services_choose():
+    """It tells the digest of each, which a result records."""
     script = (ROOT / "docker" / "compose.sh").read_text(encoding="utf-8")
-    for path in OVERRIDES:
-        built = [service["build"] for service in read(path)["services"].values() if "build" in service]
-        bases = [build["args"].get("BASE") for build in built]
-        for name in filter(None, bases):
-            assert f"base={name}\n" in script
+    stated = [
+        service["build"]["args"].get("BASE")
+        for service in compose.read(OPTIONS)["services"].values()
+        if "build" in service
+    ]
+    assert len(set(stated)) == 3, "the Dockerfile's own, one without CUDA, and one that is here already"
+    for name in filter(None, stated):
+        assert f"base={name}\n" in script
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -300,40 +304,58 @@ def test_the_engine_script_never_ends_an_engine_that_it_did_not_start(tmp_path):
     assert (done.returncode, "none was started" in done.stderr) == (0, True)
 
 
-def compose() -> bool:
+def composes() -> bool:
     docker = shutil.which("docker")
     return (
         bool(docker) and not subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode
     )
 
 
-@pytest.mark.skipif(not compose(), reason="Compose is not on this machine")
-@pytest.mark.parametrize(("device", "local"), list(product(("cuda", "cpu"), ("", "1"))))
-def test_compose_reads_its_files_with_every_override(device, local):
-    env = {**os.environ, "PARITY_DEVICE": device, "LOCAL": local}
+def by_compose(**variables: str) -> dict[str, dict[str, Any]]:
+    """The services as Compose itself reads them, called by the script."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "DOCKER_"))}
     command = [str(ROOT / "docker" / "compose.sh"), "config"]
+    env = {**kept, "DOCKER_HOST": "unix:///nowhere", **variables}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    torch = Resetting().load(done.stdout)["services"]["torch"]
-    assert ("deploy" in torch) == (device == "cuda")
-    assert (torch["build"].get("network") == "host") == bool(local)
-    assert torch["image"] == f"parity-torch:{device}"
+    return dict(YAML(typ="safe", pure=True).load(done.stdout)["services"])
 
 
-@pytest.mark.skipif(not compose(), reason="Compose is not on this machine")
-@pytest.mark.parametrize(("device", "lock"), [("cuda", "tf-cuda"), ("cpu", "tf")])
-def test_a_build_by_the_script_is_told_its_lock_and_its_caller(device, lock):
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "DOCKER_"))}
-    command = [str(ROOT / "docker" / "compose.sh"), "config"]
-    env |= {"PARITY_DEVICE": device, "PARITY_COMMIT": "stated", "DOCKER_HOST": "unix:///nowhere"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    tf = Resetting().load(done.stdout)["services"]["tf"]
-    content = (ROOT / "docker" / "locks" / f"{lock}.txt").read_bytes()
-    told = tf["build"]["args"]
-    assert told["LOCK"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+@pytest.mark.skipif(not composes(), reason="Compose is not on this machine")
+@pytest.mark.parametrize(("device", "local", "files"), list(product(("cuda", "cpu"), ("", "1"), ("", "/srv"))))
+def test_compose_reads_its_files_as_they_are_read_here(device, local, files):
+    found = by_compose(PARITY_DEVICE=device, LOCAL=local, PARITY_FILES=files)
+    read = services(PARITY_DEVICE=device, PARITY_LOCAL=local, PARITY_FILES=files)
+    assert found.keys() == read.keys()
+    for name, service in read.items():
+        assert (
+            ("deploy" in found[name])
+            == ("deploy" in service)
+            == (device == "cuda" and name not in ("report", "verdict"))
+        )
+        assert found[name]["image"] == service["image"]
+        assert len(found[name]["volumes"]) == len(service["volumes"]) == (3 if files else 2)
+        assert ("build" in found[name]) == ("build" in service)
+        if "build" in service:
+            assert found[name]["build"]["args"].keys() == service["build"]["args"].keys()
+            assert found[name]["build"]["args"].get("BASE") == service["build"]["args"].get("BASE")
+            assert found[name]["build"].get("network") == service["build"].get("network") == ("host" if local else None)
+    for token in TOKENS:
+        assert found[token]["image"] == f"parity-{token}:{device}"
+
+
+@pytest.mark.skipif(not composes(), reason="Compose is not on this machine")
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_build_by_the_script_is_told_its_lock_and_its_caller(token, device):
+    service = by_compose(PARITY_DEVICE=device, PARITY_COMMIT="stated")[token]
+    plain, with_cuda = (ROOT / "docker" / "locks" / f"{name}.txt" for name in (token, f"{token}-cuda"))
+    lock = with_cuda if device == "cuda" and with_cuda.is_file() else plain
+    told = service["build"]["args"]
+    assert told["LOCK"] == f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
     assert told["COMMIT"] == "stated"
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", told["INPUTS"])
-    assert tf["user"] == f"{os.getuid()}:{os.getgid()}"
+    assert service["user"] == f"{os.getuid()}:{os.getgid()}"
 
 
 @every_dockerfile

@@ -23,8 +23,8 @@ YAML = (".yaml", ".yml")
 LONGEST = 4096
 """Characters of a path, as Linux has it."""
 IN_CONTAINER = (
-    "In a container only what is mounted is seen: PARITY_DATA as /data, PARITY_REPORTS as /reports, and with "
-    "docker/compose.files.yml the folder PARITY_FILES, under its own path."
+    "In a container only what is mounted is seen: PARITY_DATA as /data, PARITY_REPORTS as /reports, and the folder "
+    "PARITY_FILES under its own path."
 )
 
 
