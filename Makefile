@@ -7,8 +7,13 @@ LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 # A framework has a runner and a lock of its name.
 FRAMEWORKS := $(filter $(notdir $(patsubst %/runner.py,%,$(wildcard suite/runners/*/runner.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
 
+# An image has a Dockerfile of its name.
+IMAGES := $(sort $(patsubst Dockerfile.%,%,$(notdir $(wildcard Dockerfile.* docker/Dockerfile.*))))
+comma := ,
+space := $(subst ,, )
+
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint docs-check format faults schema lock clean docker-build docker-bench docker-sizes docker-lint test-docker
+.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint docs-check format faults faults-all schema lock clean docker-images docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -35,11 +40,11 @@ bench-pytest-%:
 		$(if $(TIMED),--benchmark-json $(PYTEST_JSON)/$*.json,--benchmark-disable)
 
 test: envs  ## the core's tests without any framework, then each framework's
-	$(CORE) -m pytest tests -m "not torch and not tf and not cuda and not docker"
+	$(CORE) -m pytest tests -m "not cuda and not docker $(FRAMEWORKS:%=and not %)"
 	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory test-$(name) &&) true
 
 test-%:
-	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -l 'mark\.$*\b' -r --include='test_*.py' tests)
+	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -lE 'mark\.$*\b|\bof_each_' -r --include='test_*.py' tests)
 
 gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute on it, test and measure them there
 	@$(CORE) -m suite doctor --device cuda
@@ -68,6 +73,9 @@ format: envs  ## bring the code into its standard form
 faults: envs  ## plant faults in the runners and count how many the gate catches
 	$(CORE) -m tests.faults
 
+faults-all: faults  ## the same in every framework as well, each in its own environment
+	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory faults-$(name) &&) true
+
 faults-%:
 	.envs/$*/bin/python -m tests.faults --runner $*
 
@@ -83,6 +91,9 @@ schema: envs  ## write the JSON Schema of a spec, for editors
 lock: envs  ## renew the lock files from docker/locks/*.in
 	cd docker/locks && for name in $(filter-out %-cuda,$(LOCKED)) $(filter %-cuda,$(LOCKED)); do \
 		../../$(LOCK) $$name.in -o $$name.txt || exit; done
+
+docker-images:  # as a workflow's step takes it: an image for each Dockerfile
+	@echo 'images=["$(subst $(space),"$(comma)",$(IMAGES))"]'
 
 docker-build:  ## build the images, one per framework and the reporter's; LOCAL=1 without a container registry
 	@docker/compose.sh build

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from suite.runners import base
 from suite.spec.dataset import DatasetFacts
 from suite.spec.recipe import Recipe
 from suite.spec.resolved import Spec
@@ -28,6 +29,12 @@ FIELDS: dict[str, Any] = {
     "batch_size": 32,
     "epochs": 1,
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A mark for each framework, by its token."""
+    for token in base.tokens():
+        config.addinivalue_line("markers", f"{token}: needs the {token} environment (make test-{token})")
 
 
 @pytest.fixture

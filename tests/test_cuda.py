@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache, partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,16 +23,12 @@ from tests.faults.plant import Planted, layers
 from tests.faults.run import examine, try_fault
 from tests.faults.specs import SPECS
 from tests.support import contract
+from tests.support.frameworks import of_each_framework, of_each_mode
 
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")]
-MARKS = {"torch": pytest.mark.torch, "tf": pytest.mark.tf}
-every_framework = pytest.mark.parametrize("token", [pytest.param(token, marks=MARKS[token]) for token in MARKS])
-every_mode = pytest.mark.parametrize(
-    ("token", "mode"), [pytest.param(t, mode, marks=MARKS[t]) for t in MARKS for mode in base.modes(t)]
-)
-TRANSPOSED = next(fault for fault in FAULTS if fault.name == "kernel transposed")
-CAPABLE = 8
+AMPERE = 8
 """The major compute capability from which on a GPU has TF32."""
+TRANSPOSED = next(fault for fault in FAULTS if fault.name == "kernel transposed")
 
 
 @cache
@@ -49,62 +45,48 @@ def benchmark(name: str) -> Spec:
     return found
 
 
-@every_mode
+@of_each_mode
 @pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn"])
 def test_the_gate_proves_a_benchmark(token: str, mode: str, name: str) -> None:
     found = examine(benchmark(name), on_gpu(token), mode)
     assert found.verdict is Verdict.IDENTICAL, found.divergence
 
 
-@contextmanager
-def tf32(token: str) -> Iterator[None]:
-    """TF32 switched on.  Skips on a GPU that has none."""
-    if token == "torch":
-        import torch
-
-        if torch.cuda.get_device_capability()[0] < CAPABLE:
-            pytest.skip("this GPU has no TF32")
-        held = torch.backends.cuda.matmul, torch.backends.cudnn
-        for each in held:
-            each.allow_tf32 = True
-        yield
-        for each in held:
-            each.allow_tf32 = False
-    else:
-        import tensorflow as tf
-
-        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-        if details["compute_capability"][0] < CAPABLE:
-            pytest.skip("this GPU has no TF32")
-        tf.config.experimental.enable_tensor_float_32_execution(True)
-        yield
-        tf.config.experimental.enable_tensor_float_32_execution(False)
+def tf32(token: str) -> Callable[[], AbstractContextManager[None]]:
+    """TF32 switched on, as the framework's faults state it.  Skips where they state none, and on a GPU without it."""
+    stated = pytest.importorskip(f"tests.faults.in_{token}", reason=f"no faults of {token}'s own are stated")
+    if not hasattr(stated, "tf32"):
+        pytest.skip(f"how {token} computes in TF32 is not stated")
+    if stated.capability() < AMPERE:
+        pytest.skip("this GPU has no TF32")
+    switched: Callable[[], AbstractContextManager[None]] = stated.tf32
+    return switched
 
 
-@every_mode
+@of_each_mode
 def test_the_gate_catches_tf32(token: str, mode: str) -> None:
     def wide(layer):
         return layer.model_copy(update={"units": 512}) if layer.layer == "dense" and layer.units > 10 else layer
 
-    runner = Planted(on_gpu(token), context=partial(tf32, token))
+    runner = Planted(on_gpu(token), context=tf32(token))
     found = examine(layers(SPECS["mlp"], wide), runner, mode)
     assert found.verdict is Verdict.UNPROVEN
     assert found.divergence.section.startswith("float32"), "float64 has no TF32"
 
 
-@every_mode
+@of_each_mode
 def test_the_gate_catches_a_transposed_kernel(token: str, mode: str) -> None:
     outcome = try_fault(TRANSPOSED, on_gpu(token), mode)
     assert outcome.right, outcome
 
 
-@every_mode
+@of_each_mode
 def test_asked_for_determinism_two_processes_end_with_the_same_bits(token: str, mode: str) -> None:
     on_gpu(token)
     contract.check_determinism(token, "cuda", mode)
 
 
-@every_framework
+@of_each_framework
 def test_its_gpu_is_one_that_nvml_shows(token: str) -> None:
     uuid = on_gpu(token).gpu()
     assert isinstance(nvml.choose(nvml.gpus(), uuid, None), int), uuid
@@ -118,17 +100,17 @@ def test_the_driver_names_the_gpu_that_torch_computes_on() -> None:
     assert str(uuid).endswith(str(torch.cuda.get_device_properties(0).uuid))
 
 
-@every_framework
+@of_each_framework
 def test_switches_that_decide_numbers_are_stated(token: str) -> None:
     settings = on_gpu(token).settings()
     assert (settings["tf32"], settings["deterministic"], settings["cudnn_autotune"]) == ("off", "off", "on")
 
 
-@every_framework
+@of_each_framework
 def test_the_allocators_peak_is_that_since_it_was_last_asked(token: str) -> None:
     runner = on_gpu(token)
     runner.allocator_peak()
-    program = runner.build(contract.SPECS[0][1], "eager", "float32")
+    program = runner.build(contract.SPECS[0][1], base.modes(token)[0], "float32")
     program.load(contract.start(contract.SPECS[0][1]))
     images = np.zeros((100_000, *contract.SHAPE), np.float32)
     program.infer(images)
@@ -136,10 +118,10 @@ def test_the_allocators_peak_is_that_since_it_was_last_asked(token: str) -> None
     assert runner.allocator_peak() < images.nbytes
 
 
-@every_framework
+@of_each_framework
 def test_an_answer_stays_what_it_was_when_the_next_query_comes(token: str) -> None:
     of = contract.SPECS[0][1]
-    program = on_gpu(token).build(of, "eager", "float32")
+    program = on_gpu(token).build(of, base.modes(token)[0], "float32")
     program.load(contract.start(of))
     images, _ = contract.data(of, "float32")
     first = program.infer(images[:8])
@@ -150,7 +132,7 @@ def test_an_answer_stays_what_it_was_when_the_next_query_comes(token: str) -> No
     np.testing.assert_array_equal(program.infer(images[:8]), kept)
 
 
-@every_framework
+@of_each_framework
 def test_the_doctor_finds_that_it_computes(token: str) -> None:
     uuid = on_gpu(token).gpu()
     command = [sys.executable, "-m", "suite.machine.doctor", token, "cuda"]

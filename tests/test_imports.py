@@ -1,6 +1,7 @@
 """The law of imports: a folder of the suite imports only folders that stand before it, and there are no exceptions."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ GROUND = ("errors", "files", "scales", "stats")
 """Modules that stand in no folder: everyone may import them, and they import each other alone."""
 ALONE = {"install": frozenset({"install", "errors"}), "report": frozenset({"report", "spec", "results", *GROUND})}
 """Folders that may import less than their place allows."""
-FRAMEWORKS = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
+KNOWN = frozenset({"torch", "torchvision", "tensorflow", "keras", "jax", "jaxlib"})
+"""Frameworks and what belongs to them; whatever else a runner imports that the core has not is one, too."""
 
 
 def modules_of(root: Path) -> dict[str, Path]:
@@ -43,6 +45,13 @@ def imported(code: str, modules: dict[str, Path]) -> set[str]:
     return found
 
 
+def frameworks(modules: dict[str, Path]) -> frozenset[str]:
+    """The packages that only a runner may import."""
+    codes = [path.read_text(encoding="utf-8") for name, path in modules.items() if name.startswith("runners.")]
+    found = {folder_of(name) for code in codes for name in imported(code, modules)} - {"suite"}
+    return KNOWN | {name for name in found if importlib.util.find_spec(name) is None}
+
+
 def folder_of(name: str) -> str:
     return name.partition(".")[0]
 
@@ -52,14 +61,15 @@ def violations(root: Path) -> list[str]:
     modules = modules_of(root)
     told = [f"suite/{folder} has no place in the order" for folder in strangers(root)]
     arrows: dict[str, set[str]] = {}
+    foreign = frameworks(modules)
     for name, path in modules.items():
         found = imported(path.read_text(encoding="utf-8"), modules)
         inside = {n.removeprefix("suite").removeprefix(".") for n in found if folder_of(n) == "suite"} - {""}
         arrows[name] = inside & set(modules)
         told += [f"{name} imports {other}" for other in sorted(inside) if not allowed(name, other)]
-        frameworks = {folder_of(n) for n in found} & FRAMEWORKS
-        if frameworks and name.split(".")[0] != "runners":
-            told.append(f"{name} imports {', '.join(sorted(frameworks))}")
+        theirs = {folder_of(n) for n in found} & foreign
+        if theirs and name.split(".")[0] != "runners":
+            told.append(f"{name} imports {', '.join(sorted(theirs))}")
         if folder_of(name) == "install":
             outside = {folder_of(n) for n in found} - {"suite"} - sys.stdlib_module_names
             told += [f"{name} imports {other}" for other in sorted(outside)]
@@ -134,6 +144,14 @@ def test_the_law_sees_what_breaks_it(tmp_path, path, line, said):
     assert any(said in told for told in violations(tmp_path))
 
 
+def test_what_a_runner_alone_has_is_a_framework_and_nobody_else_may_import_it(tmp_path):
+    for path, line in (("runners/new/runner.py", "import burning"), ("metrics/loss.py", "import burning.bright")):
+        module = tmp_path / "suite" / path
+        module.parent.mkdir(parents=True)
+        module.write_text(f"import numpy\n{line}\n")
+    assert violations(tmp_path) == ["metrics.loss imports burning"]
+
+
 def test_only_whoever_runs_a_framework_names_it():
     """A runner is found by its token: no module of the suite imports one by name, but the reference's mathematics."""
     modules = modules_of(ROOT)
@@ -162,7 +180,7 @@ def test_the_core_and_the_reporter_load_no_framework():
 import importlib, sys
 for name in {names!r}:
     importlib.import_module("suite." + name)
-found = sorted({set(FRAMEWORKS)!r} & set(sys.modules))
+found = sorted({set(frameworks(modules_of(ROOT)))!r} & set(sys.modules))
 sys.exit("loaded: " + ", ".join(found) if found else 0)
 """
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

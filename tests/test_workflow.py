@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from tests.support.frameworks import TOKENS
 from tests.support.makefile import MAKEFILE, TARGETS, called, known
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +40,7 @@ def test_targets_are_seen_as_make_sees_them() -> None:
     assert not known("faults-")
     assert not known("fault-torch")
     assert called(["make", "-k", "bench-pytest", "SPECS=digits-mlp"]) == ["bench-pytest"]
+    assert called(["make", "docker-images", ">>", "it"]) == ["docker-images"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
@@ -76,10 +81,48 @@ def test_ci_checks_measures_keeps_the_report_and_builds_every_image() -> None:
     path = ROOT / ".github" / "workflows" / "ci.yml"
     jobs = read(path)["jobs"]
     made = {name: {t for s in job["steps"] for t in called(s.get("run", "-").split())} for name, job in jobs.items()}
-    assert made["check"] >= {"lint", "faults", "test"}
+    assert made["check"] >= {"lint", "faults-all", "test"}
     assert made["benchmarks"] >= {"bench", "bench-pytest"}
     kept = next(step for step in jobs["benchmarks"]["steps"] if step.get("uses", "").startswith("actions/upload-"))
     assert kept["with"]["path"].startswith("reports/")
     assert "cancelled()" in kept["if"], "a benchmark that failed leaves a report as well"
+    assert jobs["images"]["needs"] == "named"
+    assert jobs["images"]["strategy"]["matrix"]["image"] == "${{ fromJSON(needs.named.outputs.images) }}"
+    assert jobs["named"]["outputs"] == {"images": "${{ steps.named.outputs.images }}"}
+    (naming,) = (step for step in jobs["named"]["steps"] if step.get("id") == "named")
+    assert naming["run"] == 'make docker-images >> "$GITHUB_OUTPUT"'
+
+
+def made(*words: str) -> str:
+    """What make prints, or would run."""
+    return subprocess.run(["make", "-s", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+
+
+@needs_make
+def test_the_workflow_is_told_every_image_that_there_is() -> None:
+    name, _, value = made("docker-images").strip().partition("=")
     files = [*ROOT.glob("Dockerfile.*"), *(ROOT / "docker").glob("Dockerfile.*")]
-    assert set(jobs["images"]["strategy"]["matrix"]["image"]) == {path.suffix[1:] for path in files}
+    assert (name, json.loads(value)) == ("images", sorted(path.suffix[1:] for path in files))
+    assert {*TOKENS, "report"} == set(json.loads(value))
+
+
+@needs_make
+@pytest.mark.parametrize("token", TOKENS)
+def test_make_finds_every_framework_by_its_token(token: str) -> None:
+    assert f"and not {token}" in made("-n", "test"), "the core's tests leave it out"
+    for target in ("test", "faults-all", "gpu-check", "bench-pytest"):
+        assert re.search(rf"\.envs/{token}/bin/python -m ", made("-n", target)), target
+    assert f"tests/runners/{token}/test_runner.py" in by_shell(made("-n", f"test-{token}"))
+    assert "tests/trial/test_instrument.py" in by_shell(made("-n", f"test-{token}")), "a test of each framework"
+    assert "tests/test_cuda.py" in by_shell(made("-n", f"gpu-check-{token}"))
+    assert f"tests.faults --runner {token}" in made("-n", f"faults-{token}")
+    assert f"tests.faults.alarms --runner {token}" in made("-n", f"alarms-{token}")
+
+
+def by_shell(line: str) -> str:
+    """A line of make's with the files that it lets the shell find."""
+    (inner,) = re.findall(r"\$\((grep [^)]*)\)", line)
+    return subprocess.run(inner, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout

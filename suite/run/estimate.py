@@ -11,8 +11,9 @@ from suite.gate.reference_answers import images_of
 from suite.run.plan import Entry, Plan
 from suite.spec.resolved import Spec
 
-START_SECONDS = {"torch": 5.0, "tf": 5.0}
-"""Starting a process and importing the framework."""
+START_SECONDS = {"null": 1.0, "reference": 1.0}
+IMPORT_SECONDS = 5.0
+"""Starting a process, and importing the framework where there is one."""
 COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0, "session": 1.0}
 """Tracing and compiling one cell with a warm cache."""
 PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5, "session": 2.0}
@@ -40,7 +41,7 @@ def seconds(made: Plan, entry: Entry) -> float:
     parts = sum(_cell(made, made.spec(cell.spec), cell.mode, entry) for cell in entry.cells)
     if entry.kind == "prove":  # the reference answers each mode of a spec alike
         parts += sum(_reference(made.spec(spec)) for spec in {cell.spec for cell in entry.cells})
-    return START_SECONDS.get(entry.runner, 1.0) + parts
+    return START_SECONDS.get(entry.runner, IMPORT_SECONDS) + parts
 
 
 def _rate(made: Plan) -> float:

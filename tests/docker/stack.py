@@ -16,13 +16,17 @@ from suite.results import records
 from suite.results.records import Record
 from suite.run import plan
 from suite.run.plan import Plan
+from suite.runners import base
+from tests.support.frameworks import TOKENS
 
 ROOT = Path(__file__).parents[2]
 USER = 4321
 """Neither root nor the compose file's default."""
 LOCAL_BASE = os.environ.get("PARITY_LOCAL_BASE", "local/debian-base:trixie")
 """Where docker/engine.sh has made it, no container registry is asked for another."""
-WORKERS = ("torch", "tf", "null")
+WORKERS = (*TOKENS, "null")
+MODES = {token: "graph" if "graph" in base.modes(token) else base.modes(token)[0] for token in TOKENS}
+"""One mode of each framework that is soon ready; a graph is, where there is one."""
 UP_SECONDS = 900
 
 
@@ -128,7 +132,7 @@ def write_profile(path: Path, **changes: object) -> Path:
     cut = {
         "name": "engine",
         "benchmarks": ["digits-cnn"],
-        "runners": {"torch": ["eager"], "tf": ["graph"]},
+        "runners": {token: [mode] for token, mode in MODES.items()},
         "rounds": 1,
         "seeds": [0],
         "process": "runner",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from suite.results.records import Cause, Failed, Measured
-from tests.docker.stack import USER, Stack
+from tests.docker.stack import USER, WORKERS, Stack
+from tests.support.frameworks import TOKENS
 
 pytestmark = pytest.mark.docker
 
@@ -87,14 +88,15 @@ def test_a_framework_whose_image_fails_leaves_the_others_results_and_a_report_th
 ) -> None:
     stack = stacks("failing")
     override = stack.folder / "failing.yml"
-    override.write_text('services: {tf: {command: [python, -c, "raise SystemExit(1)"]}}\n')
+    failing = TOKENS[0]
+    override.write_text(f'services: {{{failing}: {{command: [python, -c, "raise SystemExit(1)"]}}}}\n')
     stack.files.append(override)
     done = stack.up()
     assert done.returncode != 0
-    assert {r.cell.runner for r in stack.results if isinstance(r, Measured)} == {"torch", "null"}
-    assert {r.cell.runner for r in stack.results if isinstance(r, Failed)} == {"tf"}
+    assert {r.cell.runner for r in stack.results if isinstance(r, Measured)} == {*WORKERS} - {failing}
+    assert {r.cell.runner for r in stack.results if isinstance(r, Failed)} == {failing}
     text = (stack.reports / "latest" / "report.md").read_text()
-    assert "the worker for tf" in text.partition("## Failed and unsupported")[2]
+    assert f"the worker for {failing}" in text.partition("## Failed and unsupported")[2]
 
 
 def test_a_full_volume_of_results_is_said_in_a_sentence(stacks: Callable[..., Stack]) -> None:
@@ -116,7 +118,7 @@ def test_a_full_volume_of_results_is_said_in_a_sentence(stacks: Callable[..., St
     override.write_text(
         "x-small: &small\n  volumes: [small:/reports]\nservices:\n"
         f"  prepare:\n    volumes: [small:/reports, {stack.reports}/profile.yaml:/profile.yaml:ro]\n"
-        + "".join(f'  "{service}": *small\n' for service in ("torch", "tf", "null", "report", "verdict"))
+        + "".join(f'  "{service}": *small\n' for service in (*WORKERS, "report", "verdict"))
         + f"volumes: {{small: {{external: true, name: {volume}}}}}\n"
     )
     stack.files.append(override)

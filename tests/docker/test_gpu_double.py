@@ -11,6 +11,7 @@ from suite.results.gpu_trace import Metered
 from suite.results.records import Measured
 from tests.docker.stack import Stack
 from tests.support import nvml
+from tests.support.frameworks import TOKENS
 
 pytestmark = pytest.mark.docker
 
@@ -37,12 +38,12 @@ def test_memory_energy_and_throttling_come_through_to_the_report(stacks: Callabl
         "environment": {"LD_LIBRARY_PATH": "/double", "PARITY_NVML_SCRIPT": "/double/script"},
     }
     override = stack.folder / "gpu.yml"
-    override.write_text(json.dumps({"services": {"torch": metered, "tf": metered}}))
+    override.write_text(json.dumps({"services": dict.fromkeys(TOKENS, metered)}))
     stack.files.append(override)
     done = stack.up()
     assert done.returncode == 0, done.stdout[-4000:]
     traces = [r.gpu for r in stack.results if isinstance(r, Measured) and r.cell.runner != "null"]
-    assert len(traces) == 2
+    assert len(traces) == len(TOKENS)
     for trace in traces:
         assert isinstance(trace, Metered)
         assert trace.uuid == nvml.UUID

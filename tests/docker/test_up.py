@@ -15,9 +15,9 @@ from suite.report.evidence.sources import read_source
 from suite.results.identity import Verdict
 from suite.results.records import Measured, Proof
 from tests.docker.stack import ROOT, USER, Stack, native
+from tests.support.frameworks import TOKENS
 
 pytestmark = pytest.mark.docker
-FRAMEWORKS = {"torch", "tf"}
 ROUNDS = 5
 """As many as an interval takes."""
 
@@ -41,18 +41,18 @@ def measured(stack: Stack) -> list[Measured]:
     return [r for r in stack.results if isinstance(r, Measured)]
 
 
-def test_both_frameworks_are_proven_identical_and_measured(ran: Stack) -> None:
+def test_every_framework_is_proven_identical_and_measured(ran: Stack) -> None:
     proofs = [r for r in ran.results if isinstance(r, Proof)]
-    assert {p.cell.runner for p in proofs} == FRAMEWORKS
+    assert {p.cell.runner for p in proofs} == set(TOKENS)
     assert {p.identity.verdict for p in proofs} == {Verdict.IDENTICAL}
     assert {(r.cell.runner, r.cell.round) for r in measured(ran)} == {
-        (token, number) for token in (*FRAMEWORKS, "null") for number in range(1, ROUNDS + 1)
+        (token, number) for token in (*TOKENS, "null") for number in range(1, ROUNDS + 1)
     }
 
 
 def test_the_head_says_what_each_framework_computes_on(ran: Stack) -> None:
-    said = ran.compose("logs", "--no-color", *FRAMEWORKS).stdout
-    assert said.count("computes on the processor") == len(FRAMEWORKS)
+    said = ran.compose("logs", "--no-color", *TOKENS).stdout
+    assert said.count("computes on the processor") == len(TOKENS)
 
 
 def test_trials_follow_the_plan_and_never_overlap(ran: Stack) -> None:
@@ -94,7 +94,7 @@ def test_results_name_the_build_they_come_from(ran: Stack) -> None:
 
 
 def test_no_worker_had_a_network_and_only_preparing_did(ran: Stack) -> None:
-    modes = {s: ran.inspect(s)["HostConfig"]["NetworkMode"] for s in (*FRAMEWORKS, "null", "report", "verdict")}
+    modes = {s: ran.inspect(s)["HostConfig"]["NetworkMode"] for s in (*TOKENS, "null", "report", "verdict")}
     assert set(modes.values()) == {"none"}
     assert ran.inspect("prepare")["HostConfig"]["NetworkMode"] != "none"
 
@@ -117,7 +117,7 @@ except OSError as error:
 """
 
 
-@pytest.mark.parametrize("service", [*sorted(FRAMEWORKS), "null", "report"])
+@pytest.mark.parametrize("service", [*TOKENS, "null", "report"])
 def test_a_container_can_neither_write_its_root_nor_reach_a_network_nor_gain_rights(ran: Stack, service: str) -> None:
     owner = USER if os.getuid() == 0 else os.getuid()
     lines = ran.python(service, PROBE).stdout.splitlines()
@@ -145,7 +145,7 @@ def test_the_container_and_the_native_run_computed_the_same(ran: Stack, natively
 def test_the_report_puts_containers_against_native(ran: Stack, natively: Path, tmp_path: Path) -> None:
     writer.write(tmp_path, natively, ran.run)
     section = (tmp_path / "report.md").read_text().partition("## In a container and natively")[2].partition("\n## ")[0]
-    for token in FRAMEWORKS:
+    for token in TOKENS:
         assert any(token in line and "latency" in line and " to " in line for line in section.splitlines()), section
 
 

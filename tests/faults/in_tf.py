@@ -1,6 +1,7 @@
 # ruff: noqa: E501
 """Faults in what the TensorFlow runner is made of, replaced while it is at work; a graph is traced with the fault in."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -171,6 +172,20 @@ def _with_momentum(_m, *, momentum, **options):
 
 def _uncounted(_m, node, layer, layout):
     return "SAME" if isinstance(layer, AveragePool) else PADDING(node, layer, layout)
+
+
+@contextlib.contextmanager
+def tf32():
+    """Products in TF32, on a GPU that has it."""
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    yield
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def capability():
+    """The GPU's major compute capability."""
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details["compute_capability"][0]
 
 
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -84,8 +85,11 @@ def false_alarms(mutants: Sequence[Mutant], runner: Runner, mode: str, seeds: in
 
 
 def native(token: str) -> tuple[tuple[Fault, ...], tuple[Mutant, ...]]:
-    """Faults and mutants that a runner's own code is replaced for."""
-    module = importlib.import_module(f"tests.faults.in_{token}")
+    """Faults and mutants that a runner's own code is replaced for, as ``in_<token>.py`` states them; else none."""
+    name = f"tests.faults.in_{token}"
+    if importlib.util.find_spec(name) is None:
+        return (), ()
+    module = importlib.import_module(name)
     return module.FAULTS, module.MUTANTS
 
 

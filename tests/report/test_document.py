@@ -16,8 +16,9 @@ import tests.support.results as make
 from suite.errors import RunError
 from suite.report import writer
 from suite.report.charts import drawing
-from suite.report.charts.drawing import COLOURS
+from suite.report.charts.drawing import COLOURS, OTHERS, colour
 from suite.report.document import Document, build
+from suite.report.evidence.merge import in_order
 from suite.results import records
 from suite.results.identity import Check, Verdict
 from suite.results.records import Cause
@@ -80,6 +81,29 @@ def test_the_same_results_give_the_same_bytes_in_whatever_order(drawn: None) -> 
         documents.append(build(results, {"notes": ["a note"]}))
     assert documents[0] == documents[1] == documents[2]
     assert documents[0].charts
+
+
+def test_a_frameworks_colour_is_its_own_in_every_chart() -> None:
+    """Whatever it is compared with; two in one chart never share one."""
+    assert {colour(token, others) for token in ("torch",) for others in ((), ("torch", "tf"), ("toy", "torch"))} == {
+        COLOURS["torch"]
+    }
+    assert colour("toy", ("toy",)) == colour("toy", ("torch", "toy")) == colour("toy", ("tf", "torch", "toy", "null"))
+    assert colour("toy", ("toy",)) not in COLOURS.values()
+    several = [f"framework{i}" for i in range(len(OTHERS))]
+    assert len({colour(token, several) for token in several}) == len(several)
+    assert colour("one more", [*several, "one more"]) in OTHERS
+
+
+def test_frameworks_come_in_one_order_everywhere() -> None:
+    assert in_order(("null", "toy", "jax", "tf", "reference", "torch")) == [
+        "torch",
+        "tf",
+        "jax",
+        "toy",
+        "null",
+        "reference",
+    ]
 
 
 def test_charts_are_svg_without_date_in_the_colours_of_the_frameworks() -> None:

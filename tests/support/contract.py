@@ -391,7 +391,7 @@ def check_dropout(runner: Runner, mode: str, rate: float = 0.3) -> None:
 
 DETERMINISTIC = """
 import sys
-from suite import initial
+from suite.inputs import initial
 from suite.runners.base import find
 from tests.support import contract
 token, device, mode = sys.argv[1:]

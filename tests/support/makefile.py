@@ -13,7 +13,8 @@ VARIABLES = set(re.findall(r"\$\((\w+)[:)]", MAKEFILE)) | set(re.findall(r"^(\w+
 
 
 def called(words: list[str]) -> list[str]:
-    """The targets that a command gives to make."""
+    """The targets that a command gives to make; where its output goes is none."""
+    words = words[: next((at for at, word in enumerate(words) if word.startswith(">")), len(words))]
     return [word for word in words[1:] if "=" not in word and not word.startswith("-")] if words[0] == "make" else []
 
 

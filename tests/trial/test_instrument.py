@@ -16,6 +16,7 @@ from suite.runners.reference import runner as reference
 from suite.spec.resolved import Spec
 from suite.trial import measure
 from tests.support import contract, frames, runs
+from tests.support.frameworks import of_each_quick_mode
 
 THREADS = contract.THREADS  # a framework takes its threads once per process
 
@@ -37,8 +38,8 @@ def test_only_the_null_runner_runs_while_it_is_timed(tiny: Spec) -> None:
 
 
 def test_only_the_reference_runs_while_it_is_timed(tiny: Spec) -> None:
-    own = "runners/reference.py", "reference/", "layers.py", "shapes.py"  # it reads the layers anew at every step
-    own += ("semantics.py",)  # and once, when it is built, what its variants mean
+    own = "runners/reference/", "spec/layers.py", "spec/tensors.py"  # it reads the layers anew at every step
+    own += ("spec/semantics.py",)  # and once, when it is built, what its variants mean
     assert not strangers(reference.Runner("cpu", THREADS, 0), tiny, "numpy", *own)
 
 
@@ -90,18 +91,10 @@ def framework(token: str, device: base.Device) -> Runner:
         pytest.skip(error.what)
 
 
-@pytest.mark.torch
+@of_each_quick_mode
 @every_device
-def test_only_the_torch_runner_runs_while_it_is_timed(tiny: Spec, device: base.Device) -> None:
-    pytest.importorskip("torch")
-    runner = framework("torch", device)
-    assert not strangers(runner, tiny, "eager", "runners/torch/")
-
-
-@pytest.mark.tf
-@every_device
-@pytest.mark.parametrize("mode", ["eager", "graph"])
-def test_only_the_tf_runner_runs_while_it_is_timed(tiny: Spec, mode: str, device: base.Device) -> None:
-    pytest.importorskip("tensorflow")
-    runner = framework("tf", device)
-    assert not strangers(runner, tiny, mode, "runners/tf/")
+def test_only_the_frameworks_runner_runs_while_it_is_timed(
+    tiny: Spec, token: str, mode: str, device: base.Device
+) -> None:
+    runner = framework(token, device)
+    assert not strangers(runner, tiny, mode, f"runners/{token}/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,9 +72,13 @@ def clean(text: str) -> str:
 
 
 def colour(runner: str, runners: Sequence[str]) -> str:
-    """A framework's colour among ``runners``."""
-    others = [r for r in runners if r not in COLOURS]
-    return COLOURS.get(runner) or OTHERS[others.index(runner) % len(OTHERS)]
+    """A framework's colour, which its token decides; where two in a chart share it, the later takes the next."""
+    taken = {r: COLOURS[r] for r in (*runners, runner) if r in COLOURS}
+    for each in in_order((*runners, runner)):
+        place = zlib.crc32(each.encode()) % len(OTHERS)
+        turned = (*OTHERS[place:], *OTHERS[:place])
+        taken.setdefault(each, next((free for free in turned if free not in taken.values()), turned[0]))
+    return taken[runner]
 
 
 def styles(framework_modes: Sequence[FrameworkMode]) -> dict[FrameworkMode, tuple[str, str, str]]:

@@ -25,8 +25,9 @@ HowComputed = tuple[str, str, str, str]
 
 
 def position(runner: str) -> tuple[int, str]:
-    """Where every table and sentence names a framework."""
-    return (FIRST.index(runner) if runner in FIRST else len(FIRST), runner)
+    """Where every table and sentence names a framework: these first, then others by their tokens, then the unranked."""
+    last = len(FIRST) + (runner in UNRANKED)
+    return (FIRST.index(runner) if runner in FIRST else last, runner)
 
 
 def in_order(runners: Iterable[str]) -> list[str]:
