@@ -6,7 +6,7 @@
 #   docker/engine.sh stop       end the engine that this script started; another one is left alone
 #
 # What is there already is used as it is, so it may run at any time.  It needs root, apt-get and a package mirror.
-# Afterwards `docker compose up` works with docker/compose.local.yml, whose BASE is the image made here.
+# Afterwards `LOCAL=1 docker/compose.sh up` works, whose images start from the one made here.
 set -euo pipefail
 
 RELEASE=trixie

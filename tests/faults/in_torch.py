@@ -224,7 +224,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: gradients of words by frequency", "words", "float64 gradients: embedding_1/embedding", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _bag(x, w, scale_grad_by_freq=True))),
     Fault("torch: gradients of a repeated word overwritten", "words", "float64 gradients: embedding_1/embedding", replaced(functional, "embedding_bag", lambda _m, x, w, *_, **__: _Overwriting.apply(x, w))),
     Fault("torch: words in TF32 or bfloat16", "words", "float32 training outputs: embedding_1", replaced(functional, "embedding_bag", lambda bits, x, w, *_, **__: _bag(x, _Cut.apply(w, int(bits)))), BITS, 14),
-    Fault("torch: one table for context and candidates", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(native.Scores, "forward", _one_table)),
+    Fault("torch: one table for context and candidates", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(native.SampledScores, "forward", _one_table)),
     Fault("torch: candidates one place on", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(functional, "embedding", _late_candidates)),
     Fault("torch: negatives summed, not averaged", "sampled", "float64 loss: loss", replaced(functional, "binary_cross_entropy_with_logits", lambda _m, y, t, *_, **__: SIGMOID_LOSS(y, t, reduction="sum") / len(y))),
     Fault("torch: branches in reverse", "boxes", TRAINING + "concat_1", replaced(native.SideBySide, "forward", _reversed_branches)),

@@ -48,7 +48,10 @@ def watched() -> Iterator[dict[str, set[str]]]:
 
 
 STATED = {
-    "build": {"spec/resolved.py", "spec/dataset.py", "spec/graph.py", "spec/layers.py", "spec/tensors.py", "errors.py"},
+    "build": {
+        *("spec/resolved.py", "spec/dataset.py", "spec/graph.py", "spec/layers.py", "spec/tensors.py"),
+        *("spec/tasks/task.py", "errors.py"),
+    },
     "train": {"spec/resolved.py"},
 }
 """What a runner may ask of a spec: all while it builds, which is no sample; before its steps, their learning rates."""

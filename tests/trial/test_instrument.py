@@ -38,7 +38,12 @@ def test_only_the_null_runner_runs_while_it_is_timed(tiny: Spec) -> None:
 
 
 def test_only_the_reference_runs_while_it_is_timed(tiny: Spec) -> None:
-    own = "runners/reference/", "spec/layers.py", "spec/tensors.py"  # it reads the layers anew at every step
+    own = (
+        "runners/reference/",
+        "spec/layers.py",
+        "spec/tensors.py",
+        "spec/tasks/task.py",
+    )  # it reads the layers anew at every step
     own += ("spec/semantics.py",)  # and once, when it is built, what its variants mean
     assert not strangers(reference.Runner("cpu", THREADS, 0), tiny, "numpy", *own)
 
