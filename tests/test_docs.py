@@ -66,7 +66,7 @@ def test_what_is_wrong_is_seen(text: str, said: str) -> None:
         "    make alarms-torch COUNT=100  # fewer\n    .envs/core/bin/suite run quick -r torch -r tf:eager,xla",
         "`suite`, `suite COMMAND --help`, `suite show NAME`, `suite weights import`, `suite data list`",
         "`suite compare --against`, `suite compare RUN RUN`",
-        "    docker compose -f docker-compose.yml -f docker/compose.cpu.yml up torch null",
+        "    docker compose -f docker-compose.yml up torch null",
         "```yaml\nmake: benches\n```",
         "Save it as\n`suite/spec/tasks/toy.py`. The file `suite/spec/tasks/toy.py` is all.",
         "`suite/runners/<token>/own.py`, `docker/locks/*.in`, https://example.org/tests/gone.py",
