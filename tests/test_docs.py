@@ -1,10 +1,13 @@
 """The documents tell the truth: links and paths lead somewhere, commands exist, and one thing has one name."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from suite.spec.recipe import Recipe
 from tests.support.documents import ROOT, Document, all_documents, problems, read
 
 LONGEST_README = 120
@@ -103,3 +106,10 @@ def test_the_picture_and_the_table_of_folders_name_each() -> None:
     folders = {path.parent.name for path in (ROOT / "suite").glob("*/__init__.py")}
     assert set(re.findall(r"<b>(\w+)</b>", picture)) == folders
     assert set(re.findall(r"^\| `suite/(\w+)/` \|", told.text, re.MULTILINE)) == folders
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/how-to/add-a-benchmark.md"])
+def test_the_benchmark_that_a_page_shows_is_one(name: str) -> None:
+    (shown,) = [block for language, block in read(ROOT / name).blocks if language == "yaml"]
+    written = YAML(typ="safe", pure=True).load(shown)
+    assert Recipe.model_validate_json(json.dumps(written)).name == "my-mlp"
