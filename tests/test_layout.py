@@ -34,6 +34,7 @@ ELSEWHERE = {
     "errors.py": "cli/test_commands.py",
     "files.py": "results/test_records.py",
     "compare/agent.py": "compare/test_commits.py",
+    "compare/interpreters.py": "compare/test_commits.py",
     "compare/runs.py": "compare/test_commits.py",
     "install/bootstrap.py": "install/test_preflight.py",
     "install/environments.py": "install/test_preflight.py",

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,8 +24,9 @@ from typing import Any
 
 from suite.compare import worktree
 from suite.compare.compatible import AGENT, refuse_another_layout
+from suite.compare.interpreters import pythons
 from suite.data import datasets
-from suite.errors import MachineError, RunError, SpecError, SuiteError, Unsupported
+from suite.errors import RunError, SpecError, SuiteError, Unsupported
 from suite.machine import environment
 from suite.machine.environment import ROOT
 from suite.report.sections.answers import asked
@@ -108,32 +108,6 @@ def questions(profile: Profile, kinds: Collection[QuestionKind] = ()) -> tuple[Q
         *(Question(QuestionKind.THROUGHPUT, size) for size in profile.throughput_batches),
     )
     return tuple(question for question in every if not kinds or question.kind in kinds)
-
-
-def pythons(place: Path, tokens: Sequence[str], say: Callable[[str], None]) -> dict[str, Path]:
-    """The interpreters for the checkout at ``place``: ours where its lock is the same, else made there.
-
-    A runner without a lock runs in our core's.  Raises MachineError where an environment cannot be made.
-    """
-    ours = session.pythons(tuple(tokens))
-    other = [token for token in tokens if _lock(place, token) not in (_lock(ROOT, token), None)]
-    if other:
-        say(f"The lock files of {' and '.join(other)} differ: making that commit's own environments.")
-        made = subprocess.run(
-            [sys.executable, "-m", "suite.install.bootstrap"],
-            cwd=place, env={**os.environ, "PYTHONPATH": str(place)}, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-        if made.returncode:
-            raise MachineError(
-                "its environments could not be made", where=str(place), way_out="See what is said above."
-            )
-    return {token: place / ".envs" / token / "bin" / "python" if token in other else ours[token] for token in tokens}
-
-
-def _lock(root: Path, token: str) -> bytes | None:
-    """What a runner's environment is installed from, with CUDA or without; null if there is none."""
-    paths = (root / "docker" / "locks" / f"{name}.txt" for name in (token, f"{token}-cuda"))
-    return b"".join(path.read_bytes() for path in paths if path.is_file()) or None
 
 
 class AgentProcess:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from suite.cli import commands
-from suite.compare import commits
+from suite.compare import commits, interpreters
 from suite.compare import runs as stored
 from suite.compare.commits import AgentProcess, Checkout, ComparedCell, ComparedRow, Comparison, Refused
 from suite.data import datasets
@@ -222,17 +222,17 @@ def test_an_environment_is_shared_where_the_locks_are_alike_and_made_where_not(
         started.append(cwd)
         return subprocess.CompletedProcess(words, len(started) - 1)
 
-    monkeypatch.setattr(commits.subprocess, "run", bootstrap)
+    monkeypatch.setattr(interpreters.subprocess, "run", bootstrap)
     monkeypatch.setattr(session, "pythons", lambda tokens: {token: Path("ours") for token in tokens})
     shutil.copytree(ROOT / "docker" / "locks", tmp_path / "docker" / "locks")
-    assert set(commits.pythons(tmp_path, ("torch", "null"), print).values()) == {Path("ours")}
+    assert set(interpreters.pythons(tmp_path, ("torch", "null"), print).values()) == {Path("ours")}
     assert started == []
     (tmp_path / "docker" / "locks" / "torch.txt").write_text("numpy==1.0\n")
-    found = commits.pythons(tmp_path, ("torch", "null"), print)
+    found = interpreters.pythons(tmp_path, ("torch", "null"), print)
     assert found == {"torch": tmp_path / ".envs" / "torch" / "bin" / "python", "null": Path("ours")}
     assert started == [tmp_path]
     with pytest.raises(MachineError, match="could not be made"):
-        commits.pythons(tmp_path, ("torch",), print)
+        interpreters.pythons(tmp_path, ("torch",), print)
 
 
 def rows(*outcomes: Slowdown | TooFew | Refused) -> list[ComparedRow]:
