@@ -39,7 +39,7 @@ def _waiting(step, share):
 
 Program._train_batch = _waiting(Program._train_batch, {share})
 """
-FOUND = re.compile(r"training\s+([\d.]+)\s+([\d.]+ to [\d.]+)\s+(.+?)\s*$", re.MULTILINE)
+FOUND = re.compile(r"training\s+([\d.]+) \(([\d.]+ to [\d.]+)\)\s+(.+?)\s*$", re.MULTILINE)
 
 
 def clone(folder: Path, share: float) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from suite.cli import display
-from suite.cli.display import out, say
-from suite.data import datasets
+from suite.cli.display import out, say, sentence
+from suite.cli.tables import Fitted, Layout
+from suite.data import datasets, store
 from suite.errors import DataError
 from suite.inputs import checkpoint, initial, model_file, torchvision
 from suite.spec.graph import graph, walk
@@ -30,16 +32,18 @@ NAMES = {"resnet50": "imagenet-resnet50"}
 @data_app.command("list")
 def data_list() -> None:
     """List the data sets, and show which of them are on this machine already."""
-    table = display.table("data set", "images", "shape", "classes", "size", "here", "where")
+    header = ("data set", "examples", "shape", "classes", "size", "on this machine")
+    rows = []
     for item in datasets.available():
         facts = item.facts
         shape = f"{facts.image_shape[0]} words" if facts.tokens else " x ".join(map(str, facts.image_shape))
-        table.add_row(
-            item.name, f"{facts.train:,} + {facts.test:,}", shape, f"{facts.classes:,}",
-            f"{item.bytes / 1e6:.1f} MB", item.origin or "no", str(item.path) if item.cached else "",
-        )  # fmt: skip
-    table.add_row("npz:PATH", "", "", "", "", "", "your own file: train_images, train_labels, test_images, test_labels")
-    out.print(table)
+        here = item.origin or "not here"
+        size = f"{item.bytes / 1e6:.1f} MB"
+        rows.append((item.name, f"{facts.train:,} + {facts.test:,}", shape, f"{facts.classes:,}", size, here))
+    full = Layout(header, rows, right=frozenset({3, 4}))
+    out.print(Fitted((full, replace(full, below=True))))
+    say(f"\nkept in {store.root()}")
+    sentence(Text("npz:PATH is a file of your own: train_images, train_labels, test_images, test_labels"))
 
 
 @data_app.command("fetch")

@@ -14,9 +14,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
+from rich.text import Text
 
 from suite import files
-from suite.cli import assets, display, outcome, show
+from suite.cli import assets, comparisons, display, outcome, show
 from suite.cli.display import err, out, say
 from suite.compare import commits
 from suite.data import store
@@ -310,8 +311,10 @@ def identity(
     refused: list[ResultError] = []
     found = records.read_all(folder / "results", refused.append)
     out.print(display.identities(found))
+    say("")
     for line in display.coverage(made, found):
         say(line)
+    say(f"proofs: {folder / 'results'}")
     for error in refused:
         err.print(escape(str(error)), soft_wrap=True)
     raise typer.Exit(0 if not refused and all(_well(each) for each in found) else 1)
@@ -354,8 +357,10 @@ def compare_(
     if against is not None and not runs:
         cells = {"benchmarks": paths.benchmarks(benchmark), "runners": _runners(runner or []), "rounds": rounds}
         rows = commits.against(against, _profile("compare", **cells, threads=threads), question or (), say)
-        out.print("\n", display.answer(commits.told(rows)), sep="")
-        say(f"\n{commits.rule(rows)}")
+        say("")
+        out.print(comparisons.two_commits(commits.told(rows)))
+        say("")
+        display.sentence(Text(commits.rule(rows)))
         raise typer.Exit(commits.status(rows))
     if against is not None or len(runs or ()) != 2:
         way_out = "Give --against COMMIT, or the folders of two runs."
@@ -373,15 +378,13 @@ def doctor_(
     ] = None,
 ) -> None:
     """Show what this machine has: processor, GPU, frameworks and what they compute on, compiler, data, disk."""
-    table = display.table("what", "found")
-    for what, seen in doctor.machine().items():
-        table.add_row(what, escape(seen))
+    rows = [(what, seen) for what, seen in doctor.machine().items()]
     asked = (device,) if device else ("cpu", "cuda") if nvml.gpus() else ("cpu",)
     answers = {name: session.devices(base.tokens(), name) for name in asked}
     for name, found in answers.items():
         for token, answer in found.items():
-            table.add_row(f"{token} on {name}", escape(answer.said if answer.well else f"no: {answer.said}"))
-    out.print(table)
+            rows.append((f"{token} on {name}", answer.said if answer.well else f"no: {answer.said}"))
+    out.print(display.two_columns("what", "found", rows))
     if device:
         notes = session.unfit(answers[device], device)
         raise typer.Exit(1 if notes else 0)

@@ -8,13 +8,14 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from suite.cli.tables import Fitted, Layout, Row
 from suite.errors import SuiteError
 from suite.results.identity import Identity
 from suite.results.records import Failed, Proof, Record
@@ -30,8 +31,8 @@ from suite.spec.spelling import listed
 from suite.spec.vocabulary.alike import EMBEDDING_ALIKE, INITIALISERS_ALIKE, NORM_ALIKE, SMALL_MOMENTUM
 
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
-SOURCE_WIDTH, LONGEST_ID = 20, 40
-"""Columns of the catalogue."""
+OWN = "the suite's own"
+"""What stands where others have a source."""
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True, highlight=False, emoji=False)
 
@@ -46,17 +47,19 @@ def say(line: str) -> None:
     out.print(Text(clean(line)), soft_wrap=True)
 
 
+def sentence(text: Text) -> None:
+    """Running text: on a terminal it breaks between words, elsewhere it stays on one line."""
+    out.print(text, soft_wrap=not out.is_terminal)
+
+
 def complain(error: SuiteError) -> None:
     """An error of the user's, or of the world's, on the stream for errors."""
     err.print(Text.assemble(("error", "bold red"), " ", clean(str(error))), soft_wrap=True)
 
 
-def table(*columns: str) -> Table:
-    """A table without lines."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
+def two_columns(what: str, told: str, rows: Sequence[Row]) -> Fitted:
+    """Two columns, of which the second wraps."""
+    return Fitted((Layout((what, told), rows),))
 
 
 def spoken(seconds: float) -> str:
@@ -82,26 +85,31 @@ def short(count: int) -> str:
     return str(count)
 
 
-def catalogue(specs: Iterable[Spec]) -> Table:
-    """The benchmarks, one after another; long names of sources are cut short, and long titles go on below."""
-    made = table("benchmark", "source", "data", "parameters", "FLOPs", "epochs", "claims", "title")
-    for found in specs:
-        source = found.source.title if found.source else ""
-        made.add_row(
-            found.id, escape(source), escape(found.dataset), f"{found.parameters:,}", short(found.flops),
-            f"{found.epochs:,}", str(len(found.claims) or ""), escape(found.title),
-        )  # fmt: skip
-    for number, column in enumerate(made.columns[:-1]):
-        column.no_wrap, column.overflow = True, "ellipsis"
-        longest = max(len(str(cell)) for cell in (column.header, *column.cells))
-        column.min_width = column.max_width = min(longest, SOURCE_WIDTH if number in (1, 2) else LONGEST_ID)
-        column.justify = "right" if number in (3, 4, 5, 6) else "left"
-    return made
+def catalogue(specs: Iterable[Spec]) -> Fitted:
+    """The benchmarks below what they are taken from, each with its title, on a line of its own where it is long."""
+    header = ("source", "benchmark", "data", "parameters", "FLOPs", "epochs", "claims", "title")
+    rows = [
+        (
+            found.source.title if found.source else OWN, found.id, found.dataset, f"{found.parameters:,}",
+            short(found.flops), f"{found.epochs:,}", str(len(found.claims) or ""), found.title,
+        )
+        for found in specs
+    ]  # fmt: skip
+    full = Layout(header, rows, grouped=True, right=frozenset({3, 4, 5, 6}))
+    less = [(*row[:5], *row[6:]) for row in rows]
+    return Fitted(
+        (
+            full,
+            replace(full, below=True),
+            Layout((*header[:5], *header[6:]), less, grouped=True, below=True, right=frozenset({3, 4, 5})),
+        )
+    )
 
 
-def layers(found: Spec) -> Table:
+def layers(found: Spec) -> Fitted:
     """The layers of a benchmark with their shapes, sizes and settings."""
-    made = table("layer", "output", "parameters", "FLOPs/image", "settings")
+    header = ("layer", "output", "parameters", "FLOPs/example", "settings")
+    rows = []
     for node in walk(found.graph):
         settings = node.layer.model_dump(mode="json", exclude={"layer", "body", "shortcut", "branches"})
         parameters = sum(math.prod(t.shape) for t in node.tensors if t.role.trainable)
@@ -109,40 +117,36 @@ def layers(found: Spec) -> Table:
         frozen = ["frozen"] if found.is_frozen(node) else []
         shape = " x ".join(map(str, node.output))
         told = ", ".join(filter(None, [text, *frozen]))
-        made.add_row(node.name, shape, f"{parameters:,}", f"{2 * node.macs:,}", escape(told))
+        rows.append((node.name, shape, f"{parameters:,}", f"{2 * node.macs:,}", told))
     counted = "two FLOPs per multiply-add of dense and convolution layers"
-    made.add_row("total", "", f"{found.parameters:,}", f"{found.flops:,}", counted)
-    return made
+    rows.append(("total", "", f"{found.parameters:,}", f"{found.flops:,}", counted))
+    full = Layout(header, rows, right=frozenset({2, 3}))
+    return Fitted((full, replace(full, below=True)))
 
 
-def facts(found: Spec) -> Table:
+def facts(found: Spec) -> Fitted:
     """Every other field of a benchmark, defaults included."""
-    made = table("field", "value")
     size = found.train_images, found.validation_images, found.data.test
     fields = found.model_dump(mode="json", exclude=SHOWN_APART) | {
         "input": f"{' x '.join(map(str, found.input_shape))} {found.input_dtype}",
-        "images": "{:,} train, {:,} validation, {:,} test".format(*size),
+        "examples": "{:,} train, {:,} validation, {:,} test".format(*size),
         "trained": f"{sum(math.prod(t.shape) for t in found.trainable.values()):,} of {found.parameters:,} parameters",
         "digest": found.digest,
         "computation": found.computation,
         "data digest": found.data.digest,
     }
-    for name, value in fields.items():
-        made.add_row(name, escape(json.dumps(value).replace('"', "")))
+    rows = [(name, json.dumps(value).replace('"', "")) for name, value in fields.items()]
     for claim in found.claims:
         upper = "" if claim.to is None else f"to {claim.to:g}"
         width = "" if claim.widest is None or claim.untestable else f"half-width at most {claim.widest:g}"
         told = f"{claim.metric} {claim.value:g} {upper} {claim.framework} {width} {claim.note} {claim.untestable}"
-        made.add_row("claim", escape(" ".join(told.split())))
-    for assumption in found.assumptions:
-        made.add_row("assumption", escape(f"{assumption.about}: {assumption.chosen}"))
+        rows.append(("claim", " ".join(told.split())))
+    rows += [("assumption", f"{assumption.about}: {assumption.chosen}") for assumption in found.assumptions]
     if names := found.data.class_names:
-        made.add_row("classes", escape(listed([f"{i} is {name}" for i, name in enumerate(names)], f"{len(names)}")))
-    for told in found.cautions:
-        made.add_row("caution", escape(told))
-    for told in same_words(found):
-        made.add_row("same word", escape(told))
-    return made
+        rows.append(("classes", listed([f"{i} is {name}" for i, name in enumerate(names)], f"{len(names)}")))
+    rows += [("caution", told) for told in found.cautions]
+    rows += [("same word", told) for told in same_words(found)]
+    return two_columns("field", "value", rows)
 
 
 def same_words(found: Spec) -> tuple[str, ...]:
@@ -177,14 +181,18 @@ def differences(stated: Mapping[str, Sequence[Difference]]) -> Iterator[Renderab
         yield "Nowhere."
 
 
-def trials(made: Plan) -> Table:
-    """The trials of a plan, in order, with the seconds predicted for each."""
-    shown = table("trial", "round", "runner", "cells", "seconds")
+def trials(made: Plan) -> Fitted:
+    """The trials of a plan, in order, with the seconds predicted for each; a trial's id ends with its framework."""
+    rows = []
     for entry in made.entries:
-        cells = ", ".join(f"{cell.spec} {cell.mode}" for cell in entry.cells)
+        modes: dict[str, list[str]] = {}
+        for cell in entry.cells:
+            modes.setdefault(cell.spec, []).append(cell.mode)
+        cells = ", ".join(f"{spec} ({', '.join(several)})" for spec, several in modes.items())
         number = str(entry.round) if entry.round else "proof"
-        shown.add_row(entry.id, number, entry.runner, escape(cells), f"{estimate.seconds(made, entry):.0f}")
-    return shown
+        rows.append((entry.id, number, f"{estimate.seconds(made, entry):.0f}", cells))
+    full = Layout(("trial", "round", "seconds", "benchmarks and modes"), rows, right=frozenset({2}))
+    return Fitted((full, replace(full, below=True)))
 
 
 def follow(made: Plan, progress: Iterable[Progress]) -> None:
@@ -217,17 +225,18 @@ def _line(made: Plan, state: Progress, entry: Entry) -> str:
     return f"[{state.done:>3}/{state.total}] {doing}: {entry.runner}, {cells}; {spoken(state.seconds_left)} left"
 
 
-def identities(found: Iterable[Record]) -> Table:
-    """The gate's verdicts, by benchmark, runner and mode."""
-    made = table("benchmark", "runner", "mode", "verdict", "compared", "closest to its bound", "first divergence")
-    found = sorted(found, key=lambda result: (result.cell.spec, result.cell.runner, result.cell.mode))
-    for result in found:
-        cell = result.cell.spec, result.cell.runner, result.cell.mode
+def identities(found: Iterable[Record]) -> Fitted:
+    """The gate's verdicts below their benchmarks, each with what tells most: the first divergence, or the closest."""
+    header = ("benchmark", "framework, mode", "verdict", "compared", "first divergence, or closest to its bound")
+    rows: list[Row] = []
+    for result in sorted(found, key=lambda result: (result.cell.spec, result.cell.runner, result.cell.mode)):
+        cell = result.cell.spec, f"{result.cell.runner}, {result.cell.mode}"
         if isinstance(result, Proof):
-            made.add_row(*cell, *_identity(result.identity))
+            rows.append((*cell, *_identity(result.identity)))
         elif isinstance(result, Failed):
-            made.add_row(*cell, result.cause, "", "", escape(result.reason.partition("\n")[0]))
-    return made
+            rows.append((*cell, result.cause, "", result.reason.partition("\n")[0]))
+    less = [(*row[:3], row[4]) for row in rows]
+    return Fitted((Layout(header, rows, grouped=True), Layout((*header[:3], header[4]), less, grouped=True)))
 
 
 def coverage(made: Plan, found: Sequence[Record]) -> tuple[str, ...]:
@@ -242,20 +251,12 @@ def coverage(made: Plan, found: Sequence[Record]) -> tuple[str, ...]:
     return (*lines, f"{count}: {seconds:,.0f} s in all")
 
 
-def _identity(found: Identity) -> tuple[str, str, str, str]:
+def _identity(found: Identity) -> Row:
+    """The verdict, how much was compared, and the first divergence, or else the check closest to its bound."""
     worst = max(found.checks, key=lambda check: check.share, default=None)
-    near = ""
-    if worst is not None and worst.error is not None:
-        near = f"{worst.section} {worst.tensor}: {worst.error:.1e} of {worst.bound:.1e}"
-    first = found.divergence
-    diverged = f"{first.section}: {first.tensor}" if first else "none"
-    return found.verdict, f"{found.compared:,}", escape(near), escape(diverged)
-
-
-def answer(rows: tuple[tuple[str, ...], ...]) -> Table:
-    """A report's answer; the first row is the header.  What comes from results is text, whatever it looks like."""
-    header, *rest = rows
-    made = table(*header)
-    for row in rest:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+    told = ""
+    if found.divergence:
+        told = f"diverges: {found.divergence.section}: {found.divergence.tensor}"
+    elif worst is not None and worst.error is not None:
+        told = f"{worst.section} {worst.tensor}: {worst.error:.1e} of {worst.bound:.1e}"
+    return found.verdict, f"{found.compared:,}", told

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from suite.cli.display import answer, clean, out, say
+from suite.cli import comparisons
+from suite.cli.display import clean, out, say, sentence
+from suite.cli.tables import Fitted, Row
 from suite.compare import runs
 from suite.errors import ResultError
 from suite.report import writer
@@ -31,14 +33,14 @@ def report_of(folder: Path, *sources: Path) -> int:
     """
     made = writer.write(folder, *sources)
     _refused(made.refused)
-    _table(made.differences)
-    _table(made.answer)
+    _table(made.differences, comparisons.differences)
+    _table(made.answer, comparisons.answer)
     for line in made.warnings:
-        out.print(Text.assemble(("note", "yellow"), " ", clean(line)), soft_wrap=True)
+        sentence(Text.assemble(("note", "yellow"), " ", clean(line)))
     if made.notes:
         say("")
     for line in made.notes:
-        say(line)
+        sentence(Text(clean(line)))
     say(f"\nreport: {folder / 'report.md'}")
     return 1 if made.failed else 0
 
@@ -53,19 +55,20 @@ def two_runs(folders: Sequence[Path]) -> int:
     _refused(refused)
     for name, folder in zip("AB", folders, strict=True):
         say(f"{name}: {folder}")
-    _table(runs.differing(first, second))
+    _table(runs.differing(first, second), comparisons.differences)
     found = runs.pairs(first, second)
-    _table(runs.told(found))
+    _table(runs.told(found), comparisons.two_runs)
+    say("")
     for line in runs.caveats(found):
-        say(line)
+        sentence(Text(clean(line)))
     return 0 if found else 1
 
 
-def _table(rows: tuple[tuple[str, ...], ...]) -> None:
+def _table(rows: Sequence[Row], laid_out: Callable[[Sequence[Row]], Fitted]) -> None:
     """Rows below their header, with an empty line before; nothing without any row."""
     if len(rows) > 1:
         say("")
-        out.print(answer(rows))
+        out.print(laid_out(rows))
 
 
 def _refused(errors: Sequence[ResultError]) -> None:

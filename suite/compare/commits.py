@@ -303,7 +303,7 @@ class Comparison:
         one, other = (side.open(**request, seed=self._made.profile.seeds[0]) for side in (here, there))
         differing = [words for name, words in SHARED.items() if one[name] != other[name]]
         if differing:
-            raise Unsupported(f"not the same {' and '.join(differing)} in both: nothing to compare")
+            raise Unsupported(f"not the same {' and '.join(differing)} in both")
 
 
 def against(
@@ -353,13 +353,14 @@ def verdict(outcome: Slowdown | TooFew | Refused) -> str:
 
 def told(rows: Sequence[ComparedRow]) -> tuple[tuple[str, ...], ...]:
     """Header and rows as plain text, for a terminal."""
-    found = [("benchmark", "runner", "mode", "question", "time, here / there", "bounds", "verdict")]
+    found = [("benchmark, framework, mode", "question", "time, here / there", "verdict")]
     for row in rows:
         cell, outcome = row.cell, row.outcome
-        numbers = ("", "")
+        ratio = ""
         if isinstance(outcome, Slowdown):
-            numbers = f"{outcome.value:.3f}", f"{outcome.low:.3f} to {outcome.high:.3f}"
-        found.append((cell.spec, cell.runner, cell.mode, asked(row.question), *numbers, verdict(outcome)))
+            ratio = f"{outcome.value:.3f} ({outcome.low:.3f} to {outcome.high:.3f})"
+        name = f"{cell.spec}, {cell.runner}, {cell.mode}"
+        found.append((name, asked(row.question), ratio, verdict(outcome)))
     return tuple(found)
 
 

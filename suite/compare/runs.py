@@ -147,10 +147,10 @@ def load(folder: Path, refused: Callable[[ResultError], None]) -> Evidence:
 def told(found: Sequence[ComparedPair]) -> tuple[tuple[str, ...], ...]:
     """Header and rows as plain text, for a terminal."""
     return (
-        ("benchmark", "runner", "mode", "question", "A", "B", "time, B / A", "verdict"),
+        ("benchmark, framework, mode", "question", "A", "B", "time, B / A", "verdict"),
         *(
             (
-                pair.group.spec, pair.framework_mode.runner, pair.framework_mode.mode, asked(pair.question),
+                f"{pair.group.spec}, {pair.framework_mode.runner}, {pair.framework_mode.mode}", asked(pair.question),
                 cost(pair.question, pair.first), cost(pair.question, pair.second), *_words(pair.outcome),
             )
             for pair in found

@@ -110,11 +110,10 @@ def test_the_line_is_ended_when_the_run_is_broken_off(tmp_path: Path, monkeypatc
 def test_markup_in_a_files_text_stays_text(make_spec: MakeSpec, shown: io.StringIO) -> None:
     spec = make_spec(title="[bold]loud[/] [link=http://e.org]x[/link]", validation_fraction=0.1)
     display.say("[red]said[/]")
-    display.out.print(display.catalogue([spec]), display.facts(spec), display.answer((("a", "b"), ("[red]1[/]", "2"))))
+    display.out.print(display.catalogue([spec]), display.facts(spec))
     text = shown.getvalue()
     assert "[red]said[/]" in text
     assert "[bold]loud[/] [link=http://e.org]x[/link]" in text
-    assert "[red]1[/]" in text
 
 
 def test_a_benchmark_is_shown_with_all_that_follows_from_it(make_spec: MakeSpec, shown: io.StringIO) -> None:
@@ -123,7 +122,7 @@ def test_a_benchmark_is_shown_with_all_that_follows_from_it(make_spec: MakeSpec,
     text = " ".join(shown.getvalue().split())
     assert "dense_1 10 650 1,280 units 10, use_bias true, kernel_init glorot_uniform" in text
     assert "total 650 1,280" in text
-    assert "images 1,293 train, 144 validation, 360 test" in text
+    assert "examples 1,293 train, 144 validation, 360 test" in text
     assert "beta_1: 0.9" in text
     assert spec.digest in text
 
@@ -184,7 +183,8 @@ def test_a_plan_is_shown_trial_by_trial(tmp_path: Path, shown: io.StringIO) -> N
     display.out.print(display.trials(made))
     lines = shown.getvalue().splitlines()
     assert len(lines) == 1 + len(made.entries)
-    assert lines[1].split()[:5] == ["r00-00-reference", "proof", "reference", "tiny", "numpy"]
+    assert lines[1].split()[:2] == ["r00-00-reference", "proof"]
+    assert lines[1].rstrip().endswith("tiny (numpy)")
 
 
 def test_verdicts_stand_beside_what_came_closest_and_what_failed(shown: io.StringIO) -> None:
@@ -199,8 +199,9 @@ def test_verdicts_stand_beside_what_came_closest_and_what_failed(shown: io.Strin
     failed = results.failed("tf", "xla", cause=Cause.UNSUPPORTED, reason="no compiler\nand more")
     display.out.print(display.identities([*proofs, failed]))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
-    assert lines[1:] == [
-        "digits-mlp tf xla unsupported no compiler",
-        "digits-mlp torch eager identical 2 outputs evaluation: 5.0e-10 of 1.0e-09 none",
-        "digits-mlp torch eager unproven 2 gradients: dense_1/kernel",
+    assert lines[2:] == [
+        "digits-mlp",
+        "tf, xla unsupported no compiler",
+        "torch, eager identical 2 outputs evaluation: 5.0e-10 of 1.0e-09",
+        "torch, eager unproven 2 diverges: gradients: dense_1/kernel",
     ]

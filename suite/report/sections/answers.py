@@ -16,6 +16,9 @@ from suite.report.text.units import duration, level, rate, speed
 from suite.results.questions import Question, QuestionKind
 from suite.stats import Ratio, TooFew
 
+NO_NUMBER = "no number"
+"""The verdict where no framework has one."""
+
 
 def cost(question: Question, value: float) -> str:
     """A cost in the unit in which its question is asked."""
@@ -92,7 +95,7 @@ def _lines(
         found.append(_Line(place, labels[row.group], asked(row.question), bests, tuple(verdicts)))
     for i, none in enumerate(without, len(rows)):
         bests = tuple((none.bests[f].word or DASH, none.bests[f].reason) for f in frameworks)
-        said = none.verdict.word if none.verdict.word == LEFT_OUT else "no number"
+        said = none.verdict.word if none.verdict.word == LEFT_OUT else NO_NUMBER
         place, label = (none.benchmark.spec, none.benchmark.run, i), called(none.benchmark, runs)
         found.append(_Line(place, label, none.question, bests, ((said, none.verdict),), known=False))
     return sorted(found, key=lambda line: line.place)
@@ -111,12 +114,15 @@ def answer_rows(
     labels: Mapping[ComparisonGroup, str],
     runs: Sequence[str],
 ) -> list[tuple[str, ...]]:
-    """Header and rows as plain text, for a terminal; why something is not ranked in a few words."""
+    """Header and rows as plain text, for a terminal; why something is not ranked in a few words.
+
+    Each pair of frameworks has a row of its own.
+    """
     found = [("benchmark", "question", *frameworks, "verdict")]
     for line in _lines(rows, without, frameworks, labels, runs):
         words = [f"{said}: {why.word or why.reason}" if why and line.known else said for said, why in line.verdicts]
-        bests = (text for text, _ in line.bests)
-        found.append((line.label, line.question, *bests, "; ".join(words) or "nothing to compare with"))
+        bests = [text for text, _ in line.bests]
+        found += [(line.label, line.question, *bests, word) for word in words or ["nothing to compare with"]]
     return [tuple(plain(cell) for cell in row) for row in found]
 
 
