@@ -20,16 +20,19 @@ from suite.report.evidence.unanswered import Unanswered, unanswered
 from suite.report.evidence.unanswered import head as unanswered_head
 from suite.report.evidence.unanswered import lines as failure_lines
 from suite.report.sections import (
+    accuracy,
     answers,
     container_vs_native,
     device,
     energy,
     environment,
+    failures,
     memory,
     own_api,
     performance,
     published,
     pytest_benchmark,
+    repeatability,
     verification,
 )
 from suite.report.text.markdown import Markdown, bullets, md
@@ -101,7 +104,7 @@ def build(
         "Identity": [*verification.identity(evidence), *own_api.section(evidence)],
         "Diverged": diverged.section(evidence, labels),
         "Not comparable": verification.not_comparable(evidence, labels, lost),
-        "Accuracy": verification.accuracy(evidence, labels, accuracies(evidence, rows)),
+        "Accuracy": accuracy.section(evidence, labels, accuracies(evidence, rows)),
         "Published numbers": published.section(labels, judgements, studies),
         "Latency": [
             *performance.latency(evidence, labels),
@@ -115,13 +118,13 @@ def build(
         "Energy": energy.section(evidence, labels, joules),
         "GPU state": device.condition(evidence, labels),
         "In a container and natively": container_vs_native.section(evidence, names(evidence, placed=False)),
-        "Repeatability": verification.repeatability(evidence, labels),
+        "Repeatability": repeatability.section(evidence, labels),
         "pytest-benchmark": beside,
         "The instrument": performance.instrument(evidence, labels),
         "Time breakdown": performance.time_spent(evidence),
-        "Failed and unsupported": environment.failures(lost),
-        "Refused files": environment.refused(evidence.refused, evidence.doubles),
-        "Environment": environment.environment(evidence),
+        "Failed and unsupported": failures.section(lost),
+        "Refused files": failures.refused(evidence.refused, evidence.doubles),
+        "Environment": environment.section(evidence),
         "Reproduce": environment.command(evidence),
     }
     head = unanswered_head(lost, rows, without)
@@ -144,9 +147,7 @@ def _failed(
     evidence: Evidence, rows: Sequence[AnswerRow], without: Sequence[Unanswered], beside: Sequence[Markdown]
 ) -> bool:
     """A run that only proves is judged by its proofs; one that measures, by what it set out to compare."""
-    if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or environment.missing(
-        evidence
-    ):
+    if any(f.cause not in (Cause.UNSUPPORTED, Cause.DIVERGED) for f in evidence.failed) or failures.missing(evidence):
         return True
     if beside and not evidence.results:
         return False  # nothing was to be compared
@@ -160,7 +161,7 @@ def _head(evidence: Evidence, labels: Mapping[ComparisonGroup, str], unanswered:
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
     lines += unanswered
-    lines += environment.missing(evidence)
+    lines += failures.missing(evidence)
     lines += diverged.head(evidence, labels)
     lines += device.warnings(evidence, labels)
     if evidence.refused:

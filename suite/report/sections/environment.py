@@ -1,4 +1,4 @@
-"""What went wrong, what the numbers were taken on, and how to take them again."""
+"""What the numbers were measured on, and the command that measures them again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from suite.errors import ResultError
-from suite.report.evidence.gaps import Gaps, lacking
 from suite.report.evidence.merge import Evidence
-from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
+from suite.report.text.markdown import DASH, Markdown, Notes, table
 from suite.report.text.units import digits, mebibytes
 from suite.results.environment import Environment, Gpu
 
@@ -21,46 +19,7 @@ _SILENT = {
 }
 
 
-def failures(lost: Gaps) -> list[Markdown]:
-    """Cells without numbers, alike ones in one row; unsupported ones last."""
-    groups: dict[tuple[bool, str, str, str, str], list[str]] = defaultdict(list)
-    for gap in lost.cells:
-        part = {"prove": ", in the gate", "tune": ", tuned inference"}.get(gap.kind, "")
-        key = not gap.supported, gap.word + part, gap.runner or "all", gap.mode or "all", gap.reason
-        groups[key].append(gap.benchmark.spec)
-    if not groups:
-        return [Markdown("None.")]
-    rows = []
-    for (_, what, runner, mode, reason), cells in sorted(groups.items()):
-        specs = sorted(set(cells))
-        names = ", ".join(specs[:4]) + (f" and {len(specs) - 4} more" if len(specs) > 4 else "")
-        rows.append([runner, mode, what, f"{len(cells)}", names, reason])
-    return [table(["framework", "mode", "what", "cells", "benchmarks", "reason"], rows, "lllrll")]
-
-
-def refused(errors: Sequence[ResultError], doubles: Sequence[str]) -> list[Markdown]:
-    """Files that are no results, and cells that came twice."""
-    blocks = []
-    if errors:
-        # The path's last part names the file; where the folder lies would make the same results give other bytes.
-        lines = [md("{}: {}", e.where.replace("\\", "/").rsplit("/", 1)[-1], e.what) for e in errors]
-        blocks.append(bullets(lines))
-    if doubles:
-        blocks.append(Markdown("Cells that came more than once, taken once:"))
-        blocks.append(bullets([md("{}", d) for d in doubles]))
-    return blocks
-
-
-def missing(evidence: Evidence) -> list[str]:
-    """Cells of the plan that left no result, in words."""
-    lost = [planned.cell for planned in lacking(evidence)]
-    if not lost:
-        return []
-    names = ", ".join(sorted({f"{c.spec} ({c.runner})" for c in lost})[:6])
-    return [f"{len(lost):,} of {len(evidence.planned):,} planned cells have no result yet: {names}."]
-
-
-def environment(evidence: Evidence) -> list[Markdown]:
+def section(evidence: Evidence) -> list[Markdown]:
     """One table: what all cells share, and where they differ, who has what."""
     cells = [(r.cell.runner, r.environment) for r in evidence.results if r.environment is not None]
     if not cells:
