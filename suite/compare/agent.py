@@ -40,7 +40,7 @@ STEPS = 16
 QUERIES = 20
 """Queries per warm-up call of the mode."""
 OWN = "npz:"
-"""What the name of a data set begins with that is the user's own file."""
+"""How the name of a data set begins that is a file of the user's own."""
 Calls = tuple[Callable[..., Any], list[tuple[Any, ...]]]
 
 
@@ -95,7 +95,7 @@ class Agent:
             return {"ns": perf_counter_ns() - began}
 
     def _prepared(self, question: str, batch_size: int) -> Calls:
-        """The call of a question and its arguments in turn; whoever asks for the first time warms it up."""
+        """The call of a question and its arguments in turn. The first request warms it up."""
         key = f"{question} {batch_size}"
         if key not in self._calls:
             call, inputs = self._calls[key] = self._made(question, batch_size)
@@ -117,20 +117,20 @@ class Agent:
 
 
 def _anywhere(spec: Any) -> Any:
-    """A spec without the path of the user's own file of data, which some checkouts count and others do not."""
+    """A spec without the path of the user's own data file: some checkouts count it into the digest, others do not."""
     if not spec.dataset.startswith(OWN):
         return spec
     return spec.replace(dataset=OWN, data=spec.data.model_copy(update={"name": OWN}))
 
 
 def requests(stream: TextIO) -> Iterator[dict[str, Any]]:
-    """What is asked, until the other end closes."""
+    """The requests, until the other end closes."""
     for line in stream:
         yield json.loads(line)
 
 
 def answered(agent: Agent, do: str, **request: Any) -> dict[str, Any]:
-    """The reply to a request; whatever goes wrong is one."""
+    """The reply to a request. An error is a reply as well."""
     try:
         return agent.open(**request) if do == "open" else agent.block(**request)
     except Exception as error:  # noqa: BLE001 - whatever a framework raises is a reply
@@ -140,7 +140,7 @@ def answered(agent: Agent, do: str, **request: Any) -> dict[str, Any]:
 
 
 def main(token: str, device: base.Device, threads: base.Threads) -> None:
-    """Answer requests; what a framework prints goes to the log, for the pipe is ours alone."""
+    """Answer requests. What a framework prints goes to the log, because the pipe carries replies alone."""
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 

@@ -43,9 +43,9 @@ BLOCK_NS = 5_000_000
 """A block lasts this long at least: far longer than waking takes, and so short that little else gets in between."""
 MOST_CALLS = 10_000
 PATIENCE_SECONDS = 900.0
-"""How long a side may take to answer: compiling is the longest."""
+"""How long a side may take to answer; compiling takes longest."""
 SHARED = {"spec": "spec", "dataset": "data set", "weights": "initial weights", "order": "batch order"}
-"""The digests that both sides must have alike, in words."""
+"""The digests that must be equal on both sides, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ class AgentProcess:
         self._up = True
 
     def pin(self, cores: Collection[int]) -> None:
-        """Let its threads run on ``cores`` alone, where the system can: both sides on the same, for cores differ."""
+        """Let its threads run on ``cores`` alone, where the system can: the same for both, because cores differ."""
         for task in Path(f"/proc/{self._process.pid}/task").glob("*"):
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(int(task.name), cores)
@@ -182,7 +182,7 @@ class AgentProcess:
         return found
 
     def _reply(self) -> dict[str, Any]:
-        """One line of its answer, behind which it is stopped: framework threads spin for a while after their work."""
+        """One line of its answer.  Then it is stopped, because framework threads spin for a while after their work."""
         if self._lost:
             raise self._lost
         line, deadline = b"", time.monotonic() + PATIENCE_SECONDS
@@ -206,13 +206,13 @@ class AgentProcess:
         return self._given_up(f"ended with status {status}: {' '.join(lines[-3:]) or 'nothing was said'}")
 
     def _given_up(self, reason: str) -> RunError:
-        """Whatever is asked from now on gets this for an answer."""
+        """Every later request gets this answer."""
         self._lost = RunError(f"{self._name} {reason}")
         return self._lost
 
 
 def ratio(here: AgentProcess, there: AgentProcess, question: Question, first: int) -> float:
-    """Cost here over cost there: the median over pairs of blocks, whose order is turned round from pair to pair."""
+    """Cost here over cost there: the median over pairs of blocks, whose order alternates from pair to pair."""
     calls, sides = 1, (here, there)
     while (shortest := min(side.block(question, calls) for side in sides)) < BLOCK_NS and calls < MOST_CALLS:
         calls = min(MOST_CALLS, max(calls + 1, math.ceil(calls * BLOCK_NS / shortest)))
@@ -267,7 +267,7 @@ class Comparison:
         )
 
     def _round(self, number: int, token: str, left: Sequence[ComparedCell]) -> None:
-        """A fresh process per checkout for all cells of a runner; takes ratios down, or why there are none."""
+        """Run a fresh process per checkout for all cells of a runner; note the ratios, or why there are none."""
         with contextlib.ExitStack() as stack:
             first, second = self._trees if number % 2 else self._trees[::-1]
             started = {
@@ -330,7 +330,7 @@ def against(
 def status(rows: Sequence[ComparedRow]) -> int:
     """1 if anything became slower for certain, or could not be compared though it should have been; else 0.
 
-    Raises SpecError where the two have nothing in common: a comparison of nothing is no good news.
+    Raises SpecError where the two have nothing in common: comparing nothing must not look like success.
     """
     refused = [row.outcome for row in rows if isinstance(row.outcome, Refused)]
     if any(verdict(row.outcome) == Regression.SLOWER for row in rows) or any(outcome.failure for outcome in refused):
@@ -373,5 +373,5 @@ def rule(rows: Sequence[ComparedRow]) -> str:
     return (
         f"{several} made, so each lower bound is taken at {level(made[0].confidence)} and all hold together at 95 % "
         "(Bonferroni). Slower: the lower bound is above 1.05; not slower: the upper bound is not. "
-        f"{made[0].rounds} rounds, each with a fresh process per checkout and {PAIRS} pairs of blocks a question."
+        f"{made[0].rounds} rounds, each with a fresh process per checkout and {PAIRS} pairs of blocks per question."
     )

@@ -1,6 +1,6 @@
-"""Two stored sets of results side by side: ratios on one machine, mere numbers across machines.  It informs only.
+"""Two stored runs side by side: ratios on one machine, numbers without ratios across machines.  For information only.
 
-The two were not measured in turns, so whatever changed on the machine in between is in the ratio as well.
+The two were not measured in turns, so the ratio includes whatever changed on the machine in between.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """One cell under one question in both sets: ns per query or image, and the time of B over that of A."""
+    """One cell under one question in both runs: ns per query or example, and the time of B over that of A."""
 
     group: ComparisonGroup
     framework_mode: FrameworkMode
@@ -55,7 +55,7 @@ class _Draft:
 
 
 def pairs(first: Evidence, second: Evidence) -> tuple[ComparedPair, ...]:
-    """Every cell and question that both sets hold; the intervals hold together with 95 %."""
+    """Every cell and question that both runs hold; the intervals hold together with 95 %."""
     apart = [difference.name for difference in asked_of(sides(first, second)) if difference.decides]
     drafts = [
         draft
@@ -169,21 +169,21 @@ def _words(outcome: Ratio | TooFew | NotRanked) -> tuple[str, str]:
 
 
 def caveats(found: Sequence[ComparedPair]) -> tuple[str, ...]:
-    """What must be said beside the table."""
+    """What belongs below the table."""
     if not found:
-        return ("The two sets have no measured cell in common.",)
+        return ("The two runs have no measured cell in common.",)
     said = []
     ratios = [pair.outcome for pair in found if isinstance(pair.outcome, Ratio)]
     if ratios:
         said.append(
-            "A and B were not interleaved: whatever changed on the machine in between is in these ratios. Intervals "
-            f"are over the rounds of each, at {level(ratios[0].confidence)}, so that all {len(ratios)} hold together "
-            "at 95 % (Bonferroni). `suite compare --against COMMIT` measures in turns."
+            "A and B were not interleaved, so these ratios include whatever changed on the machine in between. "
+            f"Intervals are over the rounds of each, at {level(ratios[0].confidence)}, so that all {len(ratios)} hold "
+            "together at 95 % (Bonferroni). `suite compare --against COMMIT` measures in turns."
         )
     if any(pair.outcome is OTHER_MACHINE for pair in found):
         said.append(
-            "A and B come from machines with different fingerprints: their numbers stand side by side, and nothing is "
-            "ranked."
+            "A and B come from machines with different fingerprints: their numbers are shown side by side, and nothing "
+            "is ranked."
         )
     elif any(isinstance(p.outcome, NotRanked) and p.outcome.reason.startswith("not ranked: other") for p in found):
         said.append(differences.RULE)

@@ -12,9 +12,9 @@ from pathlib import Path
 from suite.errors import MachineError, RunError, SpecError
 
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
-"""What a checkout would else start is nobody's wish here."""
+"""A checkout must not start the hooks of the repository."""
 MISLEADING = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
-"""Set where git runs us as a hook; they would point it elsewhere."""
+"""Git sets these when it runs the suite as a hook; they would point it elsewhere."""
 
 
 def resolve(root: Path, ref: str) -> str:
@@ -71,7 +71,7 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
 
 
 def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run git in ``root``, in a process group of its own: Ctrl-C reaches us alone, and no half of a change stays."""
+    """Run git in ``root``, in a process group of its own, so that Ctrl-C does not stop it in the middle of a change."""
     variables = {key: value for key, value in os.environ.items() if key not in MISLEADING}
     try:
         return subprocess.run(

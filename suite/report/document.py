@@ -40,7 +40,7 @@ from suite.results.pytest_benchmark import Timing
 from suite.results.records import Cause, Record
 
 MOST_IMAGES = 6
-"""Charts of one kind that the report itself shows; of more it names the pages that do."""
+"""The most charts of one kind in the report itself. If there are more, the report links to the pages that show them."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _failed(
 
 
 def _head(evidence: Evidence, labels: Mapping[ComparisonGroup, str], unanswered: Sequence[str]) -> list[Markdown]:
-    """What must be known before the first number: the plan's notes, and what is missing."""
+    """What a reader must know before the first number: the plan's notes, and what is missing."""
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
     lines += unanswered

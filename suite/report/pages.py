@@ -45,20 +45,21 @@ class Book:
     charts: Sequence[str]
 
     def pointer(self) -> list[Markdown]:
-        """What leads from the report to the pages."""
+        """Links from the report to the pages."""
         if not self.studies:
             return []
         pages = ", ".join(published.link(study) for study in self.studies[:12])
-        words = "Published figures beside ours, curves, errors and tunings: [the index of studies](studies/index.md)"
-        return [Markdown(f"{words}; {pages}{', ...' if len(self.studies) > 12 else ''}.")]
+        more = ", ..." if len(self.studies) > 12 else ""
+        words = "Published figures beside ours, curves, errors and inference options"
+        return [Markdown(f"{words}: [the index of studies](studies/index.md); {pages}{more}.")]
 
     def tuned(self) -> list[Markdown]:
-        """Where tuned inference is told."""
+        """Where inference options are shown."""
         mine = [s for s in self.studies if any(inference_options.section(self.evidence, group) for group in s.groups)]
         if not mine:
             return []
         links = ", ".join(published.link(study) for study in mine)
-        return [Markdown(f"Inference under one changed switch at a time is on the pages of {links}.")]
+        return [Markdown(f"Inference with one option changed at a time is on the pages of {links}.")]
 
     def pages(self) -> dict[str, str]:
         """Every page by its path beside the report; none where nothing was measured."""
@@ -72,8 +73,8 @@ class Book:
         yield Markdown("# Studies")
         yield Markdown("[Report](../report.md)")
         yield Markdown(
-            "A study is a benchmark with its cases, and whatever starts from its trained weights. Verdicts are counted "
-            "by number and framework."
+            "A study is a benchmark with its cases, and every benchmark that starts from its trained weights. Verdicts "
+            "are counted by published number and framework."
         )
         body = []
         for study in self.studies:
@@ -84,7 +85,7 @@ class Book:
                 [published.link(study, ""), "; ".join(sorted(sources)) or DASH, f"{len(study.groups)}",
                  self._far(study), verdicts]
             )  # fmt: skip
-        yield table(["study", "source", "benchmarks", "run how far", "published numbers"], body, "llrll")
+        yield table(["study", "source", "benchmarks", "schedule", "published numbers"], body, "llrll")
 
     def _claims(self, study: Study) -> list[ClaimRow]:
         return [row for row in self.claims if row.group in study.specs]
@@ -119,25 +120,25 @@ class Book:
         for title, body in (
             ("Published numbers", self._published(study)),
             ("Assumptions", published.assumptions(self.labels, study.specs)),
-            ("How far it was run", self._run(study)),
+            ("Seeds and schedule", self._run(study)),
             ("Stages", _stages(self.evidence, study, self.labels)),
             ("Curves", self._images("Loss and accuracy by epoch", study, "training", "curves")),
             ("Task metrics", self._task_metrics(study)),
             ("Styles of execution", self._styles(study)),
-            ("Tuned inference", self._tunings(study)),
+            ("Inference options", self._tunings(study)),
         ):
             if body:
                 yield Markdown(f"## {title}")
                 yield from body
 
     def _warnings(self, study: Study) -> list[Markdown]:
-        """What keeps the study from its verdicts, first of all."""
+        """What stands in the way of verdicts, shown first."""
         lines = []
         judged = [row for row in self._claims(study) if row.verdict is not ClaimVerdict.CONTEXT]
         short = sum(row.verdict is ClaimVerdict.NOT_FAR_ENOUGH for row in judged)
         if short:
             lines.append(
-                f"Not run far enough for {short} of {len(judged)} verdicts: {self._far(study)}; a verdict takes "
+                f"Not run far enough for {short} of {len(judged)} verdicts: {self._far(study)}; a verdict needs "
                 f"{LEAST_SEEDS} seeds at the full schedule."
             )
         elif not judged and any(not s.complete for group in study.groups for s in self._schedules(group)):
@@ -220,9 +221,9 @@ class Book:
         if blocks:
             blocks.append(
                 Markdown(
-                    "Medians over rounds. *eager* runs one operation after another as Python names it; *session* is "
-                    "TensorFlow 1's way, a graph defined first and run by a session; *graph* traces a function into a "
-                    "graph, *xla* and *compile* compile what they traced."
+                    "Medians over rounds. *eager* runs one operation after another, as Python calls them. *session* is "
+                    "TensorFlow 1's way: a graph is defined first and then run by a session. *graph* traces a function "
+                    "into a graph. *xla* and *compile* compile what they traced."
                 )
             )
         return [*blocks, *self._images("Time by style of execution", study, "styles")]
@@ -301,7 +302,7 @@ def _stages(evidence: Evidence, study: Study, labels: Mapping[ComparisonGroup, s
     if not body:
         return []
     heads = ["benchmark", "takes over", "starts from", "trained by", "to the end", "given to", "rounds", "weights"]
-    words = "One framework trains the earlier stage, and every framework starts from those same weights of its round."
+    words = "One framework trains the earlier stage. In each round every framework starts from the same weights."
     return [table(heads, body, "llllllrl"), *notes.lines(), Markdown(words)]
 
 

@@ -61,7 +61,7 @@ def test_a_benchmark_without_a_number_ends_with_1_and_is_told_below_the_table(
     status = outcome.report_of(save(tmp_path, [*make.run(modes=MODES), *lost("the roof fell in", cause)]))
     text = shown()
     assert status == 1
-    table, told = text.split("1 of 2 benchmarks has no number that stands: ")
+    table, told = text.split("1 of 2 benchmarks has no valid number: ")
     below = table.splitlines()[[line.rstrip() for line in table.splitlines()].index("lost") + 1]
     assert below.startswith("  everything ")
     assert "no number" in below

@@ -89,7 +89,7 @@ def test_a_ratio_is_that_of_here_to_there(copy: Callable[..., Checkout], tmp_pat
     ):
         for side in (slow, usual):
             side.arrive()
-            side.open(benchmark="digits-mlp", spec="digits-mlp", mode="null", seed=0)
+            side.open(benchmark="digits-mlp", spec="digits-mlp", mode="null", seed=0, precision="float32")
         assert commits.ratio(slow, usual, TRAINING, 1) > 2
         assert commits.ratio(usual, slow, TRAINING, 1) < 0.5
 
@@ -164,7 +164,7 @@ def test_a_side_is_stopped_whenever_it_is_not_asked_and_gone_afterwards(
         while state(process.pid) != "T" and time.monotonic() < deadline:
             time.sleep(0.01)
         assert state(process.pid) == "T"
-        side.open(benchmark="digits-mlp", spec="digits-mlp", mode="null", seed=0)
+        side.open(benchmark="digits-mlp", spec="digits-mlp", mode="null", seed=0, precision="float32")
         assert side.block(TRAINING, 3) > 0
     assert process.returncode == -signal.SIGKILL
 
@@ -305,7 +305,7 @@ def test_what_is_not_proven_is_not_ranked() -> None:
 
 def test_too_few_stored_rounds_are_said_and_nothing_in_common_as_well() -> None:
     assert stored.pairs(evidence(), evidence(rounds=4))[0].outcome == TooFew("rounds", 4, 5)
-    assert stored.caveats(stored.pairs(evidence(), merge([], {}))) == ("The two sets have no measured cell in common.",)
+    assert stored.caveats(stored.pairs(evidence(), merge([], {}))) == ("The two runs have no measured cell in common.",)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_a_number_within_an_interval_that_holds_everything_is_too_noisy_to_tell_
     assert interval is not None
     low, high = map(float, interval.groups())
     assert 0 <= low < high <= 100
-    width = re.search(r"¹ one further run falls within ± (\S+) points, and a verdict takes ± 1.00 points at most", text)
+    width = re.search(r"¹ a new run falls within ± (\S+) points, and a verdict needs ± 1.00 points at most", text)
     assert width is not None
     assert float(width[1]) == pytest.approx((high - low) / 2, abs=0.06)
 
@@ -186,9 +186,9 @@ def test_a_claim_may_state_the_half_width_that_it_takes_and_the_report_says_so()
     own = make.spec(claims=(claim("test_accuracy", 0.98, half_width=0.06),))
     text = spread(noisy, own)
     assert "**reproduced**" in line(text, "test accuracy")
-    assert "¹ the claim itself takes intervals of up to ± 6.00 points" in text
+    assert "¹ the claim itself allows intervals of up to ± 6.00 points" in text
     strict = make.spec(claims=(claim("test_accuracy", 0.98, half_width=0.001),))
-    assert "a verdict takes ± 0.100 points at most" in spread(noisy, strict)
+    assert "a verdict needs ± 0.100 points at most" in spread(noisy, strict)
     assert "too noisy to tell" in line(spread(noisy, make.claiming(0.98)), "test accuracy")
 
 
@@ -204,7 +204,7 @@ def test_a_claim_may_state_the_half_width_that_it_takes_and_the_report_says_so()
 def test_a_loss_is_judged_by_a_tenth_of_its_value(losses: tuple[float, ...], stated: float, verdict: str) -> None:
     text = spread(losses, make.spec(claims=(claim("test_loss", stated),)), "loss")
     assert verdict in line(text, "test loss")
-    assert ("a verdict takes ± 0.0500 at most" in text) == (verdict == "too noisy to tell")
+    assert ("a verdict needs ± 0.0500 at most" in text) == (verdict == "too noisy to tell")
 
 
 def test_no_bound_of_a_loss_is_negative() -> None:
@@ -222,7 +222,7 @@ def test_an_epoch_of_stopping_lies_within_the_schedule() -> None:
     told = line(text.split("## Published numbers")[1], "stopped at epoch")
     assert re.search(r"\| +1\.\d\d to (49|50)\.\d, 5 seeds", told)
     assert "too noisy to tell" in told
-    assert re.search(r"within ± 2\d\.\d epochs, and a verdict takes ± 1\.60 epochs at most", text)
+    assert re.search(r"within ± 2\d\.\d epochs, and a verdict needs ± 1\.60 epochs at most", text)
 
 
 def test_a_choice_that_is_too_noisy_to_tell_contradicts_nothing_and_is_named() -> None:

@@ -76,7 +76,7 @@ def test_rounds_are_paired_by_number() -> None:
 
 def test_the_intervals_of_the_section_hold_together() -> None:
     text = section(BOTH)
-    assert "10 of them were taken, each at 99.5 %, so that those of this section hold together at 95 %" in text
+    assert "10 intervals were computed, each at 99.5 %, so that all of this section hold together at 95 %" in text
 
 
 def test_fewer_than_five_common_rounds_are_not_ranked() -> None:
@@ -111,9 +111,9 @@ def test_two_native_runs_are_told_apart() -> None:
 
 
 def test_a_run_after_the_other_is_told_from_runs_that_took_turns() -> None:
-    assert "the native one came first and the one in the container after it" in section(BOTH)
+    assert "the native one came first and the one in the container second" in section(BOTH)
     before = build([*RUN, *make.inside(RUN, minutes=-60)], {})
-    assert "the one in the container came first and the native one after it" in section(before)
+    assert "the one in the container came first and the native one second" in section(before)
     turns = build([*RUN, *make.inside(RUN, minutes=0.5)], {})
     assert "The two runs took turns: the place changed 9 times over 30 trials." in section(turns)
 

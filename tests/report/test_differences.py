@@ -91,7 +91,7 @@ def test_a_condition_that_differs_is_named_and_ranks_nothing(
     for pair in pairs:
         assert isinstance(pair.outcome, NotRanked)
         assert name in pair.outcome.reason
-    assert any("nothing is ranked across it" in line for line in stored.caveats(pairs))
+    assert any("nothing is ranked across a difference in them" in line for line in stored.caveats(pairs))
 
 
 INFORMING: list[tuple[dict[str, Any], str, str, str]] = [

@@ -199,8 +199,8 @@ def test_the_epoch_of_an_early_stop_is_not_judged_and_the_report_says_what_ended
     taught = {"diverged": told, "stopped_early": True}
     cells = [make.measured(number=n, seed=n, of=spec, epochs=2, taught=taught) for n in range(1, 6)]
     document = build([make.proof(of=spec), *cells], {})
-    assert "by early stopping, for what it watches was not finite" in section(document, "Diverged")
-    assert "early stopping ended 5 of them, for what it watches was not finite" in page(document)
+    assert "by early stopping, because the value that it watches was not finite" in section(document, "Diverged")
+    assert "early stopping ended 5 of them, because the value that it watches was not finite" in page(document)
     assert "| diverged" in next(line for line in verdicts(document).splitlines() if "stopped at epoch" in line)
 
 
@@ -298,12 +298,12 @@ def test_inference_that_could_not_be_tuned_for_it_is_told_and_no_accuracy_of_the
                 at = cell.cell.model_copy(update={"seed": n})
                 found.append(cell.model_copy(update={"cell": at, "entry": f"{n}-tune-{runner}"}))
     document = build(found, plan)
-    text = page(document).split("## Tuned inference")[1]
+    text = page(document).split("## Inference options")[1]
     assert "4 rounds of 5; in the others the weights had diverged" in text
     assert "in 1 of 5 rounds the weights had diverged, so there is no mean" in text
-    assert "**tf**, by itself xla: not tuned, for in every round the weights had diverged." in text
+    assert "**tf**, baseline xla: not measured, because the weights had diverged in every round." in text
     assert "97.00 %" not in text
-    assert "Tuned inference" not in section(document, "The answer")
+    assert "Inference options" not in section(document, "The answer")
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -347,7 +347,7 @@ def test_energy_is_told_with_the_note_and_not_ranked() -> None:
     document = build(found, {})
     for title in ("Energy", "GPU memory", "GPU state"):
         assert "diverged (epoch 1)" in section(document, title), title
-    assert "more images per joule" not in section(document, "Energy")
+    assert "more examples per joule" not in section(document, "Energy")
 
 
 def test_the_same_results_give_the_same_bytes_in_any_order(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def line(document: Document, benchmark: str) -> tuple[str, ...]:
 def test_a_benchmark_whose_every_cell_failed_has_a_line_and_the_head_counts_it(cause: Cause) -> None:
     document = build([*run(), *fails(cause=cause, reason="the roof fell in")], {})
     assert line(document, "lost") == ("lost", "everything", str(cause), str(cause), "no number")
-    assert f"1 of 2 benchmarks has no number that stands: lost (torch {cause}, tf {cause})." in head(document)
+    assert f"1 of 2 benchmarks has no valid number: lost (torch {cause}, tf {cause})." in head(document)
     assert re.search(rf"\| lost +\| everything +\| {cause}¹ ", section(document, "The answer"))
     assert "the roof fell in" in section(document, "The answer")
     assert f"- **lost**: no number, torch {cause}, tf {cause}." in section(document, "The answer")
@@ -90,7 +90,7 @@ def test_where_nothing_failed_nothing_is_said() -> None:
 def test_a_benchmark_of_the_plan_that_has_not_run_yet_is_named() -> None:
     document = build(run(), planned(run(), run(LOST)))
     assert line(document, "lost")[1:] == ("everything", "not run yet", "not run yet", "no number")
-    assert "1 of 2 benchmarks has no number that stands: lost (torch not run yet, tf not run yet)." in head(document)
+    assert "1 of 2 benchmarks has no valid number: lost (torch not run yet, tf not run yet)." in head(document)
     assert "20 of 40 planned cells have no result yet" in head(document)
     assert "not run yet" in section(document, "Failed and unsupported")
     assert document.failed
@@ -99,7 +99,7 @@ def test_a_benchmark_of_the_plan_that_has_not_run_yet_is_named() -> None:
 def test_a_benchmark_that_was_left_out_is_named_with_the_reason() -> None:
     document = build(run(), planned(run(), left_out={"lost": "its data could not be had"}))
     assert line(document, "lost") == ("lost", "everything", "left out", "left out", "left out")
-    assert "1 of 2 benchmarks has no number that stands: lost (left out)." in head(document)
+    assert "1 of 2 benchmarks has no valid number: lost (left out)." in head(document)
     assert "its data could not be had" in section(document, "The answer")
     assert document.failed
 
@@ -111,7 +111,7 @@ def test_what_is_unproven_is_counted_and_says_so_where_its_number_would_stand() 
     assert {each[2:] for each in document.answer if each[0] == "lost"} == {
         ("unproven", "unproven", "not ranked: torch unproven, tf unproven")
     }
-    assert "1 of 2 benchmarks has no number that stands: lost (torch unproven, tf unproven)." in head(document)
+    assert "1 of 2 benchmarks has no valid number: lost (torch unproven, tf unproven)." in head(document)
     assert document.failed
 
 
@@ -167,13 +167,13 @@ def test_tuned_inference_that_failed_has_a_line_of_its_own() -> None:
     lost = [make.failed("tf", "graph", n, cause=Cause.CRASHED, reason="lite", entry=f"{n}-tune-tf") for n in (1, 2)]
     entries = [{"id": r.entry, "kind": "tune", "cells": [r.cell.model_dump()]} for r in (*tuned, *lost)]
     document = build([*run(), *tuned, *lost], {"entries": entries})
-    rows = [each for each in document.answer if each[1] == "tuned inference"]
-    assert rows == [("digits-mlp", "tuned inference", "measured", "crashed", "no number")]
-    assert "1 of 1 benchmark lacks some numbers: digits-mlp (tf crashed in tuned inference)." in head(document)
+    rows = [each for each in document.answer if each[1] == "inference options"]
+    assert rows == [("digits-mlp", "inference options", "measured", "crashed", "no number")]
+    assert "1 of 1 benchmark lacks some numbers: digits-mlp (tf crashed in inference options)." in head(document)
     assert "faster" in document.answer[1][4], "what was measured apart from it is compared"
-    assert "digits-mlp: tf graph crashed in tuned inference: lite" in document.notes
+    assert "digits-mlp: tf graph crashed in inference options: lite" in document.notes
     later = build([*run(), *tuned], {"entries": entries})
-    assert next(each for each in later.answer if each[1] == "tuned inference")[3] == "not run yet"
+    assert next(each for each in later.answer if each[1] == "inference options")[3] == "not run yet"
 
 
 def test_a_question_that_no_cell_could_be_asked_has_a_line() -> None:
@@ -188,14 +188,14 @@ def test_a_question_that_no_cell_could_be_asked_has_a_line() -> None:
 def test_a_run_in_which_only_the_instrument_has_numbers() -> None:
     document = build(fails(), {})
     assert document.answer[1:] == (("lost", "everything", "crashed", "crashed", "no number"),)
-    assert "1 of 1 benchmark has no number that stands" in head(document)
+    assert "1 of 1 benchmark has no valid number" in head(document)
 
 
 def test_a_run_that_only_proves_says_how_its_proofs_came_out() -> None:
     proofs = [make.proof("torch", "eager"), make.proof("tf", "graph", verdict=Verdict.UNPROVEN)]
     document = build([*proofs, make.failed("torch", "compile", 0, reason="died")], {})
     assert "nothing was measured. Of the proofs 1 identical, 1 unproven, 1 crashed." in section(document, "The answer")
-    assert section(document, "Not comparable").startswith("\nIn 1 benchmark 1 mode has no number, or no proof,")
+    assert section(document, "Not comparable").startswith("\nIn 1 benchmark 1 mode has no number or no proof")
     assert "digits-mlp: torch compile crashed in the gate: died" in document.notes
     assert document.failed
 
@@ -213,7 +213,7 @@ def test_three_of_two_hundred_benchmarks_are_seen_at_once() -> None:
         found += [make.failed(r, m, 1, of, reason="y" * 20_000) for r, (m,) in modes.items()]
     document = build(found, {})
     names = "; ".join(f"z{i} (torch crashed, tf crashed)" for i in range(3))
-    assert f"3 of 200 benchmarks have no number that stands: {names}." in head(document)
+    assert f"3 of 200 benchmarks have no valid number: {names}." in head(document)
     shown = [each.split("|")[1].strip() for each in section(document, "The answer").splitlines() if "|" in each]
     assert shown[2:5] == ["z0", "z1", "z2"]
     assert len(document.answer) == 1 + 3 * 197 + 3

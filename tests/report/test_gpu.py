@@ -117,16 +117,20 @@ def changed(at: int, value: int | None) -> Metered:
 @pytest.mark.parametrize(
     ("trace", "span", "words"),
     [
-        (metered(), Span(kind=QuestionKind.TRAINING, begin_ns=0, end_ns=2 * SECOND - 1), "energy takes 2 s of work"),
+        (
+            metered(),
+            Span(kind=QuestionKind.TRAINING, begin_ns=0, end_ns=2 * SECOND - 1),
+            "energy needs 2 s of uninterrupted work",
+        ),
         (changed(20, None), WORK, "lost mid-way"),
         (changed(20, 5), WORK, "stepped back"),
         (metered(energy_mj=(7,) * COUNT), WORK, "did not move"),
         (
             metered(),
             Span(kind=QuestionKind.TRAINING, begin_ns=20 * SECOND, end_ns=30 * SECOND),
-            "energy takes 3 samples",
+            "energy needs 3 samples",
         ),
-        (metered(at_ns=(5 * SECOND,) * COUNT), WORK, "energy takes 3 samples"),
+        (metered(at_ns=(5 * SECOND,) * COUNT), WORK, "energy needs 3 samples"),
     ],
 )
 def test_energy_that_the_counter_does_not_tell_is_unknown(trace: Metered, span: Span, words: str) -> None:
@@ -254,7 +258,7 @@ def test_memory_energy_and_state_stand_in_their_sections() -> None:
     assert re.search(r"\| torch +\| compile +\| +505 MiB \| +2,048 MiB \| +2,048 MiB \|", memory)
     assert "501 MiB before the first trial, 505 MiB before the last; 501 MiB to 505 MiB over 10 trials" in memory
     assert re.search(r"\| training +\| +\d\d\.\d mJ \|.*\| +60\.0 W \|", section(WHOLE, "Energy"))
-    assert "energy takes 2 s of work in one piece" in section(WHOLE, "Energy")
+    assert "energy needs 2 s of uninterrupted work" in section(WHOLE, "Energy")
     assert re.search(r"\| 5 of 5 +\| +90 % \| +57 °C \| 1,965 MHz, 1,965 MHz +\| never", section(WHOLE, "GPU state"))
 
 
@@ -265,9 +269,9 @@ def test_the_drift_is_told_in_the_order_of_time() -> None:
 
 def test_energy_is_ranked_as_speed_is_and_its_comparisons_are_counted() -> None:
     text = section(WHOLE, "Energy")
-    lines = [line for line in text.splitlines() if "more images per joule" in line]
+    lines = [line for line in text.splitlines() if "more examples per joule" in line]
     assert len(lines) == 3
-    assert all(re.search(r"torch 1\.3\dx more images per joule \(1\.[23]\d to 1\.3\d\)", line) for line in lines)
+    assert all(re.search(r"torch 1\.3\dx more examples per joule \(1\.[23]\d to 1\.3\d\)", line) for line in lines)
     assert "6 comparisons, 3 of them of energy, were made, so each interval is taken at 99.17 %" in WHOLE.markdown
     assert not WHOLE.failed
 
@@ -280,7 +284,7 @@ def test_energy_without_five_rounds_is_not_ranked() -> None:
 
 def test_energy_without_a_proof_is_not_ranked() -> None:
     document = build([r for r in GPU if not (r.outcome == "proof" and r.cell.runner == "torch")], {})
-    assert "images per joule" not in section(document, "Energy").split("Ranked as speed")[0]
+    assert "examples per joule" not in section(document, "Energy").split("Ranked by the same rule as speed")[0]
     assert "| gate not run¹" in section(document, "Energy")
     assert "¹ compile: the gate has not run" in section(document, "Energy")
 
@@ -301,8 +305,8 @@ def test_a_gpu_beside_a_processors_cell_is_called_so_and_never_ranked() -> None:
     document = build(make.gpu_run(device="cpu"), {})
     for title in ("GPU memory", "Energy", "GPU state"):
         assert "compile, beside¹" in section(document, title)
-        assert "computed nothing of theirs" in section(document, title)
-    assert "images per joule" not in document.markdown
+        assert "computed nothing for them" in section(document, title)
+    assert "examples per joule" not in document.markdown
     hot = but(2, make.gpu_run(device="cpu"), gpu=metered(throttle=series(0x4), utilization_percent=(30,) * COUNT))
     head, rest = build(hot, {}).markdown.split("## The answer")
     assert "GPU" not in head

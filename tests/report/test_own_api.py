@@ -48,7 +48,7 @@ def test_what_changes_numbers_comes_first_and_layers_are_counted() -> None:
     text = told(proof((LAYOUT,), runner="torch", mode="eager"), proof((INSIDE,), runner="tf", mode="graph"))
     assert text.index("ResourceApplyRMSProp") < text.index("torch.nn.Conv2d")
     assert "conv2d\\_1, conv2d\\_2 and 2 more" in text
-    assert "the numbers are the same, or the script's to choose" in text
+    assert "the numbers are the same, or the script chooses them" in text
 
 
 def test_older_records_and_frameworks_without_differences_say_nothing() -> None:

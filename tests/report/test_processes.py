@@ -82,7 +82,7 @@ def test_what_nobody_told_keeps_its_own_reason() -> None:
     found = table(silent, make.laid_out(silent))
     assert found["compile"] == ["300 MiB", "350 MiB", "—¹"]
     assert found["eager"] == ["300 MiB", "—²", "—¹"]
-    assert found[""][:2] == ["¹ the system did not tell  ", f"² {SHARED}"]
+    assert found[""][:2] == ["¹ the system does not report it  ", f"² {SHARED}"]
 
 
 def test_the_gpus_memory_is_a_dash_as_well_and_its_idle_baseline_stands() -> None:

@@ -156,7 +156,7 @@ def test_a_page_tells_the_source_the_figures_and_the_assumptions() -> None:
 def test_a_study_that_was_not_run_far_enough_says_so_first_and_stays_short() -> None:
     short = build(run(make.claiming(0.975), rounds=1, epochs=2), {})
     text = page(short, "mnist-mlp-128")
-    told = "Not run far enough for 2 of 2 verdicts: 1 seed, after 2 of 3 epochs; a verdict takes 5 seeds"
+    told = "Not run far enough for 2 of 2 verdicts: 1 seed, after 2 of 3 epochs; a verdict needs 5 seeds"
     assert told in text.split("## ")[0]
     assert len(text) < 4000
     assert "1 seed, after 2 of 3 epochs" in page(short, "index")
@@ -255,9 +255,7 @@ def test_each_number_of_a_grid_that_is_too_noisy_to_tell_has_its_own_width_below
     row = next(line for line in text.splitlines() if line.startswith("| case-0"))
     assert re.search(r"97\.00 / 97\.00 \(9\d\.\d\d to (100\.00|99\.\d\d)\)", row)
     assert "too noisy to tell" in row
-    widths = re.search(
-        r"test, torch: one further run falls within ± (\S+) points.*train, torch: .* ± (\S+) points,", text
-    )
+    widths = re.search(r"test, torch: a new run falls within ± (\S+) points.*train, torch: .* ± (\S+) points,", text)
     assert widths is not None
     assert float(widths[1]) > 1.8 * float(widths[2]) > 1.8
 

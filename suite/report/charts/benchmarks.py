@@ -26,7 +26,7 @@ from suite.results.records import Measured
 from suite.stats import SAME_SPEED, Decision, Ratio
 
 MOST_RATIOS = 60
-"""Comparisons of the first chart; where there are more, it shows those of training alone."""
+"""The most comparisons in the first chart. If there are more, it shows those of training alone."""
 Points = Sequence[tuple[int, float]]
 
 
@@ -62,7 +62,7 @@ def proven(evidence: Evidence, group: ComparisonGroup) -> dict[FrameworkMode, tu
 def speakers(
     evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup
 ) -> dict[FrameworkMode, tuple[Measured, ...]]:
-    """Each framework's mode that speaks for it, if it is proven."""
+    """The mode that represents each framework, if it is proven."""
     cells = proven(evidence, group)
     return {c: cells[c] for c in favourites(evidence, rows, group).values() if c in cells}
 
@@ -113,7 +113,7 @@ def _ratios(rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str]) ->
 
 
 def _curves(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
-    """Loss of training and of validation, and accuracy, by epoch: frameworks upon each other."""
+    """Training loss, validation loss and accuracy by epoch, all frameworks in one chart."""
     trained = {c: drawing.one_per_seed([r for r in results if r.training]) for c, results in cells.items()}
     trained = {c: results for c, results in trained.items() if results}
     judged = held_out([r for results in trained.values() for r in results])
@@ -155,7 +155,7 @@ def curves(
 ) -> None:
     """A thin line per seed, a thick one for the mean of all; dashed curves are named by the plain ones.
 
-    Curves that agree lie upon each other, so each framework's is narrower than the one below it.  Where a seed diverged
+    Curves that agree overlap, so each framework's line is narrower than the one below it.  Where a seed diverged
     there is no mean from that epoch on.
     """
     for depth, (framework_mode, results) in enumerate(cells.items()):
@@ -267,7 +267,7 @@ def _latency(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> F
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("batch size, images (log scale)")
+    axes.set_xlabel("batch size (log scale)")
     axes.set_ylabel("median latency (log scale)")
     figure.legend(loc="outside lower center", ncols=4)
     return figure

@@ -67,7 +67,7 @@ def slug(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """What the font surely has; the rest of hostile text becomes question marks."""
+    """The characters that the font has; all others become question marks."""
     return "".join(c if " " <= c <= "~" or c in "µ·—" else "?" for c in plain(text, 48).replace("…", "~"))
 
 

@@ -27,7 +27,7 @@ ACROSS = 4
 MOST_PANELS = 40
 NORMAL = "#999999"
 DYNAMIC = frozenset({"eager"})
-"""Modes that run each operation as Python names it; the others run a graph that was made before."""
+"""Modes that run each operation as Python calls it; the others run a graph that was made before."""
 
 
 def charts(
@@ -149,5 +149,5 @@ def _styles(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Fi
 
 
 def _asked(question: Question) -> str:
-    per = "a query" if question.kind == "latency" else "an image"
-    return f"{question}\ntime for {per}"
+    one = "query" if question.kind == "latency" else question.counted.removesuffix("s")
+    return f"{question}\ntime per {one}"

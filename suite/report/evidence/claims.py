@@ -27,7 +27,7 @@ def bounds(metric: str, spec: Spec) -> Bounds:
 
 
 def favourites(evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup) -> dict[str, FrameworkMode]:
-    """Per framework the mode that speaks for it: the best in training, else the one with the most cells."""
+    """The mode that represents each framework: the best in training, else the one with the most cells."""
     found: dict[str, FrameworkMode] = {}
     for runner in evidence.frameworks:
         cells = {c: rs for c, rs in evidence.groups.get(group, {}).items() if c.runner == runner}
@@ -52,7 +52,7 @@ class AccuracyRow:
 
 
 def accuracies(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[AccuracyRow, ...]:
-    """Every pair of frameworks, each in the mode that speaks for it."""
+    """Every pair of frameworks, each in the mode that represents it."""
     found = []
     for group, cells in evidence.groups.items():
         for one, other in combinations(favourites(evidence, rows, group).values(), 2):
@@ -109,7 +109,7 @@ class ClaimRow:
 
 
 def claims(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[ClaimRow, ...]:
-    """Every published number against every framework it speaks of."""
+    """Every published number against every framework that it is about."""
     found = []
     for group, spec in evidence.specs.items():
         for claim in spec.claims:
@@ -152,11 +152,11 @@ def _judge(
         wide, most = (_margin(claim.metric, half) for half in (ours.half_width, claim.widest))
         met = ours.meets(claim.value, claim.value if claim.to is None else claim.to)
         near = "" if met else "; on the plain scale the interval holds the number"
-        return row(verdict, f"one further run falls within {wide}, and a verdict takes {most} at most{near}")
+        return row(verdict, f"a new run falls within {wide}, and a verdict needs {most} at most{near}")
     noisy = [about for about, other in under.items() if other is ClaimVerdict.TOO_NOISY]
     notes = [f"the other choice is too noisy to tell: {'; '.join(noisy)}"] if noisy else []
     if claim.half_width and verdict is ClaimVerdict.REPRODUCED:
-        notes.append(f"the claim itself takes intervals of up to {_margin(claim.metric, claim.half_width)}")
+        notes.append(f"the claim itself allows intervals of up to {_margin(claim.metric, claim.half_width)}")
     notes += [f"the other choice was not run far enough: {', '.join(untried)}"] if untried else []
     return row(verdict, "; ".join(notes))
 
@@ -164,7 +164,7 @@ def _judge(
 def _unjudged(
     claim: Claim, results: Sequence[Measured], seeds: Seeds | None, doubt: str
 ) -> tuple[ClaimVerdict, str] | None:
-    """What is said of a claim that is not judged, and why; ``doubt`` is why some cells are not proven."""
+    """The verdict and reason of a claim that is not judged; ``doubt`` is why some cells are not proven."""
     lost = str(seeds.diverged) if seeds and seeds.diverged else ""
     if claim.widest is None:
         short = "" if seeds is None or seeds.complete else seeds.schedule

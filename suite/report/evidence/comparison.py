@@ -40,7 +40,7 @@ class Best:
     """A framework's best proven mode: its median cost over rounds, and the costs that enter comparisons.
 
     ``fitted`` holds, per round, the cost of the mode that is best over the *other* rounds, so that no round helps to
-    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly alike.  ``lacks``
+    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly equal.  ``lacks``
     says which modes or rounds have no number, and why.
     """
 
@@ -56,8 +56,8 @@ class Best:
 class NotRanked:
     """Why there is nothing to rank.  ``failure``: the suite was asked to and could not.
 
-    ``shown``: the number itself stands where its cell is told of, with the reason for a note.  ``word`` says it where
-    there is little room; "" where a dash will do.
+    ``shown``: the number itself is shown in the sections of its cell, with the reason as a note.  ``word`` says it
+    where there is little room; "" where a dash will do.
     """
 
     reason: str

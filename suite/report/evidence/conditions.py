@@ -61,7 +61,7 @@ Ran = Measured | Proof | InferenceOptions
 
 @dataclass(frozen=True, order=True)
 class Fact:
-    """What is told of a program or of its conditions; those that decide come first."""
+    """What is recorded of a program or of its conditions; those that decide come first."""
 
     informs: bool
     name: str
@@ -152,7 +152,7 @@ def differences(sides: Sequence[Iterable[Ran]]) -> list[ConditionDifference]:
 
 
 def _by_runner(side: Iterable[Ran]) -> dict[str, dict[Fact, set[str]]]:
-    """The values of every fact on one side, by framework; the instrument speaks only where nobody else does."""
+    """The values of every fact on one side, by framework; the null runner's count only if there are no others."""
     found: dict[str, dict[Fact, set[str]]] = defaultdict(lambda: defaultdict(set))
     for result in side:
         for fact, value in facts(result.environment, result.cell.device).items():

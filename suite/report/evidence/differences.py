@@ -1,4 +1,4 @@
-"""What differs between runs that stand beside each other: told before any number of theirs.
+"""What differs between runs that are shown together; it comes before any of their numbers.
 
 Settings, versions and facts of the machine come from the results' environments, by the rule in ``conditions``; what was
 asked comes from the plans, or else from the results; benchmarks of one name are compared field by field.
@@ -27,7 +27,7 @@ ASKED = {
     "latency_samples": "samples of latency",
     "throughput_batches": "batches of throughput",
     "throughput_seconds": "seconds of throughput",
-    "tunings": "tunings",
+    "tunings": "inference options",
     "timeout_seconds": "seconds until a trial is ended",
 }
 """What a profile asks for beyond what environments tell, in words."""
@@ -35,8 +35,8 @@ CONDITION = frozenset({"process"})
 """What of it decides speed: a cell that has a process of its own finds no other's memory, caches and threads there."""
 LONGEST = 60
 RULE = (
-    "What decides speed is the machine, threads, switches and all other conditions under which a program ran: nothing "
-    "is ranked across it. Versions and whatever else is named here inform."
+    "Machine, threads, settings and all other conditions under which a program ran decide speed: nothing is ranked "
+    "across a difference in them. Versions and whatever else is listed are for information."
 )
 
 
@@ -74,7 +74,7 @@ def _compared(name: str, values: Sequence[str | None], decides: bool) -> list[Co
 
 
 def asked(sides: Sequence[ComparedRun]) -> list[ConditionDifference]:
-    """In what that the profiles ask for the sides differ; of runs without a plan, in what their results show."""
+    """How the profiles of the sides differ; for runs without a plan, how what their results show differs."""
     profiles = [side.plan.get("profile") for side in sides]
     if all(isinstance(profile, Mapping) for profile in profiles):
         found = []

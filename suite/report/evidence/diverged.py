@@ -1,4 +1,4 @@
-"""Trainings that diverged: which seeds, in which epoch, and what is said of it wherever a number of theirs stands."""
+"""Trainings that diverged: which seeds, in which epoch, and the note that goes with each of their numbers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MOST_EPOCHS = 12
 MOST_NAMES = 4
 ENDED = {
     "weights": "with the epoch that left weights not finite",
-    "early stopping": "by early stopping, for what it watches was not finite",
+    "early stopping": "by early stopping, because the value that it watches was not finite",
     None: "as the schedule has it",
 }
 RULE = Markdown(
-    "A training has *diverged* if a loss or a weight, running statistics included, was not finite; the epoch is the "
-    "first that showed it. No step mends weights that are not finite, so training ends with the epoch that left such "
-    "ones, unless the benchmark stops early by a rule of its own. It is an outcome of the benchmark and no failure of "
-    "the run. Its speeds are shown and not ranked, for arithmetic on what is not finite costs another time; no claim "
-    "is judged from it; and where the trained network's outputs are no numbers it has no accuracy, so that there is "
-    "no mean over the seeds: never one over those that were spared."
+    "A training has *diverged* if a loss or a weight, running statistics included, was not finite. The epoch is the "
+    "first that showed it. Weights that are not finite never recover, so training ends with that epoch, unless the "
+    "benchmark has its own rule for stopping early. Divergence is an outcome of the benchmark, not a failure of the "
+    "run. Its speeds are shown and not ranked, because arithmetic on values that are not finite takes a different "
+    "time. No claim is judged from it. Where the outputs of the trained network are not numbers there is no "
+    "accuracy, and therefore no mean: the mean of the other seeds alone would be misleading."
 )
 
 Labels = Mapping[ComparisonGroup, str]
@@ -63,7 +63,7 @@ def divergence(result: Measured) -> Divergence | None:
 
 
 def words(results: Sequence[Measured]) -> str:
-    """What is to be said beside a number of these cells, or nothing."""
+    """The note for a number of these cells, or nothing."""
     found = of(results)
     return str(found) if found else ""
 
@@ -74,7 +74,11 @@ def summed(cells: Mapping[FrameworkMode, Sequence[Measured]]) -> list[str]:
     for framework_mode, results in cells.items():
         if found := of(results):
             early = sum(each.ended == "early stopping" for each in found.seeds.values())
-            rest = f"; early stopping ended {early} of them, for what it watches was not finite" if early else ""
+            rest = (
+                f"; early stopping ended {early} of them, because the value that it watches was not finite"
+                if early
+                else ""
+            )
             lines.setdefault(f"{found}{rest}", []).append(f"{framework_mode.runner} ({framework_mode.mode})")
     return [f"{' and '.join(names)}: {told}" for told, names in lines.items()]
 
@@ -93,7 +97,7 @@ def _cells(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode,
 
 
 def head(evidence: Evidence, labels: Labels) -> list[str]:
-    """What must be known before the first number: how many cells diverged, and of which benchmarks."""
+    """What a reader must know before the first number: how many cells diverged, and of which benchmarks."""
     trained = [(group, r) for group, _, results in _cells(evidence) for r in results if r.training]
     lost = [group for group, r in trained if divergence(r)]
     lines = []

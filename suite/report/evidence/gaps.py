@@ -1,4 +1,4 @@
-"""What was asked for and has no number, and why: in a few words where numbers would stand, in full elsewhere."""
+"""What was asked for and has no number, and why: in a few words in place of the number, in full elsewhere."""
 
 from __future__ import annotations
 

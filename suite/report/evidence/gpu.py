@@ -17,7 +17,7 @@ from suite.results.gpu_trace import Metered, Span
 SHORTEST_NS = 2_000_000_000
 """Energy is taken over spans of this length at least: a counter steps at its own pace."""
 FEWEST = 3
-"""Samples that an energy takes."""
+"""The fewest samples from which energy is computed."""
 FAR_ABOVE = 64 << 20
 """Bytes of an idle baseline above the smallest of its run from which on another process is suspected."""
 
@@ -50,11 +50,11 @@ def known(trace: Metered, name: str, spans: Iterable[Span]) -> list[int] | Unkno
     found = [v for v in taken if v is not None]
     if found:
         return found
-    return Unknown(trace.unknown.get(name, "the driver did not tell") if taken else "no sample fell into it")
+    return Unknown(trace.unknown.get(name, "the driver did not report it") if taken else "no sample fell into it")
 
 
 def idle(trace: Metered) -> list[Span]:
-    """Spans before the framework was there."""
+    """Spans before the framework was imported."""
     return [span for span in trace.spans if span.kind == "idle"]
 
 
@@ -65,7 +65,7 @@ def working(trace: Metered) -> list[Span]:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The GPU before the framework was there: median bytes, largest utilisation in percent, mean watts."""
+    """The GPU before the framework was imported: median bytes, largest utilisation in percent, mean watts."""
 
     used_bytes: float
     utilization_percent: int | None
@@ -112,7 +112,7 @@ def peak(trace: Metered, less_reserved: bool = False) -> float | Unknown:
 
 @dataclass(frozen=True)
 class Energy:
-    """Of the whole GPU over one span: joules, mean watts by the counter and by samples of power, joules per image."""
+    """Of the whole GPU over one span: joules, mean watts by the counter and by samples of power, joules per example."""
 
     joules: float
     watts: float
@@ -128,14 +128,14 @@ def energy(trace: Metered, span: Span) -> Energy | Unknown:
     """
     length = span.end_ns - span.begin_ns
     if length < SHORTEST_NS:
-        return Unknown(f"energy takes {SHORTEST_NS / 1e9:g} s of work in one piece")
+        return Unknown(f"energy needs {SHORTEST_NS / 1e9:g} s of uninterrupted work")
     counter = values(trace, "energy_mj", span.begin_ns, span.end_ns)
     told = [e for e in counter if e is not None]
     if len(told) < len(counter):
-        return Unknown(trace.unknown.get("energy_mj", "the driver did not tell the energy of every sample"))
+        return Unknown(trace.unknown.get("energy_mj", "the driver did not report the energy of every sample"))
     times = trace.at_ns[bisect_left(trace.at_ns, span.begin_ns) : bisect_right(trace.at_ns, span.end_ns)]
     if len(told) < FEWEST or times[-1] == times[0]:
-        return Unknown(f"energy takes {FEWEST} samples")
+        return Unknown(f"energy needs {FEWEST} samples")
     if any(later < earlier for earlier, later in pairwise(told)):
         return Unknown("the energy counter stepped back")
     if told[-1] == told[0]:

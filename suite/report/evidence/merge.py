@@ -1,4 +1,4 @@
-"""Results from anywhere become evidence: doubles taken once, proofs joined, what may be ranked put together."""
+"""Results become evidence: each cell is taken once, proofs are joined, and what may be ranked is grouped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HowComputed = tuple[str, str, str, str]
 
 
 def position(runner: str) -> tuple[int, str]:
-    """Where every table and sentence names a framework: these first, then others by their tokens, then the unranked."""
+    """The position of a framework in tables and sentences: these first, others by their tokens, then the unranked."""
     last = len(FIRST) + (runner in UNRANKED)
     return (FIRST.index(runner) if runner in FIRST else last, runner)
 
@@ -65,7 +65,7 @@ class Proven:
 
 @dataclass(frozen=True)
 class NotProven:
-    """Why a number stands without proof; ``word`` says it where there is little room."""
+    """Why a number has no proof; ``word`` says it where there is little room."""
 
     reason: str
     word: str = "not proven"
@@ -104,7 +104,7 @@ class Evidence:
 
     @cached_property
     def tuned(self) -> tuple[InferenceOptions, ...]:
-        """Inference under one switch after another."""
+        """Inference with one option after another."""
         return tuple(r for r in self.results if isinstance(r, InferenceOptions))
 
     @cached_property
@@ -125,7 +125,7 @@ class Evidence:
 
     @cached_property
     def specs(self) -> dict[ComparisonGroup, Spec]:
-        """The spec of every group with numbers, those of tuned inference among them, in order."""
+        """The spec of every group with numbers, those of inference options among them, in order."""
         found = {comparison_group(r): r.spec for r in self.tuned} | {comparison_group(r): r.spec for r in self.measured}
         return {a: found[a] for a in sorted(found)}
 
@@ -181,7 +181,7 @@ class Evidence:
         else:
             computation = result.spec.computation
             if result.digests.dataset != result.spec.data.digest:
-                return NotProven("it was measured on another data set than its spec names")
+                return NotProven("it was measured on a data set other than its spec names")
         mine = self._by_way.get(way(result.cell), [])
         near = [proof for proof in mine if proof.spec.computation == computation]
         if not near:
@@ -225,7 +225,7 @@ def way(cell: Cell) -> HowComputed:
 
 
 def program(env: Environment) -> tuple[str | None, ...]:
-    """What computed, and where: a proof speaks for nothing else."""
+    """What computed, and where: a proof covers nothing else."""
     return env.source, env.lock, env.machine, env.place, env.settings.get("deterministic")
 
 
@@ -273,7 +273,7 @@ def tuned_entries(plans: Mapping[str, Mapping[str, Any]]) -> frozenset[tuple[str
 
 
 def to_tune(failure: Record, tuning: Container[tuple[str, str]]) -> bool:
-    """Whether a failure is one of tuned inference."""
+    """Whether a failure is one of inference options."""
     return (failure.run, failure.entry) in tuning or ("", failure.entry) in tuning
 
 
@@ -308,7 +308,7 @@ def merge(
             found.sort(key=lambda r: r.model_dump_json())
             found.sort(key=lambda r: (_BETTER[r.outcome], -r.started.timestamp()))
             cell = found[0].cell
-            same = "alike" if all(r == found[0] for r in found) else "not alike: the one that started last is taken"
+            same = "identical" if all(r == found[0] for r in found) else "different: the one that started last is used"
             doubles.append(f"{cell.slug} round {cell.round}: {len(found)} files, {same}")
         kept.append(found[0])
     ordered = sorted(refused, key=lambda e: (e.where, e.what))

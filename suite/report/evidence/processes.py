@@ -16,7 +16,7 @@ SHARED = (
     "one process measured several cells, one after another, so this would include what the earlier ones left in memory"
 )
 UNTOLD = "no plan among the results says whether other cells were measured in the same process before"
-RULE = "A figure stands only where nothing was measured in the same process before."
+RULE = "Otherwise a figure stands only where nothing was measured in the same process before."
 Trial = tuple[str, str]
 """Run and id of a trial: each has a process of its own."""
 

@@ -1,4 +1,4 @@
-"""One value of a metric per seed: which cells speak for a framework, and what those that diverged do to it."""
+"""One value of a metric per seed: which cells represent a framework, and how those that diverged count."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Seeds:
         if self.complete:
             return "full schedule"
         if self.from_short:
-            return "begun from weights that were not trained to the end"
+            return "started from weights that were not trained to the end"
         return f"after {self.epochs:,} of {self.planned:,} epochs"
 
 
@@ -86,7 +86,7 @@ def value(result: Measured, metric: str, *, penalised: bool = True) -> float | N
 
 
 def kept(results: Sequence[Measured]) -> list[Measured]:
-    """The cells that speak for a framework's mode: the complete ones, or else those trained longest.
+    """The cells that represent a framework's mode: the complete ones, or else those trained longest.
 
     A cell that diverged is always among them: more epochs would have changed nothing.
     """

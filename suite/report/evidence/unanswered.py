@@ -1,4 +1,4 @@
-"""Benchmarks and questions without a number that stands: in the answer, at the report's head, and on the terminal."""
+"""Benchmarks and questions without a valid number: in the answer, at the report's head, and on the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from suite.report.text.markdown import plain
 from suite.results.questions import QuestionKind
 
 EVERYTHING = "everything"
-TUNED = "tuned inference"
+TUNED = "inference options"
 MEASURED = "measured"
 SHOWN = 8
 """Lines that a terminal shows; the report has them all."""
@@ -38,14 +38,14 @@ class Unanswered:
     def failed(self) -> bool:
         """Whether something that should have been compared was not.
 
-        Tuned inference ranks no framework: of it only what crashes has failed, which every failure tells by itself.
+        Inference options rank no framework. Of them only what crashes has failed, and each failure says so itself.
         """
         failed = any(best.failure for best in self.bests.values())
         return bool(self.left_out) or (failed and self.question != TUNED)
 
     @property
     def verdict(self) -> NotRanked:
-        """What stands where frameworks would be compared."""
+        """The verdict in place of a comparison."""
         told = {framework: best.word for framework, best in self.bests.items() if best.word}
         if self.left_out:
             return NotRanked(self.left_out, word=LEFT_OUT)
@@ -114,7 +114,7 @@ def _sizes(batches: Any) -> list[int]:
 
 @dataclass(frozen=True)
 class _Answered:
-    """A benchmark's frameworks without a number that stands, in few words, and whether any has one."""
+    """A benchmark's frameworks without a valid number, in few words, and whether any has one."""
 
     any_stands: bool
     words: Mapping[str, str]
@@ -146,14 +146,14 @@ def _answered(lost: Gaps, rows: Sequence[AnswerRow], without: Sequence[Unanswere
 
 
 def head(lost: Gaps, rows: Sequence[AnswerRow], without: Sequence[Unanswered]) -> list[str]:
-    """What must be known before the first number: how many benchmarks have none, or not all, and why in few words."""
+    """What a reader must know before the first number: how many benchmarks lack numbers, and why in few words."""
     statuses = _answered(lost, rows, without)
     none = {b: str(s) for b, s in statuses.items() if not s.any_stands}
     some = {b: str(s) for b, s in statuses.items() if s.any_stands and s.words}
     every = f"{len(statuses):,} benchmark{'s' if len(statuses) > 1 else ''}"
     lines = []
     for found, one, several in (
-        (none, "has no number that stands", "have no number that stands"),
+        (none, "has no valid number", "have no valid number"),
         (some, "lacks some numbers", "lack some numbers"),
     ):
         if found:

@@ -27,7 +27,7 @@ class ClaimVerdict(StrEnum):
 
 
 SETTLED = frozenset({ClaimVerdict.REPRODUCED, ClaimVerdict.NOT_REPRODUCED})
-"""Verdicts that tell something of the published number."""
+"""Verdicts that say whether the published number holds."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Published:
         """The verdict from one value per seed at the full schedule.
 
         An interval that holds the number tells something only if it is narrow.  One that leaves it out tells that it is
-        not reproduced; if it is wide, only where the interval on the plain scale leaves it out too, for where a wide
-        interval ends hangs on the scale, and a few seeds do not tell which is right.
+        not reproduced; if it is wide, only where the interval on the plain scale leaves it out too, because the end
+        of a wide interval depends on the scale, and a few seeds do not tell which scale is right.
         """
         expected, plain = prediction(values, self.bounds), prediction(values, ANY)
         if isinstance(expected, TooFew) or isinstance(plain, TooFew):

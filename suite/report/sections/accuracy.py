@@ -42,16 +42,25 @@ def section(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) ->
             )
     if not rows:
         return [Markdown("No benchmark with classes was trained.")]
-    heads = ["benchmark", "framework", "mode", "seeds", "mean", "range", "95 % for one further run", "schedule"]
+    heads = [
+        "benchmark",
+        "framework",
+        "mode",
+        "seeds",
+        "mean",
+        "range",
+        "95 % prediction interval for a new run",
+        "schedule",
+    ]
     blocks = [table(heads, rows, "lllrrlll"), *notes.lines()]
     if pairs:
         blocks.append(Markdown("\n".join(_equivalence(pair, labels) for pair in pairs)))
         tests = sum(isinstance(pair.outcome, Equivalence) for pair in pairs)
-        many = f" {tests} such test{'s' if tests > 1 else ''}, each at its own 5 %." if tests else ""
+        many = f" {tests} test{'s were' if tests > 1 else ' was'} made, each at 5 % by itself." if tests else ""
         blocks.append(
             Markdown(
-                "Two one-sided t-tests over paired seeds at 5 %, margin 0.5 points, from five seeds; in brackets the "
-                f"90 % interval.{many}"
+                "Equivalence is tested by two one-sided t-tests at 5 % over paired seeds, with a margin of 0.5 points "
+                f"and at least five seeds. The brackets hold the 90 % interval.{many}"
             )
         )
     return blocks

@@ -47,7 +47,9 @@ def _best(question: Question, best: Best | NotRanked, show: Show = cost) -> tupl
     if best.variants:
         notes.append(f"identical to the reference up to {', '.join(best.variants)}")
     if len(best.chosen) > 1:
-        notes.append(f"{' and '.join(best.chosen)} are nearly alike: leaving out a round changes which is best")
+        notes.append(
+            f"{' and '.join(best.chosen)} are nearly equal: which one is best changes when one round is left out"
+        )
     return f"{show(question, best.cost)} ({best.framework_mode.mode})", "; ".join(notes)
 
 
@@ -64,7 +66,7 @@ def verdict(pair: Pairing, more: str = "faster") -> str:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the answer: its place among the others, entries of frameworks with their notes, and verdicts."""
+    """A line of the answer: its position, the frameworks' entries with their notes, and the verdicts."""
 
     place: tuple[str, str, int]
     label: str
@@ -139,7 +141,7 @@ def answers(
     ratio_chart: str | None,
     others: int = 0,
 ) -> list[Markdown]:
-    """The section's blocks; ``others``: comparisons elsewhere in the report that hold together with these."""
+    """The section's blocks; ``others``: comparisons elsewhere in the report whose intervals share the same 95 %."""
     if not rows and not without:
         return [Markdown(nothing(evidence))]
     blocks = [*ranking(evidence, rows, labels, without=without), *_sentences(rows, without, labels, evidence.runs)]
@@ -150,7 +152,7 @@ def answers(
 
 
 def nothing(evidence: Evidence) -> str:
-    """What stands where nothing was to be measured."""
+    """The text of the answer where nothing was to be measured."""
     words = "There is no number to compare"
     if evidence.proofs:
         counts = Counter(str(proof.identity.verdict) for proof in evidence.proofs)
@@ -234,17 +236,17 @@ def _rule(rows: Sequence[AnswerRow], others: int) -> Markdown:
     count = comparisons(rows)
     if not count:
         return Markdown(
-            "No interval could be computed: ranking takes two proven frameworks, and five rounds of each in which "
+            "No interval could be computed. Ranking needs two proven frameworks and five rounds of each in which "
             "training did not diverge."
         )
     confidence = next(p.outcome.confidence for row in rows for p in row.pairings if isinstance(p.outcome, Ratio))
     return Markdown(
-        f"How to read it: the ratio is the geometric mean, over rounds, of the ratio of the two medians in a round; in "
-        f"brackets its interval. {_made(count, others)} made, so each interval is "
-        f"taken at {level(confidence)} and all hold together at 95 % (Bonferroni). *Equivalent* means that the "
-        "interval lies within 3 % of 1, *undecided* that it holds 1. A framework's best mode is the proven one with "
-        "the lowest median over rounds; the ratio takes, in each round, the mode that is best over the other rounds, "
-        "so that no round helps to choose what it measures."
+        "How to read it: each round gives the ratio of the two frameworks' medians. The table shows the geometric "
+        f"mean of these ratios over the rounds, with its interval in brackets. {_made(count, others)} made, so each "
+        f"interval is taken at {level(confidence)}, and all of them hold together at 95 % (Bonferroni). *Equivalent*: "
+        "the interval lies within 3 % of 1. *Undecided*: the interval contains 1. A framework's best mode is the "
+        "proven mode with the lowest median over rounds. In each round the ratio uses the mode that is best over the "
+        "other rounds, so no round selects the mode that it measures."
     )
 
 

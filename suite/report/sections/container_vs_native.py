@@ -132,7 +132,7 @@ def _by_seed(results: Sequence[Measured]) -> dict[int, list[Measured]]:
 
 
 def _versions(native: Sequence[Measured], inside: Sequence[Measured]) -> list[str]:
-    """What differs between the two programs, as far as both tell it."""
+    """What differs between the two programs, as far as both record it."""
 
     def told(results: Sequence[Measured]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = defaultdict(set)
@@ -170,7 +170,9 @@ def turns(evidence: Evidence, pair: PlacePair) -> Markdown:
     if changes == 1:
         names = ("the native one", "the one in the container")
         first, last = names if ordered[0][2] == NATIVE else reversed(names)
-        words = f"Of the two runs {first} came first and {last} after it: what else changed between is in these ratios"
+        words = (
+            f"Of the two runs {first} came first and {last} second, so these ratios include what else changed between"
+        )
     elif changes >= len(rounds[0] & rounds[1]):
         words = f"The two runs took turns: {over}"
     else:
@@ -221,11 +223,11 @@ def _ratios(rows: Sequence[PlaceRow], labels: Mapping[ComparisonGroup, str]) -> 
         )
     heads = ["benchmark", "framework", "mode", "question", "native", "container", "time, container / native", "verdict"]
     ratios = [r.outcome for r in rows if isinstance(r.outcome, Ratio)]
-    words = "Ratios of times, one pair of medians per round, paired by number; above 1 the container is slower."
+    words = "Ratios of times: one pair of medians per round, paired by round number. Above 1 the container is slower."
     if ratios:
         words += (
-            f" {len(ratios)} of them {'were' if len(ratios) > 1 else 'was'} taken, each at "
-            f"{level(ratios[0].confidence)}, so that those of this section hold together at 95 %."
+            f" {len(ratios)} interval{'s were' if len(ratios) > 1 else ' was'} computed, each at "
+            f"{level(ratios[0].confidence)}, so that all of this section hold together at 95 %."
         )
     return [table(heads, body, "llllrrll"), *notes.lines(), Markdown(words)]
 
@@ -244,7 +246,7 @@ def _times(ratio: Ratio) -> str:
 
 
 def _turns(evidence: Evidence, found: Sequence[PlacePair], labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
-    """One sentence where all benchmarks say the same."""
+    """One sentence if it is the same for all benchmarks."""
     said: dict[Markdown, list[str]] = {}
     for pair in found:
         said.setdefault(turns(evidence, pair), []).append(_label(pair, labels))
@@ -278,7 +280,8 @@ def _alike(evidence: Evidence, found: Sequence[PlacePair], labels: Mapping[Compa
         table(["benchmark", "framework", "mode", "digests", "final weights"], rows, "lllll"),
         *notes.lines(),
         Markdown(
-            "*Digests* are those of spec, data set, initial weights and batch order. *Final weights* are equal to the "
-            'bit or not; a mode that does not repeat to the bit in one place, by "Repeatability", cannot between two.'
+            "*Digests* are those of spec, data set, initial weights and batch order. *Final weights* are compared "
+            "bit by bit. A mode that does not repeat to the bit in one place, as *Repeatability* shows, cannot do so "
+            "between two."
         ),
     ]

@@ -1,4 +1,4 @@
-"""The GPU under the cells: its memory, whether it was idle before a trial, and whether it was held back."""
+"""The GPU that computed the cells: its memory, whether it was idle before a trial, and whether it was throttled."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trials(evidence: Evidence) -> dict[tuple[str, str, str], list[MeteredTrial]]
 
 
 def disturbed(group: Sequence[MeteredTrial]) -> list[tuple[MeteredTrial, str]]:
-    """Trials of one run before which the GPU was not idle, and what tells it."""
+    """Trials of one run before which the GPU was not idle, and what shows it."""
     least = min(t.before.used_bytes for t in group)
     found = []
     for t in group:
@@ -59,7 +59,7 @@ def disturbed(group: Sequence[MeteredTrial]) -> list[tuple[MeteredTrial, str]]:
 
 
 def held_back(results: Sequence[Measured], question: Question | None = None) -> str:
-    """By what power or heat the GPU throttled cells that it computed, under one question or any; or nothing."""
+    """Why power or heat throttled the GPU while it computed these cells, under one question or any; or nothing."""
     reasons: set[str] = set()
     count = 0
     for r in results:
@@ -76,7 +76,7 @@ def _of(span: Span, question: Question) -> bool:
 
 
 def warnings(evidence: Evidence, labels: Labels) -> list[str]:
-    """What is to be known before the first number."""
+    """What a reader must know before the first number."""
     lines = []
     groups = trials(evidence).values()
     if count := sum(t.computed for group in groups for t, _ in disturbed(group)):
@@ -132,10 +132,11 @@ def memory(evidence: Evidence, labels: Labels) -> list[Markdown]:
         table(heads, rows, "lllrrrr"),
         *notes.lines(),
         Markdown(
-            "Used memory of the whole GPU by NVML, the largest over rounds; unproven cells included. The *idle "
-            "baseline* is the median before the framework was there, for each trial its own; *less reserved* is the "
-            "same peak without what driver and firmware reserve; *allocator* is the peak that the framework's own "
-            f"allocator tells. A peak between two samples is not seen. {RULE}"
+            "Memory in use on the whole GPU, as NVML reports it: the largest over rounds, unproven cells included. The "
+            "*idle baseline* is the median before the framework was imported; each trial has its own. *Less reserved* "
+            "is the same peak without what driver and firmware reserve. *Allocator* is the peak that the framework's "
+            "own allocator reports. A peak between two samples is missed. The idle baseline always "
+            f"stands. {RULE}"
         ),
         *_drift(evidence),
     ]
@@ -159,7 +160,7 @@ def _idle_bytes(trace: Metered) -> float | Unknown:
 
 def _allocated(result: Measured) -> float | Unknown:
     found = result.memory.allocator_bytes
-    return Unknown("the framework does not tell") if found is None else found
+    return Unknown("the framework does not report it") if found is None else found
 
 
 def _own(figure: float | Unknown, shared: str) -> float | Unknown:
@@ -217,8 +218,8 @@ def condition(evidence: Evidence, labels: Labels) -> list[Markdown]:
         table(heads, rows, "llllrrll"),
         *notes.lines(),
         Markdown(
-            "Over the samples that fell into measured work: the mean share of time in which the GPU was busy, the "
-            "highest temperature, the clock of its multiprocessors, and the share of samples in which the driver named "
-            "a reason for not clocking higher; being idle is none. 0 % stands for less than a half."
+            "Taken over the samples during measured work: the mean share of time in which the GPU was busy, the "
+            "highest temperature, the clock of the multiprocessors, and the share of samples in which the driver "
+            "gave a reason for a lower clock, idling not counted. 0 % means less than half a percent."
         ),
     ]

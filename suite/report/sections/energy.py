@@ -1,4 +1,4 @@
-"""Energy per image, by question: what the whole GPU took, and frameworks compared under the law of speed."""
+"""Energy per example, by question: what the whole GPU used, and frameworks compared by the same rule as speed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from suite.results.gpu_trace import Metered, Unmetered
 from suite.results.questions import Answering, Question, QuestionKind
 from suite.results.records import Measured
 
-BESIDE = "the cells ran on the processor: this GPU stood beside them and computed nothing of theirs"
+BESIDE = "these cells ran on the processor; the GPU was metered and computed nothing for them"
 
 
 @dataclass(frozen=True, order=True)
 class Joules(Question):
-    """A question asked of energy: joules of the whole GPU per image, one for each span of that work."""
+    """A question asked of energy: joules of the whole GPU per example, one for each span of that work."""
 
     @property
     def timed(self) -> Question:
@@ -31,17 +31,20 @@ class Joules(Question):
         return Question(self.kind, self.batch_size)
 
     def costs(self, result: Answering) -> tuple[float, ...]:
-        """Joules per image; empty where they are not known."""
+        """Joules per example; empty where they are not known."""
         assert isinstance(result, Measured)
         taken = energies(result, self.timed)
         return tuple(e.per_image for e in taken if isinstance(e, Energy) and e.per_image)
 
     def missing(self, result: Answering) -> str:
-        """Why a cell that was asked for this work tells no energy."""
+        """Why a cell that did this work has no energy."""
         assert isinstance(result, Measured)
         if not self.timed.costs(result) or self.costs(result):
             return ""
-        return next((e.reason for e in energies(result, self.timed) if isinstance(e, Unknown)), "it names no images")
+        return next(
+            (e.reason for e in energies(result, self.timed) if isinstance(e, Unknown)),
+            "it does not say how many examples it covers",
+        )
 
 
 def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
@@ -59,7 +62,7 @@ def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
 
 
 def drafts(evidence: Evidence, lost: Gaps) -> list[Draft]:
-    """The answer's questions asked of energy, where the GPU computed and told it."""
+    """The answer's questions asked of energy, where the GPU computed and reported it."""
     found = []
     for group, framework_modes in evidence.groups.items():
         ranked = [r for c, rs in framework_modes.items() if c.runner not in UNRANKED for r in rs]
@@ -73,17 +76,21 @@ def section(evidence: Evidence, labels: Mapping[ComparisonGroup, str], rows: Seq
     """The comparison and, below it, every question of every proven cell; nothing where no GPU was to be metered."""
     if not any(r.gpu for r in evidence.measured):
         return []
-    blocks = ranking(evidence, rows, labels, lambda _, cost: f"{joules(cost)} per image", "more images per joule")
+    blocks = ranking(evidence, rows, labels, lambda _, cost: f"{joules(cost)} per example", "more examples per joule")
     return [
         *(blocks if rows else []),
         *_cells(evidence, labels),
-        *([Markdown("Ranked as speed is above, where these comparisons are counted.")] if rows else []),
+        *(
+            [Markdown("Ranked by the same rule as speed in the answer, where these comparisons are counted.")]
+            if rows
+            else []
+        ),
         Markdown(
-            "Energy is that of the whole GPU, what it takes when idle included, by its counter: the slope between "
-            "the first and the last sample within a stretch of work, over all of it; *by samples* is the mean of "
-            "sampled power, a check on the counter, and *idle* that of the samples before the framework was there. "
-            "A stretch of under 2 s, of fewer than 3 samples, or in which the counter was silent or stepped back, "
-            "tells no energy. The processor's energy is not known."
+            "Energy is that of the whole GPU, including what it uses when idle. It comes from the GPU's own counter: "
+            "the slope between the first and the last sample within a stretch of work, times the length of the "
+            "stretch. *By samples* is the mean of sampled power, a check on the counter. *Idle* is the mean power "
+            "before the framework was imported. There is no energy for a stretch of under 2 s, of fewer than 3 "
+            "samples, or in which the counter was missing or stepped back. The energy of the processor is unknown."
         ),
     ]
 
@@ -108,7 +115,7 @@ def _cells(evidence: Evidence, labels: Mapping[ComparisonGroup, str]) -> list[Ma
         reasons = sorted({e.reason for e in taken if isinstance(e, Unknown)})
         wanted = Joules(question.kind, question.batch_size)
         medians = list(by_round(results, wanted).values())
-        why = "; ".join(reasons[:3]) or "it names no images"
+        why = "; ".join(reasons[:3]) or "it does not say how many examples it covers"
         shown = joules(median(medians)) if medians else notes.dash(why)
         if medians and reasons:
             shown = notes.mark(shown, f"not known of {len(taken) - len(told)} of {len(taken)} stretches: {why}")
@@ -120,13 +127,13 @@ def _cells(evidence: Evidence, labels: Mapping[ComparisonGroup, str]) -> list[Ma
                 labels[group], marked(framework_mode.runner, results, notes), mode, asked(question),
                 shown, _range(medians) if medians else "",
                 watts(median(e.watts for e in told)) if told else notes.dash(why),
-                watts(median(sampled)) if sampled else notes.dash(why if not told else "power was not told"),
-                watts(fmean(idle)) if idle else notes.dash("power was not told of an idle GPU"),
+                watts(median(sampled)) if sampled else notes.dash(why if not told else "power was not reported"),
+                watts(fmean(idle)) if idle else notes.dash("power was not reported for the idle GPU"),
             ]
         )  # fmt: skip
     if not rows:
-        return [Markdown("No proven cell ran with a meter on the GPU.")]
-    heads = ["benchmark", "framework", "mode", "question", "per image", "rounds", "power", "by samples", "idle"]
+        return [Markdown("The GPU was metered for no proven cell.")]
+    heads = ["benchmark", "framework", "mode", "question", "per example", "rounds", "power", "by samples", "idle"]
     return [table(heads, rows, "llllrlrrr"), *notes.lines()]
 
 

@@ -14,13 +14,13 @@ from suite.results.environment import Environment, Gpu
 Who = tuple[str, str]
 """A runner, and the place in which it ran."""
 _SILENT = {
-    "image": "whoever started the container did not tell",
-    "built from": "the image does not tell",
+    "image": "whoever started the container did not state it",
+    "built from": "the image does not state it",
 }
 
 
 def section(evidence: Evidence) -> list[Markdown]:
-    """One table: what all cells share, and where they differ, who has what."""
+    """One table of what all cells share and of what differs between them."""
     cells = [(r.cell.runner, r.environment) for r in evidence.results if r.environment is not None]
     if not cells:
         return [Markdown("No environment was recorded.")]
@@ -33,7 +33,7 @@ def section(evidence: Evidence) -> list[Markdown]:
             by_value[value].add(who)
         known = {v: who for v, who in by_value.items() if v}
         if not known:
-            rows.append([name, notes.dash(_SILENT.get(name, "not told by the system"))])
+            rows.append([name, notes.dash(_SILENT.get(name, "the system does not report it"))])
         elif len(known) == 1 and len(by_value) == 1:
             rows.append([name, next(iter(known))])
         else:
@@ -42,7 +42,12 @@ def section(evidence: Evidence) -> list[Markdown]:
     machines = {env.machine for _, env in cells}
     blocks = [table(["", "value"], rows), *notes.lines()]
     if len(machines) > 1:
-        blocks.insert(0, Markdown(f"**{len(machines)} machines**: what ran on one is never ranked against the other."))
+        blocks.insert(
+            0,
+            Markdown(
+                f"**{len(machines)} machines**: results of different machines are never ranked against each other."
+            ),
+        )
     return blocks
 
 
@@ -104,7 +109,7 @@ def _pairs(values: dict[str, str], none: str = DASH) -> str:
 
 
 def _id(text: str) -> str:
-    """A digest short, any other text whole."""
+    """A digest shortened, any other text unchanged."""
     return _short(text) if text.startswith("sha256:") else text
 
 
@@ -115,7 +120,7 @@ def _gpu(gpu: Gpu) -> str:
 
 
 def command(evidence: Evidence) -> list[Markdown]:
-    """What repeats the run, as a code block that its text cannot leave."""
+    """The command that repeats the run, as a code block that its text cannot leave."""
     text = evidence.plan.get("command")
     if not isinstance(text, str) or not text.strip():
         return [Markdown("The plan names no command.")]

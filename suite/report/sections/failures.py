@@ -15,7 +15,7 @@ def section(lost: Gaps) -> list[Markdown]:
     """Cells without numbers, alike ones in one row; unsupported ones last."""
     groups: dict[tuple[bool, str, str, str, str], list[str]] = defaultdict(list)
     for gap in lost.cells:
-        part = {"prove": ", in the gate", "tune": ", tuned inference"}.get(gap.kind, "")
+        part = {"prove": ", in the gate", "tune": ", inference options"}.get(gap.kind, "")
         key = not gap.supported, gap.word + part, gap.runner or "all", gap.mode or "all", gap.reason
         groups[key].append(gap.benchmark.spec)
     if not groups:
@@ -29,14 +29,14 @@ def section(lost: Gaps) -> list[Markdown]:
 
 
 def refused(errors: Sequence[ResultError], doubles: Sequence[str]) -> list[Markdown]:
-    """Files that are no results, and cells that came twice."""
+    """Files that are no results, and cells with more than one result."""
     blocks = []
     if errors:
         # The path's last part names the file; where the folder lies would make the same results give other bytes.
         lines = [md("{}: {}", e.where.replace("\\", "/").rsplit("/", 1)[-1], e.what) for e in errors]
         blocks.append(bullets(lines))
     if doubles:
-        blocks.append(Markdown("Cells that came more than once, taken once:"))
+        blocks.append(Markdown("Cells with more than one result, of which one is used:"))
         blocks.append(bullets([md("{}", d) for d in doubles]))
     return blocks
 

@@ -21,7 +21,7 @@ Found = Mapping[str, Sequence[ClaimRow]]
 
 
 def tables(study: Study, labels: Labels, rows: Sequence[ClaimRow]) -> list[Markdown]:
-    """Accuracies, losses, and what came of the time: nothing where the study has no published numbers."""
+    """Accuracies, losses and times; nothing where the study has no published numbers."""
     found: dict[ComparisonGroup, dict[str, list[ClaimRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         found[row.group][row.claim.metric].append(row)
@@ -58,9 +58,9 @@ def _splits(
         )  # fmt: skip
     farthest = "farthest, points" if quantity == "accuracy" else "farthest"
     text = (
-        f"{title}: means over seeds, in brackets the 95 % prediction interval for one further run where there are five "
-        "seeds. *Farthest* is the largest difference between the published number and a framework's, on the "
-        "test split if it was published; the worst comes first."
+        f"{title}: means over seeds. The brackets hold the 95 % prediction interval for a new run, if there are five "
+        "seeds. *Farthest* is the largest difference between the published number and a framework's mean, on the test "
+        "split if that was published. The largest difference comes first."
     )
     return [
         Markdown(text),
@@ -70,7 +70,7 @@ def _splits(
 
 
 def _apart(rows: Found, metrics: Sequence[str]) -> float | None:
-    """How far the frameworks' means lie from the published number, at most, on the first split that has one."""
+    """The largest distance of a framework's mean from the published number, on the first split that has one."""
     for metric in metrics:
         gaps = [abs(row.mean - row.claim.value) for row in rows.get(metric, ()) if row.mean is not None]
         if gaps:
@@ -152,8 +152,8 @@ def _times(study: Study, labels: Labels, found: Mapping[ComparisonGroup, Found],
              _taken(seconds, notes)]
         )  # fmt: skip
     words = (
-        f"Epochs and times, {shown}. A published time comes from another machine and is never judged; ours is the sum "
-        "of the epochs, evaluation not counted."
+        f"Epochs and times, {shown}. A published time comes from another machine and is never judged. Ours is the sum "
+        "over the epochs, without evaluation."
     )
     heads = ["case", "epochs at most", "stopped at epoch", "verdict", "seconds of training"]
     return [Markdown(words), table(heads, body, "lrrlr"), *notes.lines()]

@@ -1,4 +1,4 @@
-"""Inference under one changed switch at a time: what it changes in time and in the answers, framework by framework."""
+"""Inference options, one at a time: what each changes in time and in the answers, framework by framework."""
 
 from __future__ import annotations
 
@@ -23,24 +23,27 @@ from suite.stats import LEAST_ROUNDS, Centre, TooFew, median_interval, rounds_in
 
 NONE = "none"
 CONTROL = "again"
+SHOWN = {NONE: "baseline", CONTROL: "baseline repeat"}
+"""What readers see of the names that records have."""
 REDUCTION = "latency_per_image_reduction"
 RULE = Markdown(
-    "Single queries over the same weights, one of each way in each turn, in an order drawn anew, so that whatever the "
-    "machine did met all alike. *Again* is the untouched way built a second time, after all others: its change is what "
-    "comes of no switch at all. Latency is per image: a query's time over its batch. From five rounds on it is the "
-    "geometric mean of the rounds' medians with Student's interval; with fewer, the median of all samples between "
-    "order statistics, which knows nothing of what differs from one process to the next. Every interval is at 95 % "
-    "by itself. *Outputs* is the largest change of an output, relative to the largest output. Each framework "
-    "is compared with itself alone: these lines rank no framework."
+    "All options run single queries over the same weights. They take turns in an order that is drawn anew each time, "
+    "so that disturbances of the machine affect all alike. *Baseline repeat* is the baseline built a second time, "
+    "after all others: its change shows what to expect without any option. Latency is per example: the time of a "
+    "query divided by its batch size. With five rounds or more it is the geometric mean of the rounds' medians, with "
+    "Student's interval. With fewer it is the median of all samples, with an interval from order statistics that "
+    "does not cover differences between processes. Every interval is at 95 % by itself. *Outputs* is the largest "
+    "change of an output, relative to the largest output. Each framework is compared with itself alone; nothing here "
+    "ranks frameworks."
 )
-LOST = "outputs are no classes, or in some round not finite"
+LOST = "the outputs are not classes, or were not finite in some round"
 OptionKey = tuple[str, str, int]
 """InferenceOption, mode and batch size."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One way over all rounds: ns per image, that over the untuned way's, and what it changed in the answers."""
+    """One option over all rounds: ns per example, their ratio to the baseline's, and what it changed in the answers."""
 
     way: OptionKey
     latency: float
@@ -61,7 +64,7 @@ def of(evidence: Evidence, here: ComparisonGroup) -> dict[FrameworkMode, list[In
 
 
 def lost(evidence: Evidence, here: ComparisonGroup) -> dict[FrameworkMode, int]:
-    """How often a framework's inference was not tuned, for the weights that it was to run over had diverged."""
+    """How often a framework's inference options were not measured, because the weights had diverged."""
     found: dict[FrameworkMode, int] = {}
     where = here.run, here.spec, here.device, here.precision
     for f in evidence.failed:
@@ -72,19 +75,19 @@ def lost(evidence: Evidence, here: ComparisonGroup) -> dict[FrameworkMode, int]:
 
 
 def lines(records: Sequence[InferenceOptions]) -> list[Line]:
-    """Every way that was measured: the untuned one, its control, and the others in the order of building."""
+    """Every option that was measured: the baseline, its repeat, and the others in the order of building."""
     ways = list(dict.fromkeys(way(t) for record in records for t in record.tunings if _images(t)))
     ways.sort(key=lambda w: (w[0] != NONE, w[0] != CONTROL))
     return [_line(w, records) for w in ways]
 
 
 def way(tuned: Tuned) -> OptionKey:
-    """What tells one way from the others."""
+    """What identifies an option."""
     return tuned.tuning, tuned.mode, tuned.batch_size
 
 
 def _images(tuned: Tuned) -> list[float]:
-    """Samples in ns per image; none where it has a reason instead."""
+    """Samples in ns per example; none where it has a reason instead."""
     taken = [s / tuned.batch_size for s in tuned.samples_ns] if tuned.batch_size and tuned.reason is None else []
     return taken if taken and min(taken) > 0 else []
 
@@ -119,20 +122,20 @@ def _line(which: OptionKey, records: Sequence[InferenceOptions]) -> Line:
 
 
 def _find(record: InferenceOptions, which: OptionKey | None) -> Tuned | None:
-    """A way of one record, or its untuned one."""
+    """An option of one record, or its baseline."""
     fits = (t for t in record.tunings if _images(t) and (t.tuning == NONE if which is None else way(t) == which))
     return next(fits, None)
 
 
 def section(evidence: Evidence, here: ComparisonGroup) -> list[Markdown]:
-    """Blocks for one benchmark; nothing where it was not tuned."""
+    """Blocks for one benchmark; nothing where no option was measured."""
     blocks: list[Markdown] = []
     found, missed = of(evidence, here), lost(evidence, here)
     for who, records in found.items():
         blocks += _framework(evidence, who, records, missed.get(who, 0))
     for who in (c for c in missed if c not in found):
-        words = "not tuned, for in every round the weights had diverged"
-        blocks.append(md(f"**{{}}**, by itself {{}}: {words}.", who.runner, who.mode))
+        words = "not measured, because the weights had diverged in every round"
+        blocks.append(md(f"**{{}}**, baseline {{}}: {words}.", who.runner, who.mode))
     if not blocks:
         return []
     claimed = [claim for claim in evidence.specs[here].claims if claim.metric == REDUCTION]
@@ -140,14 +143,14 @@ def section(evidence: Evidence, here: ComparisonGroup) -> list[Markdown]:
         note = md(" ({})", claim.note) if claim.note else Markdown("")
         why = md(" It is not testable: {}.", claim.untestable) if claim.untestable else Markdown("")
         said = percent(claim.value)
-        blocks.append(md("Published: latency per image reduced by {}{}.{}", said, note, why))
+        blocks.append(md("Published: latency per example reduced by {}{}.{}", said, note, why))
     return blocks
 
 
 def _framework(
     evidence: Evidence, who: FrameworkMode, records: Sequence[InferenceOptions], missed: int
 ) -> list[Markdown]:
-    """``missed``: rounds whose weights had diverged.  Accuracies of the others alone would speak for none."""
+    """``missed``: rounds whose weights had diverged; the accuracies of the others alone would mislead."""
     notes = Notes()
     rest = f"in {missed} of {len(records) + missed} rounds the weights had diverged, so there is no mean"
     why = rest if missed else LOST
@@ -160,21 +163,21 @@ def _framework(
         else:
             latency = notes.mark(latency, f"no interval, {line.interval}")
         rows.append(
-            [tuning, mode, f"{batch:,}", latency, _change(line, notes),
+            [SHOWN.get(tuning, tuning), mode, f"{batch:,}", latency, _change(line, notes),
              percent(line.accuracy) if line.accuracy is not None and not missed else notes.dash(why),
              f"{line.points:+.2f}" if line.points is not None and tuning != NONE and not missed else "",
              f"{line.change:.1e}" if line.change is not None and tuning != NONE else ""]
         )  # fmt: skip
     images = sorted({t.images for r in records for t in r.tunings if t.images})
     counted = f"{len(records)} round{'s' if len(records) > 1 else ''}"
-    over = f", accuracy over {' or '.join(f'{n:,}' for n in images)} test images" if images else ""
+    over = f", accuracy over {' or '.join(f'{n:,}' for n in images)} test examples" if images else ""
     statuses = [evidence.proof_status(r) for r in records]
     unproven = next((s.reason for s in statuses if isinstance(s, NotProven)), "")
     counted += f" of {len(records) + missed}; in the others the weights had diverged" if missed else ""
-    doubt = md(" Its untuned way is **not proven**: {}.", unproven) if unproven else Markdown("")
-    blocks = [md("**{}**, by itself {}, {}{}.{}", who.runner, who.mode, counted, over, doubt)]
+    doubt = md(" Its baseline is **not proven**: {}.", unproven) if unproven else Markdown("")
+    blocks = [md("**{}**, baseline {}, {}{}.{}", who.runner, who.mode, counted, over, doubt)]
     if rows:
-        heads = ["tuning", "mode", "batch", "latency per image", "change", "accuracy", "points", "outputs"]
+        heads = ["option", "mode", "batch", "latency per example", "change", "accuracy", "points", "outputs"]
         blocks += [table(heads, rows, "llrrrrrr"), *notes.lines()]
     if refused := dict.fromkeys((t.tuning, t.reason) for r in records for t in r.tunings if t.reason):
         blocks.append(md("Not offered by {} here:", who.runner))
@@ -192,4 +195,4 @@ def _change(line: Line, notes: Notes) -> str:
         case TooFew() as few:
             return notes.dash(str(few))
         case None:
-            return notes.dash("the untuned way was not measured")
+            return notes.dash("the baseline was not measured")

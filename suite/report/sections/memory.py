@@ -19,7 +19,7 @@ PHASES = {
 ON_GPU = ("device_bytes", "allocator_bytes")
 WHOLE_PROCESS = ("import_bytes",)
 """What was read before any cell began: true of every cell of the process."""
-UNKNOWN = {"device_bytes": "no GPU told", "allocator_bytes": "the framework does not tell"}
+UNKNOWN = {"device_bytes": "no GPU reported it", "allocator_bytes": "the framework does not report it"}
 
 
 def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
@@ -38,8 +38,8 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
                 rows.append([labels[group], who, framework_mode.mode, *figures])
     if not rows:
         return [Markdown("Nothing was measured.")]
-    told = "Peak resident memory of the process in each phase, the largest over rounds; unproven cells included. "
-    told += f"*Import* comes before all cells of a process. {RULE}"
+    told = "Peak resident memory of the process in each phase: the largest over rounds, unproven cells included. "
+    told += f"*Import* comes before the first cell of a process and always stands. {RULE}"
     told += " *Device* is the memory of the whole GPU above its idle baseline." if "device_bytes" in phases else ""
     told += " *Allocator* is what the framework's own allocator held there." if "allocator_bytes" in phases else ""
     heads = ["benchmark", "framework", "mode", *(PHASES[name] for name in phases)]
@@ -48,7 +48,7 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
 
 def _figure(results: Sequence[Measured], name: str, processes: Processes, notes: Notes) -> str:
     if _peak(results, name) is None:
-        return notes.dash(UNKNOWN.get(name, "the system did not tell"))
+        return notes.dash(UNKNOWN.get(name, "the system does not report it"))
     own = [r for r in results if name in WHOLE_PROCESS or not processes.shared(r)]
     peak = _peak(own, name)
     if peak is None:

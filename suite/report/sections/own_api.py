@@ -1,4 +1,4 @@
-"""Where the frameworks' own APIs differ from what the benchmarks ask, as the proofs' records tell it."""
+"""Where the frameworks' own APIs differ from what the benchmarks ask, as the proofs record it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from suite.report.text.markdown import Markdown, Notes, md, table
 from suite.spec.differences import Difference, DifferenceKind
 
 MOST = 60
-"""Rows of the table; of more, only those are shown whose numbers would be others."""
+"""The most rows of the table. If there are more, it shows only those that change numbers."""
 
 
 def section(evidence: Evidence) -> list[Markdown]:
@@ -28,19 +28,20 @@ def section(evidence: Evidence) -> list[Markdown]:
     rows = []
     for runner, each in shown:
         effect = (
-            md("{}", each.effect) if each.effect else notes.dash("the numbers are the same, or the script's to choose")
+            md("{}", each.effect) if each.effect else notes.dash("the numbers are the same, or the script chooses them")
         )
         where = md("{}: {}", several(sorted(covered[runner, each])), each.where)
         rows.append([where, runner, str(each.kind), each.api, each.does, each.here, effect])
-    heads = ["where", "framework", "difference", "its own API", "what that does", "the runner here", "what it comes to"]
+    heads = ["where", "framework", "difference", "its own API", "what that does", "the runner here", "effect"]
     left = len(ranked) - len(shown)
     return [
         Markdown("### Where the framework's own API differs"),
         Markdown(
-            "A script that takes these APIs as they are computes something else than the benchmark, or the same in "
-            "another way. The runners bend them to the benchmark, which is what is proven and timed. What it comes to "
-            "is computed by the reference in float64, from the gate's start: ten steps as the benchmark asks, and ten "
-            "as the API does it. *Apart* is the largest difference, relative to the largest value of the tensor."
+            "A script that uses these APIs with their defaults computes something other than the benchmark, or the "
+            "same in another way. The runners adapt them to the benchmark, and that is what is proven and timed. The "
+            "effect is computed by the reference in float64 from the gate's initial weights: ten steps as the "
+            "benchmark asks, and ten as the API does it. *Apart* is the largest difference, relative to the largest "
+            "value of the tensor."
         ),
         table(heads, rows, "lllllll"),
         *notes.lines(),

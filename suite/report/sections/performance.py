@@ -33,7 +33,7 @@ def _cells(
 def _shown(
     evidence: Evidence, labels: Labels, kind: QuestionKind
 ) -> Iterator[tuple[str, FrameworkMode, Question, list[Measured]]]:
-    """What is proven, and not drowned by the instrument; what diverged is shown as well, with the note."""
+    """What is proven and long enough to time; what diverged is shown as well, with the note."""
     for group, label, framework_mode, results in _cells(evidence, labels):
         for question in questions(results):
             proof_status = unranked(evidence, group, framework_mode, question) if question.kind is kind else ()
@@ -53,7 +53,7 @@ def _rates(costs: Sequence[float], results: Sequence[Measured], question: Questi
 
 
 def _marked(value: str, results: Sequence[Measured], question: Question, notes: Notes) -> str:
-    """A number, with a note where power or heat held the GPU back, and where its training diverged."""
+    """A number, with a note if the GPU was throttled or its training diverged."""
     reasons = held_back(results, question)
     said = [f"throttled: {reasons}"] if reasons else []
     said += filter(None, [words(results)])
@@ -81,25 +81,25 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
         for share in (0.9, 0.99, 0.999):
             outcome = percentile(samples, share)
             if isinstance(outcome, TooFew):
-                line.append(notes.dash(f"p{100 * share:g} takes {outcome.need:,} samples"))
+                line.append(notes.dash(f"p{100 * share:g} needs {outcome.need:,} samples"))
             else:
                 line.append(f"{duration(outcome.value)} (≤ {duration(outcome.bound)})")
         line += [_correlation(results, question, notes), Markdown(_settled(results, question))]
         rows.append(line)
     if not rows:
-        return [Markdown("No proven cell was asked for latency.")]
+        return [Markdown("Latency was measured for no proven cell.")]
     heads = ["benchmark", "framework", "mode", "batch", "median", "medians of rounds"]
     heads += ["p90", "p99", "p99.9", "lag 1", "warm"]
     return [
         table(heads, rows, "lllrrlrrrrl"),
         *notes.lines(),
         Markdown(
-            "A query takes a batch in host memory to outputs in host memory. Percentiles are over the samples of "
-            f"all rounds, in brackets their upper bound at {percent(BOUND_CONFIDENCE, 0)} by order statistics; they "
-            "are printed from 64 samples (p90), 662 (p99) and 6,636 (p99.9) on, as MLPerf's LoadGen does; correlated "
-            "samples make the bound optimistic. *Lag 1* is the median over cells of the autocorrelation of "
-            "neighbouring samples. *Warm* is no where the first quarter of a cell's samples is over 3 % slower than "
-            "the rest and a one-sided Mann-Whitney test agrees at 1 %."
+            "A query is timed from a batch in host memory to outputs in host memory. Percentiles are taken over the "
+            "samples of all rounds. The brackets hold their upper bound, from order statistics, at "
+            f"{percent(BOUND_CONFIDENCE, 0)}. As in MLPerf's LoadGen, 64 samples are needed for p90, 662 for p99 and "
+            "6,636 for p99.9. Correlated samples make the bounds optimistic. *Lag 1* is the autocorrelation of "
+            "neighbouring samples, the median over cells. *Warm* is no if the first quarter of a cell's samples is "
+            "over 3 % slower than the rest and a one-sided Mann-Whitney test confirms it at 1 %."
         ),
     ]
 
@@ -110,11 +110,11 @@ def _correlation(results: Sequence[Measured], question: Question, notes: Notes) 
     if numbers:
         return f"{round(median(numbers), 2) + 0.0:.2f}"
     flat = any(isinstance(o, NoSpread) for o in outcomes)
-    return notes.dash("all samples are equal" if flat else "autocorrelation takes 3 samples")
+    return notes.dash("all samples are equal" if flat else "autocorrelation needs 3 samples")
 
 
 def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
-    """Images per second with the pipeline full."""
+    """Examples per second with the pipeline full."""
     notes = Notes()
     rows = []
     for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.THROUGHPUT):
@@ -128,7 +128,7 @@ def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
             ]
         )  # fmt: skip
     if not rows:
-        return [Markdown("No proven cell was asked for throughput.")]
+        return [Markdown("Throughput was measured for no proven cell.")]
     heads = ["benchmark", "framework", "mode", "batch", "median over rounds", "rounds", "passes", "warm"]
     return [table(heads, rows, "lllrrlrl"), *notes.lines()]
 
@@ -162,14 +162,14 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
         table(heads, rows, "lllrlrrrlr"),
         *notes.lines(),
         Markdown(
-            "*First step* is building, tracing, compiling and one step, and is no part of the other numbers; a mode "
-            "that keeps no compiled code between processes is always cold."
+            "*First step* is building, tracing, compiling and one step. The other numbers do not include it. A mode "
+            "that keeps no compiled code between processes always starts cold."
         ),
     ]
 
 
 def _time_to_target(results: Sequence[Measured], notes: Notes) -> str:
-    """Median training time until the test accuracy first reached the spec's target, evaluation not counted."""
+    """Median training time until the test accuracy first reached the spec's target, without evaluation."""
     target = results[0].spec.target_accuracy
     if target is None:
         return notes.dash("the benchmark states no target accuracy")
@@ -187,7 +187,7 @@ def _median(nanoseconds: Sequence[int], absent: str, notes: Notes) -> str:
 
 
 def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
-    """What a call that computes nothing costs, against the shortest sample of all."""
+    """The cost of a call that computes nothing, compared with the shortest sample of all."""
     rows = []
     for group, cells in evidence.groups.items():
         null = [r for c, results in cells.items() if c.runner == "null" for r in results]
@@ -213,17 +213,20 @@ def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
                 ]
             )
     if not rows:
-        return [Markdown("The null runner was not measured: what the instrument itself costs is not known.")]
+        return [Markdown("The null runner was not measured, so the cost of the instrument itself is unknown.")]
     return [
         table(
             ["benchmark", "question", "null, median", "shortest sample of all", "share", "under 1 %"], rows, "llrlrl"
         ),
-        Markdown("Latency per query, the others per image. Above 1 % of its shortest sample a number is not ranked."),
+        Markdown(
+            "Latency is per query, the others are per example. A number is not ranked if the null runner's call takes "
+            "more than 1 % of its shortest sample."
+        ),
     ]
 
 
 def time_spent(evidence: Evidence) -> list[Markdown]:
-    """Seconds per runner by what they went into."""
+    """Seconds per runner by what they were spent on."""
     names = ("gate", "import", "first step", "warm-up", "measured", "other")
     spent: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(names, 0.0))
     imports: dict[tuple[str, str, str], int] = {}
@@ -258,7 +261,7 @@ def time_spent(evidence: Evidence) -> list[Markdown]:
     return [
         table(["framework", *names, "all"], rows, "l" + "r" * (len(names) + 1)),
         Markdown(
-            "*Import* is counted once per process; *other* is data, building, evaluation, restoring weights and cells "
-            "that failed. A dash is no time at all."
+            "*Import* is counted once per process. *Other* is data, building, evaluation, restoring weights and cells "
+            "that failed. A dash means that no time was spent."
         ),
     ]

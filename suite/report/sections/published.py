@@ -1,4 +1,4 @@
-"""What sources state beside what came out here: the verdicts, and what they hang on."""
+"""What sources state beside what was measured here: the verdicts, and the assumptions behind them."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from suite.spec.resolved import Spec
 from suite.stats import Prediction, TooFew
 
 LONGEST = 40
-"""Published numbers that the report itself lists; of more it tells the verdicts by study."""
+"""The most published numbers that the report itself lists. If there are more, it counts the verdicts by study."""
 RULE = Markdown(
-    "*Reproduced*: the published number lies in the 95 % prediction interval for one further run, from five seeds or "
-    "more at the full schedule, and half of that interval is at most 1 point of an accuracy, 10 % of the value or 0.02 "
-    "of a loss, 10 % of the value or 1 of an epoch, whichever is larger, or what the claim itself states. *Too noisy "
-    "to tell*: it lies in a wider interval, or outside so near its end that this hangs on the scale. *Not reproduced*: "
-    "it lies outside. *Depends on an assumption*: another choice where the source leaves one open changes the one into "
-    "the other. Published times come from other machines and are context."
+    "*Reproduced*: the published number lies inside the 95 % prediction interval for a new run, and that interval is "
+    "narrow. This needs five seeds or more at the full schedule. Narrow means a half-width of at most 1 point of an "
+    "accuracy; 10 % of the value or 0.02 of a loss, and 10 % of the value or 1 of an epoch, whichever is larger; or "
+    "what the claim itself states. *Too noisy to tell*: the number lies inside a wider interval, or so close outside "
+    "it that the choice of scale decides. *Not reproduced*: the number lies outside. *Depends on an assumption*: the "
+    "source leaves a choice open, and the other choice turns one of these verdicts into the other. Published times "
+    "come from other machines: they are shown and never judged."
 )
 DIVERGED = Markdown(
-    "*Diverged*: a training of that framework met a loss or a weight that was not finite, so nothing is judged: from "
-    "the other seeds alone a verdict would be one on those that were spared."
+    "*Diverged*: in a training of that framework a loss or a weight was not finite. Nothing is judged then, because a "
+    "verdict from the other seeds would rest on a selection of them."
 )
 PENALTY = Markdown(
-    "Keras reports a loss with its L2 penalty; so do these sources as far as one can tell, and where a benchmark has "
-    "L2 the loss that is judged here, and shown as ours, is the data's loss plus the penalty. Where the data's loss "
-    "alone would have another verdict, the verdict depends on that assumption."
+    "Keras reports a loss with its L2 penalty, and so do these sources as far as one can tell. Where a benchmark has "
+    "L2, the loss that is judged and shown here is therefore the data loss plus the penalty. If the data loss alone "
+    "would get another verdict, the verdict depends on that assumption."
 )
 
 Labels = Mapping[ComparisonGroup, str]
 
 
 def section(labels: Labels, rows: Sequence[ClaimRow], studies: Sequence[Study]) -> list[Markdown]:
-    """The report's own: every claim where they are few, else the verdicts of each study."""
+    """Every claim where there are few, else the verdicts of each study."""
     if not rows:
         return [Markdown("No benchmark of this run has a published number.")]
     if len(rows) <= LONGEST:
@@ -71,7 +72,7 @@ def rules(rows: Sequence[ClaimRow]) -> list[Markdown]:
     penalised = any(row.claim.metric.endswith("loss") and row.seeds for row in rows)
     unjudged = (ClaimVerdict.CONTEXT, ClaimVerdict.DIVERGED)
     judged = sum(row.verdict not in unjudged and row.seeds is not None for row in rows)
-    often = f" Each of the {judged} verdicts is at 95 % by itself: chance alone fails one in twenty."
+    often = f" Each of the {judged} verdicts holds at 95 % by itself, so chance alone fails one in twenty."
     rule = Markdown(RULE + often) if judged > 1 else RULE
     if any(row.verdict is ClaimVerdict.DIVERGED for row in rows):
         rule = Markdown(f"{rule} {DIVERGED}")
@@ -89,7 +90,7 @@ def claim_table(labels: Labels, rows: Sequence[ClaimRow]) -> list[Markdown]:
         stated: str = notes.mark(_stated(claim), claim.note) if claim.note else _stated(claim)
         who = f"{row.framework_mode.runner} ({row.framework_mode.mode})" if row.framework_mode else "any"
         body.append([labels[row.group], claim.metric.replace("_", " "), stated, who, *_ours(row, notes), verdict])
-    heads = ["benchmark", "metric", "published", "framework", "mean here", "one further run here, 95 %", "verdict"]
+    heads = ["benchmark", "metric", "published", "framework", "mean here", "95 % for a new run here", "verdict"]
     return [table(heads, body, "llrlrrl"), *notes.lines()]
 
 

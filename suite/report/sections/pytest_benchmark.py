@@ -24,7 +24,7 @@ LIBRARIES = 4
 
 @dataclass(frozen=True, order=True)
 class TimingSource:
-    """What tells one file's numbers from another's, and within a file those of another program."""
+    """What distinguishes the numbers of one file, or of one program within a file, from others."""
 
     written: datetime
     machine: str
@@ -61,9 +61,9 @@ def section(evidence: Evidence, timings: Iterable[Timing]) -> list[Markdown]:
     heads = ["benchmark", "framework", "mode", "question", "median", "middle half", "rounds", "proven", "from"]
     return [
         Markdown(
-            "Timed by `pytest benchmarks`, one framework after another: what a machine does meanwhile falls on one of "
-            "them alone, so these numbers are shown and never ranked. A round is one call, and the middle half of the "
-            "rounds lies between the quartiles; *proven* is what the gate's proofs in this report cover."
+            "Timed by `pytest benchmarks`, one framework after another. A disturbance of the machine affects only "
+            "one of them, so these numbers are shown and never ranked. A round is one call. The *middle half* of the "
+            "rounds lies between the quartiles. *Proven* says whether a proof in this report covers the cell."
         ),
         table(heads, rows, "llllrlrlr"),
         *notes.lines(),
@@ -83,7 +83,7 @@ def _told(sources: Sequence[TimingSource]) -> list[Markdown]:
     several = [f"{len(values)} {name}" for name, values in kinds.items() if len(values) > 1]
     if several:
         blocks.append(
-            Markdown(f"**{' and '.join(several)}**: what differs between them is no framework's doing alone.")
+            Markdown(f"**{' and '.join(several)}**: differences between them do not come from the frameworks alone.")
         )
     return blocks
 
@@ -117,7 +117,7 @@ def _question(timing: Timing) -> Question:
 
 
 def _times(timing: Timing) -> tuple[str, str]:
-    """Median and middle half: of a query's time, else of images per second."""
+    """Median and middle half: of a query's time, else of examples per second."""
     stats, images = timing.stats, timing.told.images
     if timing.told.question is QuestionKind.LATENCY:
         return duration(stats.median * 1e9), f"{duration(stats.q1 * 1e9)} to {duration(stats.q3 * 1e9)}"

@@ -41,6 +41,6 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
                 who = marked(framework_mode.runner, results, notes)
                 rows.append([labels[group], who, framework_mode.mode, f"{len(repeated)}", f"{trainings}", said])
     if not rows:
-        return [Markdown("No cell was trained twice with one seed: whether it repeats to the bit is not known.")]
+        return [Markdown("No cell was trained twice from the same seed, so bit-identical repetition was not tested.")]
     heads = ["benchmark", "framework", "mode", "seeds repeated", "trainings", "final weights"]
     return [table(heads, rows, "lllrrl"), *notes.lines()]

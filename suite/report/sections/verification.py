@@ -40,9 +40,13 @@ def identity(evidence: Evidence) -> list[Markdown]:
         )
         verdict = md("{}" if found.verdict.proven else "**{}**", words)
         if found.gentleness:
-            verdict = notes.mark(verdict, "from smaller weights: from the usual start the reference itself overflows")
+            verdict = notes.mark(
+                verdict, "proven from smaller initial weights: from the usual ones the reference itself overflows"
+            )
         if found.variant_shift is not None:
-            verdict = notes.mark(verdict, f"the variant moves the weights by {found.variant_shift:.1e}, relative")
+            verdict = notes.mark(
+                verdict, f"the variant changes the weights by {found.variant_shift:.1e}, relative to their size"
+            )
         rows.append(
             [
                 several(covered), cell.runner, cell.mode, cell.device, verdict, f"{found.compared:,}",
@@ -59,10 +63,11 @@ def identity(evidence: Evidence) -> list[Markdown]:
         table(heads, rows, "lllllrllr"),
         *notes.lines(),
         Markdown(
-            "Each framework and mode is compared with a NumPy reference before anything is timed: digests, then "
-            "outputs, loss, the gradient of each tensor and ten single optimizer steps in float64, then the very call "
-            "that is timed. A proof covers every benchmark that computes the same: same network, loss, optimizer and "
-            "shapes. *Drift* is the largest relative difference of weights after ten free steps: not judged."
+            "Before anything is timed, each framework and mode is compared with a NumPy reference: first the digests; "
+            "then outputs, loss, the gradient of each tensor and ten single optimizer steps in float64; then the very "
+            "call that is timed. One proof covers all benchmarks with the same network, loss, optimizer and shapes. "
+            "*Drift* is the largest relative difference of the weights after ten steps in a row. It is shown and not "
+            "judged."
         ),
     ]
 
@@ -108,7 +113,7 @@ def _check(check: Check) -> str:
 
 
 def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markdown]:
-    """Numbers without proof, and those that the instrument drowns, with the reason; and how much has no number."""
+    """Numbers without a proof, and those too short to time, with the reason; and how much has no number."""
     rows = []
     for group, cells in evidence.groups.items():
         for framework_mode, results in cells.items():
@@ -139,9 +144,7 @@ def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markd
         several = f"{specs:,} benchmark{'s' if specs > 1 else ''}"
         what = "1 mode has" if count == 1 else f"{count:,} modes have"
         whole = "" if rows or not evidence.measured else "Every number that is shown is proven. "
-        words = (
-            f'{whole}In {several} {what} no number, or no proof, in some round or in all: see "Failed and unsupported".'
-        )
+        words = f'{whole}In {several} {what} no number or no proof in at least one round: see "Failed and unsupported".'
         blocks.append(Markdown(words))
     elif not rows:
         blocks.append(Markdown("None: every number is proven." if evidence.measured else "There is no number."))

@@ -64,7 +64,7 @@ class Notes:
         return Markdown(md("{}", text) + str(number).translate(_SUPERSCRIPT))
 
     def dash(self, reason: str) -> Markdown:
-        """What stands for the unknown."""
+        """A dash with its reason, for what is unknown."""
         return self.mark(DASH, reason)
 
     def lines(self) -> list[Markdown]:
@@ -85,7 +85,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], align: str = ""
 
 
 def bullets(lines: Sequence[Markdown]) -> Markdown:
-    """A list, cut where nobody reads on."""
+    """A list, cut after ``LONGEST_LIST`` lines."""
     shown = [f"- {line}" for line in lines[:LONGEST_LIST]]
     more = [f"- and {len(lines) - LONGEST_LIST:,} more"] if len(lines) > LONGEST_LIST else []
     return Markdown("\n".join(shown + more))

@@ -26,7 +26,7 @@ def duration(nanoseconds: float) -> str:
 
 
 def rate(nanoseconds: float, counted: str = "images") -> str:
-    """Images per second, or of whatever else one takes so long."""
+    """How many per second: of images, or of whatever ``counted`` names."""
     return f"{digits(1e9 / nanoseconds)} {counted}/s" if nanoseconds else f"∞ {counted}/s"
 
 
