@@ -33,6 +33,7 @@ ELSEWHERE = {
     "__main__.py": "cli/test_commands.py",
     "errors.py": "cli/test_commands.py",
     "files.py": "results/test_records.py",
+    "cli/comparisons.py": "cli/test_tables.py",
     "compare/agent.py": "compare/test_commits.py",
     "compare/interpreters.py": "compare/test_commits.py",
     "compare/runs.py": "compare/test_commits.py",
