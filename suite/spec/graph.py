@@ -15,20 +15,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 from typing_extensions import override
 
-from suite.spec.layers import (
-    Activation,
-    AveragePool,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAveragePool,
-    MaxPool,
-    SampledScores,
-    Single,
-)
+from suite.spec.layers import Plain, Single
 from suite.spec.tensors import (
     LARGEST_TENSOR,
     MisfitError,
@@ -79,22 +66,7 @@ class Residual(Single):
         return ends[0]
 
 
-Layer = Annotated[
-    Flatten
-    | Dense
-    | Conv2D
-    | MaxPool
-    | AveragePool
-    | GlobalAveragePool
-    | BatchNorm
-    | Dropout
-    | Activation
-    | Embedding
-    | SampledScores
-    | Concat
-    | Residual,
-    Field(discriminator="layer"),
-]
+Layer = Annotated[Plain | Concat | Residual, Field(discriminator="layer")]
 Concat.model_rebuild()
 Residual.model_rebuild()
 KINDS = frozenset(

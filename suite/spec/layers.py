@@ -276,3 +276,19 @@ class SampledScores(Single):
     @override
     def macs(self, shape: Shape) -> int:
         return (shape[0] - self.context) * self.units
+
+
+Plain = (
+    Flatten
+    | Dense
+    | Conv2D
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+    | BatchNorm
+    | Dropout
+    | Activation
+    | Embedding
+    | SampledScores
+)
+"""Every layer that is not made of layers; ``suite.spec.graph`` has those that are."""

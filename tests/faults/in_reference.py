@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.runners.base import Runner
 from suite.runners.reference import layers, losses, optimizers
-from suite.runners.reference.network import ACTIVATIONS, TrainingPass
+from suite.runners.reference.network import TrainingPass
 from suite.runners.reference.runner import Program
 from tests.faults.catalogue import RELATIVE, Fault
 from tests.faults.plant import Planted, patched
@@ -26,7 +26,7 @@ AVERAGE_POOL, BATCH_NORM, CONV2D, DENSE, DROPOUT, MAX_POOL = (
     layers.dropout,
     layers.max_pool,
 )
-NORMALISE, WINDOW = layers.normalise, layers.window
+NORMALISE, RELU, WINDOW = layers.normalise, layers.relu, layers.window
 EMBEDDING, SAMPLED_SCORES, FROZEN = layers.embedding, layers.sampled_scores, layers.frozen_batch_norm
 SOFTMAX_LOSS, DETECTION, SIGMOID_LOSS = losses.softmax_cross_entropy, losses.detection, losses.sigmoid_cross_entropy
 SGD, ADAM = optimizers.sgd, optimizers.adam
@@ -38,7 +38,7 @@ def method(owner: type, name: str, function: Callable[..., Any]) -> Callable[[Ru
 
 
 def activation(name: str, function: Callable[..., Any]) -> Callable[[Runner, float], Runner]:
-    return lambda runner, _m: Planted(runner, context=lambda: patch.dict(ACTIVATIONS, {name: function}))
+    return lambda runner, _m: Planted(runner, context=lambda: patch.object(layers, name, function))
 
 
 def _padding_before(_m, *arguments):
@@ -276,7 +276,7 @@ def _smoothed(m, logits, labels):
 
 
 def _leaking(x):
-    y, backward = layers.relu(x)
+    y, backward = RELU(x)
     return y, lambda dy: (backward(dy)[0] + 0.01 * np.where(x > 0, 0, dy),)
 
 

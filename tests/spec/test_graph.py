@@ -1,18 +1,20 @@
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from suite.spec.graph import KINDS, Layer, graph, walk
+from suite.spec import layers
+from suite.spec.graph import KINDS, Concat, Layer, Residual, graph, walk
 from suite.spec.tensors import MisfitError, Padding, Role, window
 
 LAYERS = TypeAdapter(tuple[Layer, ...])
 
 
-def place(shape, *layers):
-    return graph(LAYERS.validate_json(str(list(layers)).replace("'", '"').replace("False", "false")), shape)
+def place(shape, *model):
+    return graph(LAYERS.validate_json(str(list(model)).replace("'", '"').replace("False", "false")), shape)
 
 
 def cost(nodes):
@@ -228,6 +230,8 @@ def test_a_layer_that_does_not_fit_is_refused_with_its_place(shape, layers, fiel
     assert caught.value.field == field
 
 
-def test_every_kind_of_layer_has_a_name_of_its_own():
-    assert len(KINDS) == 16
+def test_every_class_of_layers_is_a_layer_and_every_kind_has_a_name_of_its_own():
+    stated = [one for one in vars(layers).values() if isinstance(one, type) and issubclass(one, layers.Single)]
+    classes = [cls for cls in (*stated, Concat, Residual) if "layer" in cls.model_fields]
+    assert sorted(kind for cls in classes for kind in get_args(cls.model_fields["layer"].annotation)) == sorted(KINDS)
     assert {"dense", "residual", "relu", "average_pool"} <= KINDS

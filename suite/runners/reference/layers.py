@@ -7,7 +7,7 @@ gradient of the output to the gradient of the input, followed by one gradient pe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -227,6 +227,23 @@ def softmax(x: Array) -> Result:
     exponential = np.exp(x - x.max(axis=-1, keepdims=True))
     y = exponential / exponential.sum(axis=-1, keepdims=True)
     return y, lambda dy: (y * (dy - (dy * y).sum(axis=-1, keepdims=True)),)
+
+
+STATELESS: Mapping[str, Callable[..., Result]] = {
+    "flatten": lambda _, x: flatten(x),
+    "dense": lambda _, x, kernel, bias=None: dense(x, kernel, bias),
+    "conv2d": lambda layer, x, kernel, bias=None: conv2d(x, kernel, bias, layer.stride, layer.padding),
+    "max_pool": lambda layer, x: max_pool(x, layer.window, layer.strides, layer.padding),
+    "average_pool": lambda layer, x: average_pool(x, layer.window, layer.strides, layer.padding, layer.count_padding),
+    "global_average_pool": lambda _, x: global_average_pool(x),
+    "embedding": lambda _, x, table: embedding(x, table),
+    "sampled_scores": lambda layer, x, table, output: sampled_scores(x, table, output, layer.context),
+    "relu": lambda _, x: relu(x),
+    "tanh": lambda _, x: tanh(x),
+    "sigmoid": lambda _, x: sigmoid(x),
+    "softmax": lambda _, x: softmax(x),
+}
+"""What computes the same in training and in evaluation, by the layer's name: from layer, input and tensors."""
 
 
 class Windows:

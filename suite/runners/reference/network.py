@@ -10,22 +10,8 @@ import numpy as np
 from suite.runners.base import Array, Weights
 from suite.runners.reference import layers
 from suite.spec.graph import Concat, Node, Residual
-from suite.spec.layers import (
-    Activation,
-    AveragePool,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAveragePool,
-    MaxPool,
-    SampledScores,
-)
+from suite.spec.layers import BatchNorm, Dropout
 from suite.spec.tensors import Role
-
-ACTIVATIONS = {"relu": layers.relu, "tanh": layers.tanh, "sigmoid": layers.sigmoid, "softmax": layers.softmax}
 
 
 def evaluate(nodes: tuple[Node, ...], x: Array, weights: Weights) -> Array:
@@ -141,30 +127,4 @@ class TrainingPass:
 
 def _stateless(node: Node, x: Array, weights: Weights) -> layers.Result:
     """A layer that computes the same in training and in evaluation."""
-    first, second, *_ = (*(weights[t.name] for t in node.tensors), None, None)
-    match node.layer:
-        case Flatten():
-            return layers.flatten(x)
-        case Dense():
-            assert first is not None
-            return layers.dense(x, first, second)
-        case Conv2D(stride=stride, padding=padding):
-            assert first is not None
-            return layers.conv2d(x, first, second, stride, padding)
-        case MaxPool(window=window, strides=strides, padding=padding):
-            return layers.max_pool(x, window, strides, padding)
-        case AveragePool(window=window, strides=strides, padding=padding, count_padding=counted):
-            return layers.average_pool(x, window, strides, padding, counted)
-        case GlobalAveragePool():
-            return layers.global_average_pool(x)
-        case Embedding():
-            assert first is not None
-            return layers.embedding(x, first)
-        case SampledScores(context=context):
-            assert first is not None
-            assert second is not None
-            return layers.sampled_scores(x, first, second, context)
-        case Activation(layer=name):
-            return ACTIVATIONS[name](x)
-        case _:
-            raise TypeError(f"{node.name}: no stateless layer")
+    return layers.STATELESS[node.layer.layer](node.layer, x, *(weights[tensor.name] for tensor in node.tensors))

@@ -108,7 +108,7 @@ class Network:
                 return self._pool(node, layer, x)
             case GlobalAveragePool():
                 return tf.reduce_mean(x, (1, 2))
-            case Activation(layer=name):
+            case Activation(layer=name) if name in ACTIVATIONS:
                 return ACTIVATIONS[name](x)
             case Embedding() | SampledScores() as layer:
                 return _look_up(layer, x, held)

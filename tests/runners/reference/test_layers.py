@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, signal, special
 
 from suite.runners.reference import layers
+from suite.spec.graph import KINDS
 from suite.spec.tensors import Padding
 
 SAME, VALID = Padding.SAME, Padding.VALID
@@ -93,6 +94,11 @@ def slope(function, at, step=1e-5):
         low[index] -= step
         gradient[index] = (function(high) - function(low)) / (2 * step)
     return gradient
+
+
+def test_every_layer_is_here():
+    """Those apart compute something else in training, or are made of layers."""
+    assert layers.STATELESS.keys() == KINDS - {"batch_norm", "dropout", "residual", "concat"}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -16,6 +16,7 @@ from suite.gate.tolerance import bound  # noqa: E402
 from suite.inputs import initial  # noqa: E402
 from suite.runners.base import InferenceOption, State  # noqa: E402
 from suite.runners.reference import runner as reference  # noqa: E402
+from suite.runners.tf import network  # noqa: E402
 from suite.runners.tf.core import onednn  # noqa: E402
 from suite.runners.tf.network import Network  # noqa: E402
 from suite.runners.tf.options import lite  # noqa: E402
@@ -206,6 +207,14 @@ def test_what_is_missing_is_said(on_cpu: tf.Runner) -> None:
     assert on_cpu.versions()["tensorflow"] == tf.tf.__version__
     assert on_cpu.versions()["onednn"] == ("on" if onednn() else "off")
     assert set(on_cpu.devices()) == {"cpu", "cuda"}
+
+
+@every_mode
+def test_a_layer_that_it_has_not_is_unsupported(on_cpu: tf.Runner, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(network.ACTIVATIONS, "relu")
+    of = FEW["perceptron"]
+    with pytest.raises(Unsupported, match="no layer 'relu'"):
+        contract.check_probe(on_cpu, of, mode)
 
 
 def test_keras_is_never_imported() -> None:

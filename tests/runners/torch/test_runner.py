@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.runners.base import InferenceOption, find  # noqa: E402
-from suite.runners.torch import own  # noqa: E402
+from suite.runners.torch import layers, own  # noqa: E402
 from suite.runners.torch.runner import Runner  # noqa: E402
 from suite.spec.resolved import Spec  # noqa: E402
 from suite.spec.semantics import under  # noqa: E402
@@ -93,6 +93,12 @@ def test_denormals_are_flushed_on_every_thread(on_cpu: Runner) -> None:
 def test_a_mode_it_does_not_have_is_unsupported(on_cpu: Runner) -> None:
     with pytest.raises(Unsupported, match="no mode 'xla'"):
         on_cpu.build(contract.SPECS[0][1], "xla", "float32")
+
+
+def test_a_layer_that_it_has_not_is_unsupported(on_cpu: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(layers.MAKERS, "relu")
+    with pytest.raises(Unsupported, match="no layer 'relu'"):
+        on_cpu.build(contract.SPECS[0][1], "eager", "float32")
 
 
 def test_compile_without_a_compiler_is_unsupported(on_cpu: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
