@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import track
 
+from suite.errors import Unsupported
 from suite.gate.reference_answers import ReferenceAnswers
 from suite.results.identity import Verdict
 from suite.runners.base import find
 from suite.runners.reference.runner import Runner as Reference
 from tests.faults.networks import network
-from tests.faults.run import THREADS, examine
+from tests.faults.run import THREADS, examine, is_partial
+
+LACKS = "unsupported"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,13 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     runner = find(options.runner)("cpu", THREADS, 0)
     modes = options.modes.split(",") if options.modes else runner.modes[:1]
+    partial = is_partial(options.runner)
     seen: Counter[str] = Counter()
     numbers = range(options.first, options.first + options.count)
     for number in track(numbers, "networks", console=console, disable=not console.is_terminal):
         spec = network(number)
         memory = ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants))
         for mode in modes:
-            found = examine(spec, runner, mode, memory)
+            try:
+                found = examine(spec, runner, mode, memory)
+            except Unsupported as error:
+                if not partial:
+                    raise
+                seen[f"{mode}: {LACKS}"] += 1
+                console.print(f"{spec.name} {mode} {error}", soft_wrap=True)
+                continue
             seen[f"{mode}: {found.verdict}"] += 1
             if found.verdict is not Verdict.IDENTICAL:
                 worst = found.divergence
@@ -44,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f"{spec.name} {mode} {spec.optimizer} {what}", soft_wrap=True)
     for words, count in sorted(seen.items()):
         console.print(f"{words}: {count} of {options.count}")
-    return 0 if all(words.endswith(str(Verdict.IDENTICAL)) for words in seen) else 1
+    return 0 if all(words.endswith((str(Verdict.IDENTICAL), LACKS)) for words in seen) else 1
 
 
 if __name__ == "__main__":
