@@ -170,7 +170,7 @@ def _command(words: list[str], *, whole: bool) -> Iterable[str]:
             yield from _suite(rest, whole=whole)
         case [program, "-m", module, *_] if program.rpartition("/")[2] in ("python", "python3"):
             path = ROOT / module.replace(".", "/")
-            if not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()):
+            if module != "pytest" and not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()):
                 yield f"no module {module}"
         case ["docker", "compose", *rest]:
             yield from _compose(rest)
