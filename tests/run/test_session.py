@@ -19,6 +19,7 @@ from suite.machine import environment
 from suite.results.environment import Gpu
 from suite.run import plan, session
 from suite.run.plan import Profile
+from suite.runners import base
 from tests.support import own, runs
 
 
@@ -195,7 +196,7 @@ def test_without_any_data_there_is_no_run(tmp_path: Path, wanted: Callable[..., 
 @pytest.mark.parametrize(
     ("runners", "sentence"),
     [
-        ({"flax": ("jit",)}, r"no runner 'flax'[\s\S]*There are: null, reference, tf, torch"),
+        ({"flax": ("jit",)}, rf"no runner 'flax'[\s\S]*There are: {', '.join(base.tokens())}"),
         ({"torch": ("eager", "fast")}, r"torch has no mode 'fast'[\s\S]*It has: eager, compile"),
     ],
 )
