@@ -445,7 +445,7 @@ class TestKey:
 
     def test_a_proof_depends_on_the_sources_of_its_own_runner_and_on_what_both_sides_read(self):
         mine = gate.sources("torch").keys()
-        folders = {"runners/torch", "runners/reference", "spec", "spec/vocabulary", "inputs", "gate"}
+        folders = {"runners/torch", "runners/reference", "spec", "spec/tasks", "spec/vocabulary", "inputs", "gate"}
         assert {"runners/torch/layers.py", "runners/reference/layers.py", "spec/layers.py", "gate/gate.py"} <= mine
         assert {name.rpartition("/")[0] for name in mine if name != "runners/base.py"} == folders
 

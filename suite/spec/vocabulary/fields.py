@@ -181,7 +181,7 @@ _PROFILE_FIELDS = table(
         "gpu gpus accelerator": Gap("Nearest is `device: cuda`."),
         "determinism": Synonym("deterministic"),
         "modes mode": Gap("Nearest is runners, which maps each framework to its modes."),
-        "precision dtype": Gap(ONE_TYPE),
+        "dtype": Synonym("precision", "It is float32, and everything is proven in float64 as well."),
     }
 )
 
