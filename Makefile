@@ -70,7 +70,7 @@ docs-check: envs  ## do the documents' links, commands, paths and words hold?
 format: envs  ## bring the code into its standard form
 	$(CORE) -m ruff check --fix-only . && $(CORE) -m ruff format .
 
-faults: envs  ## plant faults in the runners and count how many the gate catches
+faults: envs  ## plant faults in the reference and count how many the gate catches
 	$(CORE) -m tests.faults
 
 faults-all: faults  ## the same in every framework as well, each in its own environment

@@ -220,7 +220,7 @@ def follow(made: Plan, progress: Iterable[Progress]) -> None:
 
 def _line(made: Plan, state: Progress, entry: Entry) -> str:
     doing = f"round {entry.round} of {made.profile.rounds}" if entry.round else "proving"
-    doing += ", tuning" if entry.kind == "tune" else ""
+    doing += ", inference options" if entry.kind == "tune" else ""
     cells = "1 cell" if len(entry.cells) == 1 else f"{len(entry.cells)} cells"
     return f"[{state.done:>3}/{state.total}] {doing}: {entry.runner}, {cells}; {spoken(state.seconds_left)} left"
 

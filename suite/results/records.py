@@ -4,7 +4,7 @@ A Result holds raw values; statistics are derived.  What is unknown is null.  Re
 reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absurd values are refused by file and place.
 
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
-model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and tuned inference; 4 adds
+model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and inference options; 4 adds
 the divergence of a training, the half-width that a claim states, where a framework's own API differs, the processor's
 features, the variables that libraries read, whose failure a failure is, and classes' names.  All are read.
 """
@@ -215,8 +215,8 @@ class Tuned(Frozen):
     """Single queries of ``batch_size`` images under one change, called ``tuning``; "none" is the cell's own way,
     "again" the same built a second time, after all others.
 
-    ``change`` is the largest difference of outputs from the untuned ones in float32, relative to their largest value;
-    ``accuracy`` is over the first ``images`` of the test split.  With a ``reason`` there are no samples.
+    ``change`` is the largest difference of outputs from those without the option in float32, relative to their largest
+    value; ``accuracy`` is over the first ``images`` of the test split.  With a ``reason`` there are no samples.
     """
 
     tuning: Word
@@ -230,7 +230,7 @@ class Tuned(Frozen):
 
 
 class InferenceOptions(_Record):
-    """One framework's inference under one switch after another, all in one process, samples taken in turn."""
+    """One framework's inference under one option after another, all in one process, samples taken in turn."""
 
     outcome: Literal["tuned"] = "tuned"
     environment: Environment

@@ -1,8 +1,8 @@
 """What comes when: all trials of a run, in order, made once.
 
 Round 0 holds the gate's trials: one proof of each distinct computation.  The others measure, in each round every runner
-once, in seeded random order; stages that start from the weights of others come after all of those, and tuned inference
-last.  The digest of the plan names the run, so the same question asked again finds its answers.
+once, in seeded random order; stages that start from the weights of others come after all of those, and inference
+options last.  The digest of the plan names the run, so the same question asked again finds its answers.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ from suite.spec.vocabulary.tables import Place
 
 STOPPED = 3
 """Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
-SWITCHES = frozenset(get_args(InferenceOption))
+INFERENCE_OPTIONS = frozenset(get_args(InferenceOption))
 MOST_PROOFS = 12
 """Cells that one process proves: where it crashes, little is lost."""
 Name = Annotated[str, Field(max_length=200)]
 Benchmark = Annotated[str, Field(max_length=paths.LONGEST + 200)]
 
 
-def check_option(tuning: str) -> None:
-    """Raises SpecError for a name that is no tuning."""
-    kind, _, value = tuning.partition(":")
-    if not (tuning in SWITCHES or (kind == "mode" and value) or (kind == "batch" and value.isdigit() and int(value))):
-        known = sorted(SWITCHES)
-        way_out = f"{hint(tuning, known, Place.TUNING)}{listed(('mode:NAME', 'batch:N', *known))}"
-        raise SpecError(f"there is no tuning {shown(tuning)!r}", way_out=way_out)
+def check_option(option: str) -> None:
+    """Raises SpecError for a name that is no inference option."""
+    kind, _, value = option.partition(":")
+    numbered = kind == "batch" and value.isdigit() and int(value)
+    if not (option in INFERENCE_OPTIONS or (kind == "mode" and value) or numbered):
+        known = sorted(INFERENCE_OPTIONS)
+        way_out = f"{hint(option, known, Place.TUNING)}{listed(('mode:NAME', 'batch:N', *known))}"
+        raise SpecError(f"there is no inference option {shown(option)!r}", way_out=way_out)
 
 
 def _threads(given: object) -> object:
@@ -66,7 +67,7 @@ class Profile(Frozen):
         description="round r trains from seed r, over again from the first when there are more rounds than seeds"
     )
     process: Literal["runner", "cell"] = Field(description="one process per runner and round, or one per cell")
-    precision: Literal["float32"] = Field(TIMED, description="what is timed, and proven in stage 4 of the gate")
+    precision: Literal["float32"] = Field(TIMED, description="what is timed, and proven in stage 3 of the gate")
     threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
         None,
         description="of each framework: `intra` in an operation, `inter` operations at once; a number alone is intra "
@@ -81,7 +82,7 @@ class Profile(Frozen):
     throughput_batches: tuple[PositiveInt, ...] = (256,)
     throughput_seconds: PositiveFloat = 1.0
     tunings: tuple[Name, ...] = Field(
-        (), description="switches of inference, each measured against none: mode:NAME, batch:N, or what a runner offers"
+        (), description="inference options, each measured against none: mode:NAME, batch:N, or what a runner offers"
     )
     timeout_seconds: PositiveInt = 900
 
@@ -150,7 +151,7 @@ class Plan(Frozen):
         return next(((entry, cell) for entry, cell in found if (cell.runner, cell.mode) == first), None)
 
     def gives(self, entry: Entry, cell: Cell) -> bool:
-        """Whether a measured cell leaves its weights, for a later stage or for tuned inference."""
+        """Whether a measured cell leaves its weights, for a later stage or for inference options."""
         wanted = self.profile.tunings or any(stages.parent(spec) == cell.spec for spec in self.specs)
         return bool(wanted) and self.donor(cell.spec, entry.round) == (entry, cell)
 
@@ -239,7 +240,7 @@ def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
 
 
 def _round(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[str, int], round_: int) -> list[Entry]:
-    """A round's trials: a generation after the other, then the tuned ones, each in random order."""
+    """A round's trials: a generation after the other, then those of inference options, each in random order."""
     groups: list[Group] = []
     for generation in sorted(set(generations.values())):
         mine = [spec for spec in specs if generations[spec.id] == generation]

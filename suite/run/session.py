@@ -79,7 +79,7 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
     cannot get or whose imported weights are not there; where nothing is measured neither is needed.  The user's own
     files are read here, so that none is refused only later.
 
-    Raises SpecError for an unknown runner, mode, tuning or benchmark and for stages that do not fit together,
+    Raises SpecError for an unknown runner, mode, inference option or benchmark and for stages that do not fit together,
     DataError, ResultError for imported weights that are none, and RunError where no benchmark is left.
     """
     for token, modes in wanted.runners.items():
@@ -91,8 +91,8 @@ def draft(wanted: Profile, command: str = "", fetch: Callable[[str], object] = s
             if mode not in known:
                 way_out = f"{hint(mode, known, Place.MODE)}{listed(known, 'It has')}"
                 raise SpecError(f"runner {token} has no mode {shown(mode)!r}", way_out=way_out)
-    for tuning in wanted.tunings:
-        plan.check_option(tuning)
+    for option in wanted.tunings:
+        plan.check_option(option)
     chosen = find(wanted.benchmarks)
     specs = chosen.asked
     notes: tuple[str, ...] = ()

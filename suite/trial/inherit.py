@@ -1,4 +1,4 @@
-"""What a cell takes over: the weights that a stage starts from, and the trained ones that tuned inference runs on.
+"""What a cell takes over: the weights that a stage starts from, and those that inference options run on.
 
 One donor trains for all frameworks; it leaves its weights in the run's folder before its result.
 """
@@ -65,7 +65,9 @@ def trained(folder: Path, made: Plan, cell: Cell) -> Weights | None:
     except MissingParent:
         return None
     if found.parent and found.parent.diverged and not divergence.finite(found.weights):
-        raise MissingParent(f"the weights that it was to be tuned over {found.parent.diverged}", Cause.DIVERGED)
+        raise MissingParent(
+            f"the weights that its inference options were to run on {found.parent.diverged}", Cause.DIVERGED
+        )
     return found.weights
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from suite.errors import Unsupported
 from suite.meters.clock import gc_disabled, gc_frozen, timed
 from suite.results.records import Tuned
-from suite.run.plan import SWITCHES
+from suite.run.plan import INFERENCE_OPTIONS
 from suite.runners.base import Array, InferenceOption, Program, State
 from suite.trial.measure import Work
 
@@ -82,7 +82,7 @@ def tune(work: Work, state: State, asked: Asked) -> tuple[Tuned, ...]:
         return built[named]
 
     def query(tuning: str, named: str) -> Query:
-        if tuning in SWITCHES:
+        if tuning in INFERENCE_OPTIONS:
             return program(named).tuned(cast(InferenceOption, tuning), asked.calibration)
         if reason := runner.missing(named):
             raise Unsupported(reason)

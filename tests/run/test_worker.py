@@ -247,14 +247,14 @@ def test_a_full_disk_is_said_and_what_is_finished_is_kept(tmp_path: Path) -> Non
     code = f"""
 import resource, sys
 from pathlib import Path
-from suite import plan, run
+from suite.run import plan, session
 from suite.errors import SuiteError
 from tests.run.test_worker import CORE
 folder = Path({str(tmp_path)!r})
 made = plan.read(folder)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:
-    list(run.supervise(folder, made, CORE))
+    list(session.supervise(folder, made, CORE))
 except SuiteError as error:
     print(error)
 """

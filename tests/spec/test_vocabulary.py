@@ -24,7 +24,7 @@ from suite.spec.vocabulary.alike import INITIALISERS_ALIKE
 from suite.spec.vocabulary.fields import FIELDS, fields_of
 from suite.spec.vocabulary.tables import TERMS, VALUES, Place
 from suite.spec.vocabulary.words import Gap, Synonym, Table, key, table
-from suite.trial.options import SWITCHES
+from suite.trial.options import INFERENCE_OPTIONS
 
 
 def tags(union: Any, name: str) -> set[str]:
@@ -50,7 +50,7 @@ KNOWN: dict[Place, set[str]] = {
     Place.RUNNER: set(base.tokens()),
     Place.MODE: {mode for token in base.tokens() for mode in base.modes(token)},
     Place.DEVICE: choices(Device),
-    Place.TUNING: set(SWITCHES),
+    Place.TUNING: set(INFERENCE_OPTIONS),
 }
 LAYER_MODELS = get_args(get_args(Layer)[0])
 OPTIMIZER_MODELS = get_args(get_args(Optimizer)[0])
@@ -100,7 +100,7 @@ def test_a_text_is_sentences_and_never_asks():
 @pytest.mark.parametrize("place", [place for place in Place if KNOWN[place]])
 def test_what_is_called_nearest_is_there(place):
     """Of the words in `Nearest is X` at least one is known somewhere in the suite."""
-    names = {*KINDS, *map(str, Loss), *map(str, Initialiser), *map(str, Target), *DATASETS, *SWITCHES}
+    names = {*KINDS, *map(str, Loss), *map(str, Initialiser), *map(str, Target), *DATASETS, *INFERENCE_OPTIONS}
     names |= {name for one in KNOWN.values() for name in one} | {
         field for model in MODELS.values() for field in model.model_fields
     }

@@ -132,7 +132,7 @@ def test_without_classes_there_is_no_accuracy(run):
 
 @pytest.mark.parametrize("name", ["int4", "batch:0", "batch:x", "mode:", "none", "again"])
 def test_a_name_that_is_no_tuning_is_refused(name):
-    with pytest.raises(SpecError, match=r"(?s)there is no tuning .*channels_last"):
+    with pytest.raises(SpecError, match=r"(?s)there is no inference option .*channels_last"):
         plan.check_option(name)
 
 

@@ -173,7 +173,7 @@ TUNINGS = table(
         "int8 quantize quantized quantization dynamic_quantization static_quantization ptq qat int4 fp8": Gap(
             "Nearest are int8_dynamic, which measures each input's range, and int8_static, which learns ranges before."
         ),
-        "compile jit eager graph xla session": Gap("It is a mode, and as a switch it is written mode:NAME."),
+        "compile jit eager graph xla session": Gap("It is a mode, and as an inference option it is written mode:NAME."),
         "batch_size batches": Gap("It is written batch:N."),
         "onednn mkldnn threads num_threads cudnn_benchmark tf32 pruning distillation fuse fusion": Gap(
             "Nearest are the memory formats, channels_last and channels_first."
