@@ -405,7 +405,7 @@ def test_what_is_said_of_tensorflows_own_api_is_so(on_cpu: tf.Runner) -> None:
 
 KERAS = """
 import inspect, numpy as np, keras
-from suite.runners._tf_own import DEFAULTS
+from suite.runners.tf.own import DEFAULTS
 classes = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
 classes["batch_norm"] = keras.layers.BatchNormalization
 for name, held in DEFAULTS.items():
