@@ -228,7 +228,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("torch: candidates one place on", "sampled", TRAINING + r"sampled_scores_1\S*", replaced(functional, "embedding", _late_candidates)),
     Fault("torch: negatives summed, not averaged", "sampled", "float64 loss: loss", replaced(functional, "binary_cross_entropy_with_logits", lambda _m, y, t, *_, **__: SIGMOID_LOSS(y, t, reduction="sum") / len(y))),
     Fault("torch: branches in reverse", "boxes", TRAINING + "concat_1", replaced(native.SideBySide, "forward", _reversed_branches)),
-    Fault("torch: weight of boxes lost", "boxes", "float64 loss: loss", replaced(objective, "Detection", lambda *_: DETECTION(1.0))),
+    Fault("torch: weight of boxes lost", "boxes", "float64 loss: loss", replaced(objective, "DetectionLoss", lambda *_: DETECTION(1.0))),
     Fault("torch: error of boxes summed over coordinates", "boxes", "float64 loss: loss", replaced(functional, "mse_loss", lambda _m, y, t, **_: 4 * MSE(y, t))),
     Fault("torch: the learning rate never steps", "scheduled", STEP_N, replaced(objective, "set_rate", lambda *_: None)),
     Fault("torch: the learning rate steps once", "scheduled", STEP_N, replaced(objective, "set_rate", lambda _m, optimizer, rate: SET_RATE(optimizer, max(rate, 0.025)))),
