@@ -20,6 +20,7 @@ from suite.errors import DataError, SuiteError, Unsupported
 from suite.machine import environment
 from suite.meters.clock import gc_disabled, gc_frozen
 from suite.results.pytest_benchmark import Told
+from suite.results.questions import QuestionKind
 from suite.runners import base
 from suite.runners.base import Runner
 
@@ -103,12 +104,12 @@ def ready(subject: Subject) -> Iterator[None]:
 
 
 @pytest.fixture
-def tell(benchmark: Any, subject: Subject) -> Callable[[str, int, int], None]:
+def tell(benchmark: Any, subject: Subject) -> Callable[[QuestionKind, int, int], None]:
     """State what the number is of: question, batch size, and images of one timed call."""
 
-    def told(question: str, batch_size: int, images: int) -> None:
+    def told(question: QuestionKind, batch_size: int, images: int) -> None:
         benchmark.group = f"{subject.spec.id}: {question}"
-        benchmark.group += f", batch {batch_size}" if question != "training" else ""
+        benchmark.group += f", batch {batch_size}" if question is not QuestionKind.TRAINING else ""
         stated = Told.model_validate(
             {
                 "question": question, "batch_size": batch_size, "images": images, "cell": subject.cell,

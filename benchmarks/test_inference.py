@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.subjects import PROFILE, Subject
+from suite.results.questions import QuestionKind
 from suite.trial.measure import WARMUP_QUERIES
 
 PASSES = 10
@@ -26,7 +27,7 @@ def test_latency(benchmark: Any, subject: Subject, tell: Callable[..., None], ba
         pytest.skip(f"{subject.spec.dataset} has {len(images)} test images")
     whole = len(images) // batch_size * batch_size
     queries = itertools.cycle([images[i : i + batch_size] for i in range(0, whole, batch_size)])
-    tell("latency", batch_size, batch_size)
+    tell(QuestionKind.LATENCY, batch_size, batch_size)
     outputs = benchmark.pedantic(
         subject.program.infer, setup=lambda: ((next(queries),), {}), rounds=PROFILE.latency_samples, iterations=1,
         warmup_rounds=WARMUP_QUERIES * subject.calls,
@@ -39,7 +40,7 @@ def test_latency(benchmark: Any, subject: Subject, tell: Callable[..., None], ba
 def test_throughput(benchmark: Any, subject: Subject, tell: Callable[..., None], batch_size: int) -> None:
     """A pass over the staged test images with the pipeline kept full."""
     images = len(subject.held["test"].images)
-    tell("throughput", batch_size, images)
+    tell(QuestionKind.THROUGHPUT, batch_size, images)
     outputs = benchmark.pedantic(
         subject.program.predict, args=("test", batch_size), rounds=PASSES, iterations=1, warmup_rounds=subject.calls
     )

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.subjects import SEED, Subject
 from suite.inputs import initial
+from suite.results.questions import QuestionKind
 from suite.trial import measure
 
 EPOCHS = 5
@@ -24,7 +25,7 @@ def test_training(benchmark: Any, subject: Subject, tell: Callable[..., None]) -
         program.train(measure.warmup_order(spec, SEED))
     subject.begin()
     epochs = itertools.count()
-    tell("training", spec.batch_size, spec.train_images)
+    tell(QuestionKind.TRAINING, spec.batch_size, spec.train_images)
     loss = benchmark.pedantic(
         program.train, setup=lambda: ((initial.order(SEED, next(epochs), spec.train_images),), {}), rounds=EPOCHS,
         iterations=1,

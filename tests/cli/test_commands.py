@@ -345,7 +345,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "bad profile": (["run", "{folder}/bad.yaml"], "is not valid YAML"),
     "nothing to prove": (["identity"], "takes benchmarks or --all"),
     "too much to prove": (["identity", "digits-mlp", "--all"], "takes benchmarks or --all"),
-    "tuning": (["run", "{folder}/tuned.yaml", "--dry-run"], "no tuning 'zork'"),
+    "tuning": (["run", "{folder}/tuned.yaml", "--dry-run"], "no inference option 'zork'"),
     "circle": (["run", "-b", "{folder}/circle.yaml", "--dry-run"], "starts_from: leads in a circle"),
     "no weights file": (["weights", "import", "resnet50", "{folder}/none.pth"], "none.pth"),
     "wrong field": (["identity", "{folder}/wrong.yaml"], "batch_sise"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from suite.data import classes, datasets, mending, pixels
+from suite.data import classes, content, datasets, mending, pixels
 from suite.errors import DataError, SpecError
 from suite.inputs import examples
 from suite.spec import loading
@@ -179,7 +179,7 @@ def test_normal_classes_are_named_as_the_data_have_them(tmp_path: Path) -> None:
         "labels": "map", "target": "input", "loss": "mean_squared_error",
     }  # fmt: skip
     made = spec(path, **fields, task={"kind": "anomaly", "normal": ["dog", "cat"]})
-    assert (made.normal_classes, made.usable_images) == ((1, 2), 8)
+    assert (made.trained_classes, made.usable_images) == ((1, 2), 8)
     held = examples.Examples(made, 0, datasets.load(f"npz:{path}"))
     assert set(held.labels("train").tolist()) == {1, 2}
     with pytest.raises(SpecError, match=r"some, not all, of the classes ape to dog\n  There are: ape, cat, dog."):
@@ -187,7 +187,7 @@ def test_normal_classes_are_named_as_the_data_have_them(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"task.normal\[0\]: must be a class as the labels have it"):
         spec(path, **fields, task={"kind": "anomaly", "normal": [1.5]})
     numbered = written(tmp_path, "numbered", train_labels=TWELVE - 7, test_labels=SIX - 7)
-    assert spec(numbered, **fields, task={"kind": "anomaly", "normal": [-7]}).normal_classes == (0,)
+    assert spec(numbered, **fields, task={"kind": "anomaly", "normal": [-7]}).trained_classes == (0,)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_the_names_of_keras_are_taken_and_nothing_is_lost(names: tuple[str, ...]
     plain = datasets.describe(f"npz:{written(tmp_path)}")
     four = np.load(tmp_path / "own.npz")
     path = tmp_path / "other.npz"
-    np.savez(path, **dict(zip(names, (four[name] for name in datasets.content.NAMES), strict=True)))
+    np.savez(path, **dict(zip(names, (four[name] for name in content.NAMES), strict=True)))
     assert datasets.describe(f"npz:{path}").digest == plain.digest
 
 
