@@ -10,6 +10,7 @@ from suite.runners import base
 from suite.spec.dataset import DatasetFacts
 from suite.spec.recipe import Recipe
 from suite.spec.resolved import Spec
+from tests.support.kinds import BASE
 
 FACTS = DatasetFacts(
     name="digits",
@@ -21,14 +22,6 @@ FACTS = DatasetFacts(
     digest="sha256:0",
     train_counts=(144, 144, 144, 144, 144, 144, 144, 143, 143, 143),
 )
-FIELDS: dict[str, Any] = {
-    "name": "small",
-    "dataset": "digits",
-    "model": [{"layer": "flatten"}, {"layer": "dense", "units": 10}],
-    "optimizer": {"name": "adam"},
-    "batch_size": 32,
-    "epochs": 1,
-}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,7 +35,7 @@ def make_spec() -> Callable[..., Spec]:
     """Make a Spec from fields as they stand in a file, with facts of the data as ``data``."""
 
     def make(data: DatasetFacts = FACTS, **fields: Any) -> Spec:
-        recipe = Recipe.model_validate_json(json.dumps({**FIELDS, **fields}))
+        recipe = Recipe.model_validate_json(json.dumps({**BASE, **fields}))
         return Spec.model_validate({**dict(recipe), "data": data})
 
     return make

@@ -33,7 +33,6 @@ PIXELS_PER_SECOND = 1e8
 """Values of images that are made anew for an epoch, and staged."""
 PASSES = 4
 """Fewest passes of throughput, the warm-up among them."""
-TUNING_SPANS = 4
 
 
 def seconds(made: Plan, entry: Entry) -> float:
@@ -61,7 +60,7 @@ def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
         return PROOF_SECONDS.get(mode, 5.0)
     inference = spec.flops / _rate(made)
     if entry.kind == "tune":
-        return (2 + len(profile.tunings)) * (TUNING_SPANS * profile.throughput_seconds + 1000 * inference + 1.0)
+        return (2 + len(profile.tunings)) * (profile.option_seconds + 1000 * inference + 1.0)
     spans = len(profile.throughput_batches)
     if entry.runner == "null":
         return spans * profile.throughput_seconds + 0.5

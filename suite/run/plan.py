@@ -32,6 +32,8 @@ from suite.spec.vocabulary.tables import Place
 STOPPED = 3
 """Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
 INFERENCE_OPTIONS = frozenset(get_args(InferenceOption))
+OPTION_SPANS = 4
+"""Spans of throughput that the samples of one inference option may take."""
 MOST_PROOFS = 12
 """Cells that one process proves: where it crashes, little is lost."""
 Name = Annotated[str, Field(max_length=200)]
@@ -85,6 +87,11 @@ class Profile(Frozen):
         (), description="inference options, each measured against none: mode:NAME, batch:N, or what a runner offers"
     )
     timeout_seconds: PositiveInt = 900
+
+    @property
+    def option_seconds(self) -> float:
+        """How long the samples of one inference option may take."""
+        return OPTION_SPANS * self.throughput_seconds
 
 
 class Entry(Frozen):

@@ -43,8 +43,6 @@ from suite.trial import inherit, measure
 from suite.trial.inherit import Inherited, MissingParent
 from suite.trial.options import CALIBRATION, Asked, tune
 
-TUNING_SPANS = 4
-"""How many of the profile's spans of throughput the samples of one tuning may take."""
 TUNING_FLOPS = 2e12
 """Of one pass over the images that answers are compared on: some 20 s on two cores."""
 TUNING_OUTPUTS = 1 << 24
@@ -158,8 +156,7 @@ class Trial:
         inputs, labels = tuning_examples(spec, cell.seed)
         calibration = examples.of(spec, cell.seed).some("train", CALIBRATION).images
         work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed)
-        seconds = TUNING_SPANS * profile.throughput_seconds
-        asked = Asked(profile.tunings, inputs, labels, calibration, profile.latency_samples, seconds)
+        asked = Asked(profile.tunings, inputs, labels, calibration, profile.latency_samples, profile.option_seconds)
         found = tune(work, State(held), asked)
         print_ = initial.fingerprint(held)
         return InferenceOptions(**common, **self._known(cell, taken), weights=print_, tunings=found)

@@ -472,13 +472,15 @@ def test_a_proof_is_not_made_again_for_another_run(suite: Suite, tmp_path: Path)
     assert "2 proofs of 2 computations" in said.all
 
 
+def all_unsupported(folder: Path, made: plan.Plan, **_: object) -> None:
+    """In place of the trials."""
+    for entry in made.entries:
+        record_failure(folder, made, entry, Cause.UNSUPPORTED, "not on this machine")
+
+
 def test_every_framework_is_proven_unless_one_is_named(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def all_unsupported(folder: Path, made: plan.Plan, **_: object) -> None:
-        for entry in made.entries:
-            record_failure(folder, made, entry, Cause.UNSUPPORTED, "not on this machine")
-
     monkeypatch.setattr(commands, "_measure", all_unsupported)
     said = suite("identity", "digits-mlp", "--reports", tmp_path)
     tokens = tuple(f"  {token}, " for token, _ in MODES)
@@ -492,10 +494,6 @@ def test_the_whole_catalogue_is_proven_once_for_each_computation(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No data are fetched: a proof makes its own."""
-
-    def all_unsupported(folder: Path, made: plan.Plan, **_: object) -> None:
-        for entry in made.entries:
-            record_failure(folder, made, entry, Cause.UNSUPPORTED, "not on this machine")
 
     def refuse(*arguments: object) -> Path:
         raise AssertionError("fetched")

@@ -20,21 +20,12 @@ from suite.results.records import Cause, Measured
 from suite.spec.recipe import Assumption, Claim, EarlyStopping
 from suite.spec.tasks.embedding import EmbeddingMetrics
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MODES = {"torch": ("compile",), "tf": ("xla",)}
 CLAIM = Claim(metric="test_accuracy", value=0.975)
 BOTH = {"torch": 1, "tf": 1}
 SAID = "2 of 5 seeds diverged (epochs 1, 1)"
-
-
-@pytest.fixture
-def drawn() -> None:
-    """For tests that look at charts."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("suite.report.charts.drawing.svg", lambda figure: b"<svg/>")
 
 
 def run(

@@ -25,6 +25,8 @@ from suite.results.records import Cause
 from suite.spec.recipe import Assumption
 from suite.spec.resolved import digest
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def section(document: Document, title: str) -> str:
     found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", document.markdown, re.DOTALL | re.MULTILINE)
@@ -43,17 +45,6 @@ def few(results: Iterable[Any]) -> list[Any]:
 
 RUN = few(make.run())
 WHOLE = build(RUN, {})
-
-
-@pytest.fixture
-def drawn() -> None:
-    """For tests that look at charts; drawing takes most of a report's time."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("suite.report.charts.drawing.svg", lambda figure: b"<svg/>")
 
 
 def but(**changed: Any) -> list[Any]:

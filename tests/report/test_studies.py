@@ -24,18 +24,9 @@ from suite.run.session import BENCHMARKS
 from suite.spec.recipe import Assumption, EarlyStopping, Source
 from suite.spec.tasks.classification import ClassificationMetrics
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ALONE = {"torch": ("compile",), "tf": ("xla",)}
-
-
-@pytest.fixture
-def drawn() -> None:
-    """For tests that look at charts; drawing takes most of a report's time."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("suite.report.charts.drawing.svg", lambda figure: b"<svg/>")
 
 
 def page(document: Document, name: str = "digits-mlp") -> str:

@@ -82,7 +82,7 @@ class Program:
 
     def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
         """Raises Unsupported: nothing is computed, so nothing can be tuned."""
-        raise Unsupported(f"the null runner has no tuning {tuning!r}")
+        raise Unsupported(f"the null runner has no inference option {tuning!r}")
 
 
 class Runner:

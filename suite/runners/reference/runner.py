@@ -126,7 +126,7 @@ class Program:
 
     def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
         """Raises Unsupported: it defines numbers, and has no second way to them."""
-        raise Unsupported(f"the reference has no tuning {tuning!r}")
+        raise Unsupported(f"the reference has no inference option {tuning!r}")
 
 
 class Runner:

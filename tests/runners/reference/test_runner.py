@@ -451,7 +451,7 @@ def test_a_table_of_words_takes_no_images():
 
 
 def test_it_offers_no_tuning():
-    with pytest.raises(Unsupported, match="no tuning 'int8_static'"):
+    with pytest.raises(Unsupported, match="no inference option 'int8_static'"):
         ready(make(LINEAR)).tuned("int8_static", batch(make(LINEAR))[0])
 
 
