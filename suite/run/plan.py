@@ -46,7 +46,7 @@ def check_option(option: str) -> None:
     numbered = kind == "batch" and value.isdigit() and int(value)
     if not (option in INFERENCE_OPTIONS or (kind == "mode" and value) or numbered):
         known = sorted(INFERENCE_OPTIONS)
-        way_out = f"{hint(option, known, Place.TUNING)}{listed(('mode:NAME', 'batch:N', *known))}"
+        way_out = f"{hint(option, known, Place.INFERENCE_OPTION)}{listed(('mode:NAME', 'batch:N', *known))}"
         raise SpecError(f"there is no inference option {shown(option)!r}", way_out=way_out)
 
 

@@ -35,7 +35,7 @@ TIMED: Literal["float32"] = "float32"
 """What is timed unless a profile says otherwise."""
 Device = Literal["cpu", "cuda"]
 InferenceOption = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
-"""One switch of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
+"""One option of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
 
 INSTRUMENT: Mapping[str, tuple[str, ...]] = {"null": ("null",)}
 """Measured in every round beside the others: what the instrument itself costs."""
@@ -115,8 +115,8 @@ class Program(Protocol):
         """Look inside one batch through the same model, loss and differentiation that ``train`` uses."""
         ...
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
-        """``infer`` with one switch changed, over the weights that are held; outputs in float32.
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one option changed, over the weights that are held; outputs in float32.
 
         ``calibration`` is a batch of inputs from which static quantisation may learn its ranges.  Raises Unsupported
         where the framework or the machine does not offer it.

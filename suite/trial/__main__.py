@@ -43,10 +43,10 @@ from suite.trial import inherit, measure
 from suite.trial.inherit import Inherited, MissingParent
 from suite.trial.options import CALIBRATION, Asked, tune
 
-TUNING_FLOPS = 2e12
+OPTION_FLOPS = 2e12
 """Of one pass over the images that answers are compared on: some 20 s on two cores."""
-TUNING_OUTPUTS = 1 << 24
-TUNING_LEAST = 500
+OPTION_OUTPUTS = 1 << 24
+OPTION_LEAST = 500
 """Images, however much they cost: the standard error of an accuracy of 90 % is 1.3 points."""
 
 
@@ -153,7 +153,7 @@ class Trial:
         taken = inherit.of(self._folder, self._plan, cell)
         begin = measure.start(spec, cell.seed, taken.weights)
         held = inherit.trained(self._folder, self._plan, cell) or begin.weights
-        inputs, labels = tuning_examples(spec, cell.seed)
+        inputs, labels = option_examples(spec, cell.seed)
         calibration = examples.of(spec, cell.seed).some("train", CALIBRATION).images
         work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed)
         asked = Asked(profile.tunings, inputs, labels, calibration, profile.latency_samples, profile.option_seconds)
@@ -182,10 +182,10 @@ class Trial:
         return "flushed" if self._plan.profile.device == "cpu" else None
 
 
-def tuning_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
+def option_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
     """The first images of the test split, over which answers are compared, and their classes if answers are classes."""
-    affordable = int(TUNING_FLOPS / max(1, spec.flops)), int(TUNING_OUTPUTS / max(1, math.prod(spec.graph[-1].output)))
-    count = max(TUNING_LEAST, min(affordable))
+    affordable = int(OPTION_FLOPS / max(1, spec.flops)), int(OPTION_OUTPUTS / max(1, math.prod(spec.graph[-1].output)))
+    count = max(OPTION_LEAST, min(affordable))
     split = examples.of(spec, seed).some("test", count)
     classes = guessed(spec, np.zeros((1, *spec.graph[-1].output)))
     return split.images, split.labels if classes is not None and spec.target is not Target.BOXES else None

@@ -1,9 +1,9 @@
-"""Inference under one switch after another: what each changes in time, and in the answers.
+"""Inference under one option after another: what each changes in time, and in the answers.
 
 All ways are built first, in one process and over the same weights; then single queries are taken in turns, one of each
 way in an order drawn anew, so that whatever the machine does, and whatever a query leaves behind in the caches, meets
 all of them alike.  The untouched way is built once more, after all others, for what is built late in a process may be
-slower (by 1 to 3 % after torch.compile): how far it is from the first, no switch has done.
+slower (by 1 to 3 % after torch.compile): how far it is from the first, no option has done.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def tune(work: Work, state: State, asked: Asked) -> tuple[Tuned, ...]:
             built[named] = new(named)
         return built[named]
 
-    def query(tuning: str, named: str) -> Query:
-        if tuning in INFERENCE_OPTIONS:
-            return program(named).tuned(cast(InferenceOption, tuning), asked.calibration)
+    def query(option: str, named: str) -> Query:
+        if option in INFERENCE_OPTIONS:
+            return program(named).infer_with(cast(InferenceOption, option), asked.calibration)
         if reason := runner.missing(named):
             raise Unsupported(reason)
-        return (new if tuning == BASELINE_REPEAT else program)(named).infer
+        return (new if option == BASELINE_REPEAT else program)(named).infer
 
     ways = [TimedOption(NONE, mode, 1, program(mode).infer)]
     for way in _ways(asked.options, mode, runner.modes):
@@ -105,15 +105,15 @@ def tune(work: Work, state: State, asked: Asked) -> tuple[Tuned, ...]:
     return tuple(_tuned(way, inputs, asked.labels, plain) for way in ways)
 
 
-def _ways(tunings: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[TimedOption]:
-    for tuning in tunings:
-        kind, _, value = tuning.partition(":")
+def _ways(wanted: tuple[str, ...], mode: str, modes: tuple[str, ...]) -> Iterator[TimedOption]:
+    for option in wanted:
+        kind, _, value = option.partition(":")
         if kind == "batch":
-            yield TimedOption(tuning, mode, int(value))
+            yield TimedOption(option, mode, int(value))
         elif kind != "mode":
-            yield TimedOption(tuning, mode, 1)
+            yield TimedOption(option, mode, 1)
         elif value in modes and value != mode:
-            yield TimedOption(tuning, value, 1)
+            yield TimedOption(option, value, 1)
     yield TimedOption(BASELINE_REPEAT, mode, 1)
 
 

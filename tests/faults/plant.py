@@ -44,8 +44,8 @@ class Wrapped:
     def probe(self, images: Array, targets: Array) -> Probe:
         return self.inner.probe(images, targets)
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
-        return self.inner.tuned(tuning, calibration)
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
+        return self.inner.infer_with(option, calibration)
 
 
 class Planted:

@@ -79,7 +79,7 @@ def test_a_probe_has_a_gradient_of_what_is_trained_and_the_statistics_that_move_
 
 def test_there_is_nothing_to_tune(program):
     with pytest.raises(Unsupported, match="no inference option 'bfloat16'"):
-        program.tuned("bfloat16", np.ones((2, 4, 4, 1), np.float32))
+        program.infer_with("bfloat16", np.ones((2, 4, 4, 1), np.float32))
 
 
 def test_another_mode_is_unsupported_with_the_reason(spec):

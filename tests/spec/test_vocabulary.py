@@ -50,7 +50,7 @@ KNOWN: dict[Place, set[str]] = {
     Place.RUNNER: set(base.tokens()),
     Place.MODE: {mode for token in base.tokens() for mode in base.modes(token)},
     Place.DEVICE: choices(Device),
-    Place.TUNING: set(INFERENCE_OPTIONS),
+    Place.INFERENCE_OPTION: set(INFERENCE_OPTIONS),
 }
 LAYER_MODELS = get_args(get_args(Layer)[0])
 OPTIMIZER_MODELS = get_args(get_args(Optimizer)[0])

@@ -424,15 +424,15 @@ def test_a_training_that_diverges_says_so_in_the_trials_log(tmp_path: Path, caps
 
 def test_answers_are_compared_over_as_many_images_as_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = runs.make(tmp_path).specs[0]
-    images, labels = __main__.tuning_examples(spec, 0)
+    images, labels = __main__.option_examples(spec, 0)
     assert (len(images), len(labels if labels is not None else ())) == (360, 360)
-    monkeypatch.setattr(__main__, "TUNING_LEAST", 7)
-    monkeypatch.setattr(__main__, "TUNING_FLOPS", 20.5 * spec.flops)
-    assert len(__main__.tuning_examples(spec, 0)[0]) == 20
-    monkeypatch.setattr(__main__, "TUNING_OUTPUTS", 110)
-    assert len(__main__.tuning_examples(spec, 0)[0]) == 11
-    monkeypatch.setattr(__main__, "TUNING_OUTPUTS", 10)
-    assert len(__main__.tuning_examples(spec, 0)[0]) == 7
+    monkeypatch.setattr(__main__, "OPTION_LEAST", 7)
+    monkeypatch.setattr(__main__, "OPTION_FLOPS", 20.5 * spec.flops)
+    assert len(__main__.option_examples(spec, 0)[0]) == 20
+    monkeypatch.setattr(__main__, "OPTION_OUTPUTS", 110)
+    assert len(__main__.option_examples(spec, 0)[0]) == 11
+    monkeypatch.setattr(__main__, "OPTION_OUTPUTS", 10)
+    assert len(__main__.option_examples(spec, 0)[0]) == 7
     path = tmp_path / "whole.yaml"
     path.write_text(runs.SPEC.replace("{mlp: {hidden: [8]}}", "[{layer: relu}]") + TO_ITSELF)
-    assert __main__.tuning_examples(load(path, datasets.describe)[0], 0)[1] is None
+    assert __main__.option_examples(load(path, datasets.describe)[0], 0)[1] is None

@@ -166,9 +166,9 @@ class Program:
         outputs, mean, gradients = self._differentiate(images, targets, copy.deepcopy(self._random))
         return Probe(outputs, self.infer(images), mean, gradients, statistics={})
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - none
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - none
         """Raises Unsupported: there is no inference option."""
-        raise Unsupported(f"toy has no inference option {tuning!r}")
+        raise Unsupported(f"toy has no inference option {option!r}")
 
 
 class Runner:

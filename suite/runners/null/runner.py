@@ -80,9 +80,9 @@ class Program:
         statistics = {t.name: self._state.weights[t.name].copy() for t in moving}
         return Probe(outputs, outputs, 0.0, gradients, statistics)
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
-        """Raises Unsupported: nothing is computed, so nothing can be tuned."""
-        raise Unsupported(f"the null runner has no inference option {tuning!r}")
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
+        """Raises Unsupported: nothing is computed, so no option changes anything."""
+        raise Unsupported(f"the null runner has no inference option {option!r}")
 
 
 class Runner:

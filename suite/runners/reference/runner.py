@@ -124,9 +124,9 @@ class Program:
         """Floats in the program's type; integer labels and tokens as they are."""
         return np.asarray(values, self._dtype if np.issubdtype(values.dtype, np.floating) else None)
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
         """Raises Unsupported: it defines numbers, and has no second way to them."""
-        raise Unsupported(f"the reference has no inference option {tuning!r}")
+        raise Unsupported(f"the reference has no inference option {option!r}")
 
 
 class Runner:

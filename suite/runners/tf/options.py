@@ -1,4 +1,4 @@
-"""Inference in TensorFlow with one switch changed: another memory format, or a narrower type.
+"""Inference in TensorFlow with one option changed: another memory format, or a narrower type.
 
 In int8 it is TensorFlow Lite that computes, on the processor, whatever the mode.
 """
@@ -73,18 +73,18 @@ def _pixels(x: Tensor) -> Tensor:
     return tf.transpose(x, (0, 2, 3, 1))
 
 
-def switched(network: Network, spec: Spec, tuning: InferenceOption) -> tuple[Network, Function]:
-    """A twin of ``network`` under ``tuning``, and its evaluation, inputs and outputs in float32 (or tokens).
+def applied(network: Network, spec: Spec, option: InferenceOption) -> tuple[Network, Function]:
+    """A twin of ``network`` under ``option``, and its evaluation, inputs and outputs in float32 (or tokens).
 
     Raises Unsupported where the layout changes nothing.
     """
-    if tuning == "bfloat16":
+    if option == "bfloat16":
         narrow = network.twin(Network, tf.bfloat16)
         tokens = spec.input_dtype == "tokens"
         return narrow, lambda x: tf.cast(narrow.evaluate(x if tokens else tf.cast(x, tf.bfloat16)), tf.float32)
     if not any(isinstance(node.layer, Conv2D) for node in walk(spec.graph)):
         raise Unsupported(f"{spec.id} has no convolution, so that no memory format changes it")
-    twin = network.twin(ChannelsFirst if tuning == "channels_first" else Network, tf.float32)
+    twin = network.twin(ChannelsFirst if option == "channels_first" else Network, tf.float32)
     return twin, twin.evaluate
 
 
@@ -104,12 +104,12 @@ def _reason(message: str) -> str:
 
 
 def lite(
-    spec: Spec, weights: Weights, tuning: InferenceOption, calibration: Array, cuda: bool
+    spec: Spec, weights: Weights, option: InferenceOption, calibration: Array, cuda: bool
 ) -> Callable[[Array], Array]:
     """``weights`` in TensorFlow Lite's int8; raises Unsupported where it cannot."""
     if cuda:
         raise Unsupported("TensorFlow Lite computes on the processor alone")
-    return _Lite(spec, weights, calibration if tuning == "int8_static" else None)
+    return _Lite(spec, weights, calibration if option == "int8_static" else None)
 
 
 class _Lite:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from suite.errors import MachineError, Unsupported
 from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads, Weights, gpu_uuid
 from suite.runners.tf.core import Function, Tensor, is_op_determinism_enabled, onednn, tf, types
-from suite.runners.tf.options import QUANTISED, lite, refusals, switched
+from suite.runners.tf.options import QUANTISED, applied, lite, refusals
 from suite.runners.tf.session import Program as SessionProgram
 from suite.runners.tf.session import settings as session_settings
 from suite.runners.tf.trainer import Learner
@@ -182,12 +182,12 @@ class Program:
         training_outputs, outputs, loss, gradients, statistics = seen
         return Probe(training_outputs.numpy(), outputs.numpy(), float(loss), _arrays(gradients), _arrays(statistics))
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
-        """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
-        if tuning in QUANTISED:
-            return lite(self._spec, self.state().weights, tuning, calibration, "GPU" in self._device)
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one option changed, over the weights held; raises Unsupported where TensorFlow cannot."""
+        if option in QUANTISED:
+            return lite(self._spec, self.state().weights, option, calibration, "GPU" in self._device)
         with tf.device(self._device):
-            answer = self._once(switched(self._network, self._spec, tuning)[1])
+            answer = self._once(applied(self._network, self._spec, option)[1])
         kind = types(self._spec, np.float32)[0]
 
         def query(images: Array) -> Array:

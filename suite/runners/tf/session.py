@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from suite.runners.base import Array, InferenceOption, Precision, Probe, State
 from suite.runners.tf.core import Tensor, tf, types
-from suite.runners.tf.options import QUANTISED, lite, refusals, switched
+from suite.runners.tf.options import QUANTISED, applied, lite, refusals
 from suite.runners.tf.trainer import Learner
 from suite.spec.resolved import Spec
 from suite.spec.targets import Loss
@@ -189,13 +189,13 @@ class Program:
             seen = self._learner.look(images, targets, number)
         return _Look((images, targets), number, seen)
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
-        """``infer`` with one switch changed, over the weights held; raises Unsupported where TensorFlow cannot."""
-        if tuning in QUANTISED:
-            return lite(self._spec, self.state().weights, tuning, calibration, "GPU" in self._device)
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one option changed, over the weights held; raises Unsupported where TensorFlow cannot."""
+        if option in QUANTISED:
+            return lite(self._spec, self.state().weights, option, calibration, "GPU" in self._device)
         with refusals(), self._building():
             images = placeholder(types(self._spec, np.float32)[0], (None, *self._spec.input_shape))
-            network, evaluate = switched(self._learner.network, self._spec, tuning)
+            network, evaluate = applied(self._learner.network, self._spec, option)
             outputs = evaluate(images)
         with refusals():
             self._session.run([variable.initializer for variable in network.variables.values()])

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from suite.errors import MachineError, Unsupported
 from suite.runners.base import SLOTS, Array, Device, InferenceOption, Precision, Probe, State, Threads, gpu_uuid
 from suite.runners.torch import layers as native
-from suite.runners.torch import objective
-from suite.runners.torch import options as tunings
+from suite.runners.torch import objective, options
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
 from suite.spec.recipe import Adam, Sgd
@@ -181,13 +180,13 @@ class Program:
             outputs = forward(batch)
         return cast(Array, outputs.cpu().numpy())  # which waits, so that the pinned memory is free again
 
-    def tuned(self, tuning: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
-        """``infer`` with one switch changed, over the weights that are held; outputs in float32.
+    def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:
+        """``infer`` with one option changed, over the weights that are held; outputs in float32.
 
         Raises Unsupported where PyTorch, the device or the mode has no such thing.
         """
         inputs = torch.tensor(calibration, device=self._device)
-        model = tunings.tuned(self._model, self._spec, tuning, inputs, self._compiled)
+        model = options.applied(self._model, self._spec, option, inputs, self._compiled)
         return partial(self._query, self._compile(model))
 
     def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:

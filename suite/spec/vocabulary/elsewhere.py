@@ -164,7 +164,7 @@ DEVICES = table(
     }
 )
 
-TUNINGS = table(
+INFERENCE_OPTIONS = table(
     {
         "bf16 brain_float": Synonym("bfloat16"),
         "nhwc": Synonym("channels_last"),

@@ -13,13 +13,13 @@ from types import MappingProxyType
 from suite.spec.vocabulary.elsewhere import (
     DATASETS,
     DEVICES,
+    INFERENCE_OPTIONS,
     METRICS,
     MODES,
     MONITORS,
     RUNNERS,
     TARGETS,
     TASKS,
-    TUNINGS,
 )
 from suite.spec.vocabulary.fields import FIELDS
 from suite.spec.vocabulary.layers import LAYERS, PADDINGS
@@ -44,7 +44,7 @@ class Place(StrEnum):
     RUNNER = "runner"
     MODE = "mode"
     DEVICE = "device"
-    TUNING = "tuning"
+    INFERENCE_OPTION = "inference option"
 
 
 VALUES: Mapping[Place, Table] = MappingProxyType(
@@ -63,7 +63,7 @@ VALUES: Mapping[Place, Table] = MappingProxyType(
         Place.RUNNER: RUNNERS,
         Place.MODE: MODES,
         Place.DEVICE: DEVICES,
-        Place.TUNING: TUNINGS,
+        Place.INFERENCE_OPTION: INFERENCE_OPTIONS,
     }
 )
 TERMS = frozenset(term for one in (*VALUES.values(), *FIELDS.values()) for term in one)

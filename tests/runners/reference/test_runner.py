@@ -452,7 +452,7 @@ def test_a_table_of_words_takes_no_images():
 
 def test_it_offers_no_tuning():
     with pytest.raises(Unsupported, match="no inference option 'int8_static'"):
-        ready(make(LINEAR)).tuned("int8_static", batch(make(LINEAR))[0])
+        ready(make(LINEAR)).infer_with("int8_static", batch(make(LINEAR))[0])
 
 
 def test_the_runner_computes_the_variants_it_is_given():

@@ -258,7 +258,7 @@ def test_a_batch_norm_between_convolution_and_tanh_is_not_fused_with_them(on_cpu
     np.testing.assert_allclose(program.probe(images, targets).outputs, wanted, atol=1e-5)
     for tuning in ("channels_first", "bfloat16"):
         with willing(tuning, mode):
-            np.testing.assert_allclose(program.tuned(tuning, images)(images), wanted, atol=0.05)
+            np.testing.assert_allclose(program.infer_with(tuning, images)(images), wanted, atol=0.05)
 
 
 def wide(**fields: object) -> dict[str, object]:
@@ -300,7 +300,7 @@ def test_a_tuning_answers_nearly_as_the_program_does(on_cpu: tf.Runner, tuning: 
     program.load(contract.start(TUNED))
     plain = program.infer(images)
     with willing(tuning, mode):
-        query = program.tuned(tuning, images)
+        query = program.infer_with(tuning, images)
         program.load(State({name: np.zeros(tensor.shape) for name, tensor in TUNED.tensors.items()}))
         for size in (1, contract.IMAGES, 2):
             found = query(images[:size])
@@ -320,7 +320,7 @@ def test_channels_first_is_what_convolutions_are_given(
     program.load(contract.start(TUNED))
     monkeypatch.setattr(tf.tf.nn, "conv2d", lambda x, *rest: seen.append((x.shape[1], rest[-1])) or convolve(x, *rest))
     with willing("channels_first", mode):
-        program.tuned("channels_first", images)
+        program.infer_with("channels_first", images)
     whole = [(2, "NCHW"), (16, "NCHW"), (16, "NCHW")]
     assert seen == whole[: 1 if mode == "eager" and not onednn() else None]
 
@@ -348,9 +348,9 @@ def test_words_are_tuned_too(on_cpu: tf.Runner, mode: str) -> None:
     program.load(contract.start(spec))
     plain = program.infer(tokens)
     for tuning in ("bfloat16", "int8_dynamic", "int8_static"):
-        np.testing.assert_allclose(program.tuned(tuning, tokens)(tokens), plain, atol=0.05 * np.abs(plain).max())
+        np.testing.assert_allclose(program.infer_with(tuning, tokens)(tokens), plain, atol=0.05 * np.abs(plain).max())
     with pytest.raises(Unsupported, match="no convolution"):
-        program.tuned("channels_first", tokens)
+        program.infer_with("channels_first", tokens)
 
 
 @every_mode
@@ -370,7 +370,7 @@ def test_what_tensorflow_refuses_is_unsupported_with_its_reason(
     program.load(contract.start(TUNED))
     monkeypatch.setattr(tf.tf.nn, "conv2d", refusing)
     with pytest.raises(Unsupported, match=r"only NHWC on the CPU$"):
-        program.tuned("channels_first", images)
+        program.infer_with("channels_first", images)
 
 
 def test_lite_stays_on_the_processor() -> None:

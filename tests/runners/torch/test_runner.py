@@ -184,7 +184,7 @@ def test_a_tuning_answers_nearly_the_same_and_leaves_the_program_alone(
     program = loaded(on_cpu, TUNED, "eager")
     images, _ = contract.data(TUNED, "float32")
     plain = program.infer(images)
-    found = program.tuned(tuning, images)(images)
+    found = program.infer_with(tuning, images)(images)
     error = np.abs(found - plain).max() / np.abs(plain).max()
     assert found.dtype == np.float32
     assert error < most
@@ -197,7 +197,7 @@ def test_a_biased_running_variance_leaves_tunings_as_they_are(on_cpu: Runner, tu
     """It is of no matter in evaluation, and PyTorch quantises its own batch norms alone."""
     images, _ = contract.data(TUNED, "float32")
     biased = under(TUNED, ("biased_running_variance",))
-    one, other = (loaded(on_cpu, spec, "eager").tuned(tuning, images)(images) for spec in (TUNED, biased))
+    one, other = (loaded(on_cpu, spec, "eager").infer_with(tuning, images)(images) for spec in (TUNED, biased))
     np.testing.assert_array_equal(one, other)
 
 
@@ -205,7 +205,7 @@ def test_a_biased_running_variance_leaves_tunings_as_they_are(on_cpu: Runner, tu
 @pytest.mark.parametrize("tuning", ["channels_first", "bfloat16"])
 def test_a_tuning_is_compiled_where_the_mode_says_so(on_cpu: Runner, tuning: InferenceOption) -> None:
     images, _ = contract.data(TUNED, "float32")
-    query = loaded(on_cpu, TUNED, "compile").tuned(tuning, images)
+    query = loaded(on_cpu, TUNED, "compile").infer_with(tuning, images)
     plain = loaded(on_cpu, TUNED, "eager").infer(images)
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     found = query(images)
@@ -217,7 +217,7 @@ def test_a_tuning_is_compiled_where_the_mode_says_so(on_cpu: Runner, tuning: Inf
 def test_what_pytorch_quantises_cannot_be_compiled_and_it_says_so(on_cpu: Runner) -> None:
     images, _ = contract.data(TUNED, "float32")
     with pytest.raises(Unsupported, match="cannot be compiled"):
-        loaded(on_cpu, TUNED, "compile").tuned("int8_static", images)
+        loaded(on_cpu, TUNED, "compile").infer_with("int8_static", images)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_memory_format_is_that_of_kernels_and_of_what_reaches_them(
 
     original = torch.nn.functional.conv2d
     images, _ = contract.data(TUNED, "float32")
-    query = loaded(on_cpu, TUNED, "eager").tuned(tuning, images)
+    query = loaded(on_cpu, TUNED, "eager").infer_with(tuning, images)
     monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
     query(images)
     assert len(seen) == 2
@@ -244,14 +244,14 @@ def test_a_memory_format_is_that_of_kernels_and_of_what_reaches_them(
 def test_no_memory_format_changes_a_model_without_convolutions(on_cpu: Runner) -> None:
     images, _ = contract.data(DENSE, "float32")
     with pytest.raises(Unsupported, match="no convolution"):
-        loaded(on_cpu, DENSE, "eager").tuned("channels_first", images)
+        loaded(on_cpu, DENSE, "eager").infer_with("channels_first", images)
 
 
 def test_a_model_without_dense_layers_is_not_quantised_by_them(on_cpu: Runner) -> None:
     spec = dict(contract.SPECS)["autoencoder"]
     images, _ = contract.data(spec, "float32")
     with pytest.raises(Unsupported, match="int8_dynamic"):
-        loaded(on_cpu, spec, "eager").tuned("int8_dynamic", images)
+        loaded(on_cpu, spec, "eager").infer_with("int8_dynamic", images)
 
 
 @pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=compiles)])
