@@ -17,15 +17,15 @@ CALIBRATION = np.full((3, 8, 8, 1), 0.5, np.float32)
 class Tunable(Program):
     """Offers a coarse type and one that breaks while answering."""
 
-    def tuned(self, tuning, calibration):
-        if tuning == "bfloat16":
+    def infer_with(self, option, calibration):
+        if option == "bfloat16":
             return lambda images: np.round(self.infer(images), 1)
-        if tuning == "int8_static":
+        if option == "int8_static":
             assert np.array_equal(calibration, CALIBRATION)
             return self._broken
-        if tuning == "int8_dynamic":
+        if option == "int8_dynamic":
             raise MemoryError("no room")
-        raise Unsupported(f"there is no {tuning}")
+        raise Unsupported(f"there is no {option}")
 
     def _broken(self, images):
         if len(images) > 1:
