@@ -24,7 +24,7 @@ preflight:  ## can this machine run the suite, and what will it cost?
 envs:  ## install the environments, one per framework, from the lock files
 	@$(PYTHON) -m suite.install.bootstrap
 
-bench: envs  ## compare the frameworks on this machine: about twelve minutes, then a report
+bench: envs  ## compare the frameworks on this machine: about eight minutes, then a report
 	@$(CORE) -m suite run quick
 
 # The core comes first: it fetches the data.  SPECS="digits-cnn mnist-cnn" names other benchmarks, and TIMED= runs each call once.
@@ -92,13 +92,13 @@ lock: envs  ## renew the lock files from docker/locks/*.in
 	cd docker/locks && for name in $(filter-out %-cuda,$(LOCKED)) $(filter %-cuda,$(LOCKED)); do \
 		../../$(LOCK) $$name.in -o $$name.txt || exit; done
 
-docker-images:  # as a workflow's step takes it: an image for each Dockerfile
-	@echo 'images=["$(subst $(space),"$(comma)",$(IMAGES))"]'
+docker-images:  # as a workflow's step takes it: the service that builds the image of each Dockerfile
+	@echo 'images=["$(subst $(space),"$(comma)",$(patsubst report,prepare,$(IMAGES)))"]'
 
 docker-build:  ## build the images, one per framework and the reporter's; LOCAL=1 without a container registry
 	@docker/compose.sh build
 
-docker-bench: docker-build  ## compare the frameworks in containers; without a GPU it is left out
+docker-bench: docker-build  ## compare the frameworks in containers, in turns; without a GPU it is left out
 	@docker/compose.sh up
 
 docker-sizes:  ## the sizes of the images

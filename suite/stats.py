@@ -23,8 +23,11 @@ LEAST_ROUNDS = 5
 LEAST_SEEDS = 5
 SAME_SPEED = 1.03
 """Speeds whose ratio surely lies between 1 / 1.03 and 1.03 are called equivalent."""
-SLOWER = 1.05
-"""A cost ratio that is surely above it is a slowdown worth failing for."""
+SLOWER = 1.02
+"""A cost ratio surely above it is a slowdown.  Not 1: any change of code moves a process's layout, and speed with it.
+Nor 1.05, or a slowdown of 5 % would be found as seldom as none."""
+NOT_SLOWER = 1.05
+"""A cost ratio surely not above it is none: 5 % is the least that is to be found.  Between the two either is right."""
 SAME_ACCURACY = 0.005
 """Margin of the equivalence test over accuracies, as a fraction: half a point."""
 BOUND_CONFIDENCE = 0.99
@@ -96,7 +99,21 @@ def speed_ratio(first: Sequence[float], second: Sequence[float], comparisons: in
         return TooFew("rounds", len(first), LEAST_ROUNDS)
     if min(*first, *second) <= 0:
         raise ValueError("a cost is above 0")
-    logs = np.log(np.asarray(second, float)) - np.log(np.asarray(first, float))
+    return _over_rounds(np.log(np.asarray(second, float)) - np.log(np.asarray(first, float)), comparisons)
+
+
+def ratio_interval(ratios: Sequence[float], comparisons: int = 1) -> Ratio | TooFew:
+    """As ``speed_ratio`` from the ratios of speeds themselves, one per round."""
+    if comparisons < 1:
+        raise ValueError("one comparison at least")
+    if len(ratios) < LEAST_ROUNDS:
+        return TooFew("rounds", len(ratios), LEAST_ROUNDS)
+    if min(ratios) <= 0:
+        raise ValueError("a ratio of speeds is above 0")
+    return _over_rounds(np.log(np.asarray(ratios, float)), comparisons)
+
+
+def _over_rounds(logs: NDArray[np.float64], comparisons: int) -> Ratio:
     confidence = 1 - (1 - CONFIDENCE) / comparisons
     mean, half = _t_interval(logs, confidence)
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(logs), confidence)
@@ -155,24 +172,25 @@ class Slowdown:
 
     @property
     def verdict(self) -> Regression:
-        """Slower if the lower bound is above 5 %; not slower if the upper bound is not."""
+        """Slower if the lower bound is above 1.02; else not slower if the upper bound is not above 1.05."""
         if self.low > SLOWER:
             return Regression.SLOWER
-        return Regression.NOT_SLOWER if self.high <= SLOWER else Regression.UNDECIDED
+        return Regression.NOT_SLOWER if self.high <= NOT_SLOWER else Regression.UNDECIDED
 
 
-def slowdown(ratios: Sequence[float], comparisons: int = 1) -> Slowdown | TooFew:
+def slowdown(ratios: Sequence[float], comparisons: int = 1, looks: int = 1) -> Slowdown | TooFew:
     """One-sided t-bounds on the log of cost ratios, after over before, one per round.
 
-    The lower bounds of ``comparisons`` slowdowns hold together with 95 % (Bonferroni), and so do the upper ones.
+    The lower bounds of ``comparisons`` slowdowns at ``looks`` looks hold together with 95 % (Bonferroni), and so do the
+    upper ones; rounds may end at any look for whatever reason.
     """
-    if comparisons < 1:
-        raise ValueError("one comparison at least")
+    if min(comparisons, looks) < 1:
+        raise ValueError("one comparison and one look at least")
     if len(ratios) < LEAST_ROUNDS:
         return TooFew("rounds", len(ratios), LEAST_ROUNDS)
     if min(ratios) <= 0:
         raise ValueError("a ratio of costs is above 0")
-    share = (1 - CONFIDENCE) / comparisons
+    share = (1 - CONFIDENCE) / (comparisons * looks)
     mean, half = _t_interval(np.log(np.asarray(ratios, float)), 1 - 2 * share)
     return Slowdown(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(ratios), 1 - share)
 
@@ -310,6 +328,26 @@ def rounds_interval(costs: Sequence[float]) -> Centre | TooFew:
         raise ValueError("a cost is above 0")
     mean, half = _t_interval(np.log(np.asarray(costs, float)), CONFIDENCE)
     return Centre(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(costs), "rounds")
+
+
+def mean_interval(values: Sequence[float]) -> Centre | TooFew:
+    """Mean of values of any sign, one per round, with Student's interval at 95 %."""
+    if len(values) < LEAST_ROUNDS:
+        return TooFew("rounds", len(values), LEAST_ROUNDS)
+    mean, half = _t_interval(np.asarray(values, float), CONFIDENCE)
+    return Centre(mean, mean - half, mean + half, len(values), "rounds")
+
+
+def line(sizes: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
+    """Intercept and slope of the straight line through positive costs at two sizes or more.
+
+    Least squares of relative errors: a cost ten times as large may be ten times as far off.
+    """
+    if len(set(sizes)) < 2 or len(sizes) != len(costs) or min(costs) <= 0:
+        raise ValueError("a positive cost at two sizes at least")
+    weights = 1 / np.asarray(costs, float)
+    slope, intercept = np.polyfit(np.asarray(sizes, float), np.asarray(costs, float), 1, w=weights)
+    return float(intercept), float(slope)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import subjects, test_inference, test_training
+from benchmarks import planted, subjects, test_inference, test_training
 from suite.data import datasets
 from suite.machine import environment
 from suite.results import pytest_benchmark
@@ -45,7 +45,7 @@ def timings(path: Path) -> tuple[Timing, ...]:
 
 def test_each_question_is_asked_of_every_runner_of_this_environment(timings: tuple[Timing, ...]) -> None:
     asked = {(t.cell.runner, t.told.question, t.told.batch_size) for t in timings}
-    questions = {("latency", 1), ("latency", 32), ("throughput", 256), ("training", 32)}
+    questions = {("latency", 1), ("latency", 64), ("throughput", 256), ("training", 32)}
     assert asked == {(runner, *question) for runner in ("null", "reference") for question in questions}
 
 
@@ -61,7 +61,7 @@ def test_a_number_says_what_a_proof_would_say(timings: tuple[Timing, ...]) -> No
 def test_images_are_those_of_one_timed_call(timings: tuple[Timing, ...]) -> None:
     images = {(t.told.question, t.told.batch_size): t.told.images for t in timings}
     facts = spec().data
-    one_call = {("latency", 1): 1, ("latency", 32): 32, ("throughput", 256): facts.test, ("training", 32): facts.train}
+    one_call = {("latency", 1): 1, ("latency", 64): 64, ("throughput", 256): facts.test, ("training", 32): facts.train}
     assert images == one_call
 
 
@@ -149,3 +149,26 @@ def test_the_plugins_clock_holds_nothing_but_the_runners_own_call() -> None:
         assert recorder.target == call
         assert recorder.rounds > 1
     assert told == [("latency", 8, 8), ("throughput", 8, of.data.test), ("training", of.batch_size, of.train_images)]
+
+
+def test_what_a_comparison_of_commits_prints_is_read_and_counted() -> None:
+    """As the table stands on a terminal; rounds are those that were played."""
+    said = """round 1 of 12 at most: torch
+round 5 of 12 at most: torch, about 36 s left at most
+
+benchmark, framework, mode
+  question               time, here / there      verdict
+digits-mlp, torch, eager
+  training               1.051 (1.030 to 1.060)  slower
+  latency, batch 1       1.044 (0.884 to 1.234)  undecided
+digits-mlp, tf, graph
+  training               1.000 (0.990 to 1.024)  not slower
+"""
+    told = planted.read(said, 41.6)
+    assert told.slower == ("torch training",)
+    assert [verdict for _, verdict in told.verdicts] == ["slower", "undecided", "not slower"]
+    assert (told.training, told.rounds) == ("1.051 (1.030 to 1.060)", 5)
+    fine = planted.read(said.replace("  slower", "  not slower").replace("round 5", "round 8"), 50.0)
+    _, _, first, second = planted.table([told, fine], [fine], 0.05).splitlines()
+    assert first == "| 5% in every step of torch training | found 1 of 2 | 5 to 8 | 46 | 50 |"
+    assert second == "| the same code | flagged 0 of 1 | 8 | 50 | 50 |"

@@ -41,11 +41,11 @@ every_dockerfile = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path:
 every_service = pytest.mark.parametrize("name", services())
 
 
-def test_a_framework_has_an_image_and_a_service_that_works_for_it():
+def test_a_framework_has_an_image_and_a_service_that_is_its_parent():
     for token in TOKENS:
         service = services()[token]
         assert service["build"]["dockerfile"] == f"Dockerfile.{token}"
-        assert service["command"] == ["python", "-m", "suite.run.worker", "/reports/.compose", token]
+        assert service["command"] == ["python", "-m", "suite.run.parent", "/reports/.compose", token]
 
 
 @every_dockerfile
@@ -151,16 +151,30 @@ def test_only_the_first_service_has_a_network(name):
     assert (services()[name]["network_mode"] == "none") == (name != "prepare")
 
 
-def test_workers_wait_for_the_plan_and_the_report_for_the_workers():
+def test_parents_and_the_conductor_start_beside_each_other_when_there_is_a_plan():
     found = services()
-    workers = {name for name, service in found.items() if "suite.run.worker" in service["command"]}
-    assert workers == {*TOKENS, "null"}
+    parents = {name for name, service in found.items() if "suite.run.parent" in service["command"]}
+    assert parents == {*TOKENS, "null"}
+    assert found.keys() == {"prepare", *parents, "conductor", "verdict"}
     done = {"condition": "service_completed_successfully"}
-    for name in workers:
+    for name in (*parents, "conductor"):
         assert found[name]["depends_on"] == {"prepare": done}
-    failing = dict.fromkeys(workers, done | {"required": False})
-    assert found["report"]["depends_on"] == {"prepare": done, **failing}
-    assert found["verdict"]["depends_on"] == {"report": done}
+    assert found["verdict"]["depends_on"] == {"conductor": done}
+
+
+def test_the_conductor_is_the_reporters_image_and_sees_what_parents_see():
+    found = services(PARITY_FILES="/my/study")
+    conductor = found["conductor"]
+    assert conductor["command"] == ["python", "-m", "suite", "conduct", "/reports/.compose"]
+    assert conductor["image"] == found["prepare"]["image"] == found["null"]["image"]
+    for name in (*TOKENS, "null"):
+        assert conductor["user"] == found[name]["user"], "a socket of one user's"
+        assert conductor["volumes"] == found[name]["volumes"]
+
+
+def test_by_default_the_standard_profile_runs():
+    assert services()["prepare"]["command"][4] == "standard"
+    assert services(PARITY_PROFILE="quick")["prepare"]["command"][4] == "quick"
 
 
 def test_an_image_is_built_by_one_service_and_pulled_by_none():
@@ -175,7 +189,7 @@ def test_an_image_is_built_by_one_service_and_pulled_by_none():
 def test_every_service_that_computes_or_plans_reserves_the_gpu():
     for name, service in services().items():
         reserved = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
-        assert bool(reserved) == (name not in ("report", "verdict"))
+        assert bool(reserved) == (name not in ("conductor", "verdict"))
 
 
 def test_without_a_gpu_nothing_reserves_one_and_no_image_is_shared_with_those_that_do():
@@ -331,7 +345,7 @@ def test_compose_reads_its_files_as_they_are_read_here(device, local, files):
         assert (
             ("deploy" in found[name])
             == ("deploy" in service)
-            == (device == "cuda" and name not in ("report", "verdict"))
+            == (device == "cuda" and name not in ("conductor", "verdict"))
         )
         assert found[name]["image"] == service["image"]
         assert len(found[name]["volumes"]) == len(service["volumes"]) == (3 if files else 2)

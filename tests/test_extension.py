@@ -25,7 +25,7 @@ ROW = re.compile(r"^\| `([^`]+)` \| [^|]* \| (.*) \|$", re.MULTILINE)
 NEW = {name.replace("<token>", "toy"): theirs for name, theirs in ROW.findall(FRAMEWORK)}
 """The files of a framework, as its page lists them, with the toy's."""
 FILES = "test_imports", "test_layout", "test_workflow", "test_docker_files"
-WORDS = "toy or stands_before or every_image or workers or an_image_and_a_service or names_no_framework"
+WORDS = "toy or stands_before or every_image or parents or an_image_and_a_service or names_no_framework"
 """The tests of the copy's files that a framework changes something for."""
 
 

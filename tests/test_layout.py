@@ -34,9 +34,9 @@ ELSEWHERE = {
     "errors.py": "cli/test_commands.py",
     "files.py": "results/test_records.py",
     "cli/comparisons.py": "cli/test_tables.py",
-    "compare/agent.py": "compare/test_commits.py",
     "compare/interpreters.py": "compare/test_commits.py",
     "compare/runs.py": "compare/test_commits.py",
+    "compare/sides.py": "compare/test_commits.py",
     "install/bootstrap.py": "install/test_preflight.py",
     "install/environments.py": "install/test_preflight.py",
     "meters/clock.py": "meters/test_clock_and_memory.py",
@@ -46,12 +46,17 @@ ELSEWHERE = {
     "results/environment.py": "machine/test_environment.py",
     "results/identity.py": "gate/test_gate.py",
     "results/values.py": "results/test_records.py",
+    "run/parent.py": "run/test_conductor.py",
+    "run/parents.py": "run/test_conductor.py",
+    "run/rounds.py": "run/test_conductor.py",
     "spec/dataset.py": "spec/test_resolved.py",
     "spec/layers.py": "spec/test_graph.py",
     "spec/schema.py": "spec/test_validation.py",
     "spec/targets.py": "spec/test_recipe.py",
     "spec/tensors.py": "spec/test_graph.py",
     "trial/__main__.py": "trial/test_trial.py",
+    "trial/here.py": "trial/test_trial.py",
+    "trial/planned.py": "trial/test_inherit.py",
 }
 """Modules without a test file of their own, and where they are tested instead."""
 

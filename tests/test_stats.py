@@ -30,6 +30,7 @@ from suite.stats import (
     median_interval,
     percentile,
     prediction,
+    ratio_interval,
     rounds_interval,
     slowdown,
     speed_ratio,
@@ -343,17 +344,19 @@ def test_a_slowdown_is_the_geometric_mean_with_the_bounds_worked_by_hand() -> No
     assert (found.rounds, found.confidence) == (5, 0.95)
 
 
-def test_each_of_several_slowdowns_is_bounded_at_a_share_of_the_error() -> None:
-    found = slowdown([1, 1.1, 1.2, 1.1, 1.0, 1.3], comparisons=4)
-    assert isinstance(found, Slowdown)
+def test_each_of_several_slowdowns_at_several_looks_is_bounded_at_a_share_of_the_error() -> None:
     theirs = scipy_stats.ttest_1samp(np.log([1, 1.1, 1.2, 1.1, 1.0, 1.3]), 0, alternative="greater")
-    assert math.log(found.low) == pytest.approx(theirs.confidence_interval(1 - 0.05 / 4).low)
-    assert found.confidence == pytest.approx(0.9875)
+    for comparisons, looks, share in ((4, 1, 0.05 / 4), (4, 3, 0.05 / 12)):
+        found = slowdown([1, 1.1, 1.2, 1.1, 1.0, 1.3], comparisons, looks)
+        assert isinstance(found, Slowdown)
+        assert math.log(found.low) == pytest.approx(theirs.confidence_interval(1 - share).low)
+        assert found.confidence == pytest.approx(1 - share)
 
 
-def test_slower_takes_the_lower_bound_above_5_percent_and_not_slower_the_upper_one_below() -> None:
-    verdicts = [Slowdown(1, low, high, 5, 0.95).verdict for low, high in ((1.051, 1.2), (1.0, 1.05), (1.05, 1.06))]
-    assert verdicts == [Regression.SLOWER, Regression.NOT_SLOWER, Regression.UNDECIDED]
+def test_slower_takes_the_lower_bound_above_2_percent_and_not_slower_the_upper_one_not_above_5() -> None:
+    bounds = (1.021, 1.2), (1.021, 1.04), (1.0, 1.05), (1.02, 1.06)
+    verdicts = [Slowdown(1, low, high, 5, 0.95).verdict for low, high in bounds]
+    assert verdicts == [Regression.SLOWER, Regression.SLOWER, Regression.NOT_SLOWER, Regression.UNDECIDED]
 
 
 def test_four_rounds_are_too_few_for_a_slowdown_and_for_unpaired_runs() -> None:
@@ -361,17 +364,28 @@ def test_four_rounds_are_too_few_for_a_slowdown_and_for_unpaired_runs() -> None:
     assert unpaired_ratio([1.0] * 6, [1.0] * 4) == TooFew("rounds", 4, 5)
 
 
-def test_the_same_code_is_hardly_ever_called_slower_and_15_percent_nearly_always() -> None:
-    """Seven rounds, with a standard deviation of 4 % between them."""
+def test_the_same_code_is_hardly_ever_called_slower_at_any_look_and_5_percent_nearly_always() -> None:
+    """Looks after 5, 8 and 12 rounds, with a standard deviation of 1.2 % between them, as one of six comparisons."""
     rng = np.random.default_rng(12)
 
-    def flagged(true: float) -> float:
-        found = [slowdown(list(row)) for row in true * rng.lognormal(0, 0.04, (3000, 7))]
-        return float(np.mean([isinstance(f, Slowdown) and f.verdict is Regression.SLOWER for f in found]))
+    def verdict(ratios: list[float]) -> Regression:
+        for look in (5, 8, 12):
+            found = slowdown(ratios[:look], comparisons=6, looks=3)
+            assert isinstance(found, Slowdown)
+            if found.verdict is not Regression.UNDECIDED:
+                break
+        return found.verdict
 
-    assert flagged(1.0) < 0.002
-    assert flagged(1.05) == pytest.approx(0.05, abs=0.012)
-    assert flagged(1.15) > 0.99
+    def shares(true: float, spread: float = 0.012) -> dict[Regression, float]:
+        told = [verdict(list(row)) for row in true * rng.lognormal(0, spread, (2000, 12))]
+        return {each: told.count(each) / len(told) for each in Regression}
+
+    assert shares(1.0)[Regression.SLOWER] == 0
+    assert shares(1.0)[Regression.NOT_SLOWER] > 0.99
+    assert shares(1.05)[Regression.SLOWER] > 0.99
+    assert shares(1.05)[Regression.NOT_SLOWER] < 0.05 / 6
+    for spread in (0.012, 0.03):
+        assert shares(1.02, spread)[Regression.SLOWER] < 0.05 / 6
 
 
 def test_what_was_not_measured_in_pairs_gets_welchs_interval() -> None:
@@ -420,3 +434,17 @@ def test_rounds_are_put_together_by_their_geometric_mean_with_the_interval_worke
     assert rounds_interval([1.0] * 4) == TooFew("rounds", 4, 5)
     with pytest.raises(ValueError, match="above 0"):
         rounds_interval([1, 2, 3, 4, 0])
+
+
+def test_ratios_of_rounds_have_the_interval_of_their_costs():
+    first, second = [1.0, 1.1, 0.9, 1.2, 1.0], [2.0, 2.3, 1.9, 2.1, 2.2]
+    ratios = [theirs / ours for ours, theirs in zip(first, second, strict=True)]
+    one, other = ratio_interval(ratios, 7), speed_ratio(first, second, 7)
+    assert (one.low, one.value, one.high) == pytest.approx((other.low, other.value, other.high))
+    assert one.confidence == other.confidence == pytest.approx(1 - 0.05 / 7)
+    assert ratio_interval([1.0] * 4) == TooFew("rounds", 4, 5)
+    for bad in ([1.0, 1.0, 1.0, 1.0, 0.0], [-1.0] * 5):
+        with pytest.raises(ValueError, match="above 0"):
+            ratio_interval(bad)
+    with pytest.raises(ValueError, match="one comparison"):
+        ratio_interval([1.0] * 5, 0)

@@ -9,15 +9,14 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 from rich.text import Text
 
 from suite import files
-from suite.cli import assets, comparisons, display, outcome, show
+from suite.cli import assets, comparisons, display, outcome, profiles, show
 from suite.cli.display import err, out, say
 from suite.compare import commits
 from suite.data import store
@@ -26,12 +25,11 @@ from suite.machine import doctor, environment
 from suite.meters import nvml
 from suite.results import records
 from suite.results.questions import QuestionKind
-from suite.results.records import Cause, Failed, Proof
-from suite.run import estimate, plan, proof_cache, session, worker
-from suite.run.plan import Plan, Profile
+from suite.run import conductor, estimate, fit, plan, proof_cache, session
+from suite.run import folder as folders
+from suite.run.plan import Plan
 from suite.runners import base
 from suite.spec import paths, resolved
-from suite.spec.yaml import refuse
 
 INTERRUPTED = 130
 PROOF_SECONDS = 3600
@@ -43,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
     "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
-    "frameworks in about twelve minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
+    "frameworks in about eight minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
     epilog="Exit status: " + "; ".join(f"[bold]{status}[/] {words}" for status, words in outcome.STATUS.items()) + ".",
 )
 app.add_typer(assets.data_app, name="data")
@@ -122,6 +120,9 @@ def run_(
         int | None,
         typer.Option(min=0, help="how often to measure everything; ranking needs at least five, and 0 only proves"),
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="fit the profile into a time; what is left out for it is told")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="train at most this many epochs")] = None,
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
     deterministic: Annotated[bool | None, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = None,
@@ -141,16 +142,19 @@ def run_(
     The exit status is 1 if a trial failed or a benchmark could not be compared.
     A training that diverged is not a failure: the report names its seed and epoch.
     """
-    wanted = _profile(
-        profile, benchmarks=paths.benchmarks(benchmark), runners=_runners(runner or []), rounds=rounds, epochs=epochs,
-        device=device, deterministic=deterministic, threads=threads,
+    wanted = profiles.profile(
+        profile, benchmarks=paths.benchmarks(benchmark), runners=profiles.runners(runner or []), rounds=rounds,
+        epochs=epochs, device=device, deterministic=deterministic, threads=threads,
     )  # fmt: skip
     command = shlex.join(["suite", *sys.argv[1:]])
+    if minutes is not None:
+        wanted, left_out = fit.fitted(wanted, minutes * 60, session.draft)
+        _tell(left_out)
     if dry_run:
         made = session.draft(wanted, command)
         _tell(made.notes)
         out.print(display.trials(made))
-        say(f"{len(made.entries)} trials, {display.spoken(estimate.total(made, made.entries))}; run {made.id}")
+        say(f"{len(made.entries)} entries, {display.spoken(estimate.total(made, made.entries))}; run {made.id}")
         say(f"{display.threads(made.threads)}; this process may use {environment.cores()}")
         return
     folder, made = session.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
@@ -159,61 +163,38 @@ def run_(
     raise typer.Exit(_report(folder, point=reports.resolve() / "latest"))
 
 
-def _profile(name: str, **asked: Any) -> Profile:
-    """The named profile with what the caller wants otherwise; null and empty is as it has it.  Raises SpecError."""
-    changes = {field: value for field, value in asked.items() if value not in (None, (), {})}
-    return _valid({**dict(session.profile(name, benchmarks="benchmarks" not in changes)), **changes})
-
-
-def _valid(fields: dict[str, Any]) -> Profile:
-    try:
-        return Profile.model_validate(fields)
-    except ValidationError as error:
-        refuse(Path("the command"), Profile, error)
-
-
-def _runners(items: list[str]) -> dict[str, tuple[str, ...]]:
-    """``torch:eager,compile`` and ``torch`` as the modes of each runner; a name alone stands for all of its modes."""
-    found: dict[str, tuple[str, ...]] = {}
-    for item in items:
-        token, _, modes = item.partition(":")
-        chosen = tuple(modes.split(",")) if modes or token not in base.tokens() else base.modes(token)
-        found[token] = tuple(dict.fromkeys((*found.get(token, ()), *chosen)))
-    return found
-
-
 def _tell(notes: tuple[str, ...]) -> None:
     for note in notes:
         out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
 
 
-def _measure(folder: Path, made: Plan, *, again: bool = False) -> None:
-    """Do what is left of a run, and say how it goes."""
-    with worker.locked(folder / "session.lock", wait=False) as mine:
+def _measure(folder: Path, made: Plan, *, native: bool = True, again: bool = False) -> None:
+    """Do what is left of a run, and say how it goes.  If not ``native``, frameworks come from their containers."""
+    with folders.locked(folder / "session.lock", wait=False) as mine:
         if mine is None:
             raise RunError("this run is under way already", where=str(folder), way_out="Wait for it, or stop it.")
         if again and (folder / "results").exists():
             (folder / "results").rename(folder / f"results-{len(list(folder.glob('results-*'))) + 1}")
-        _resume(folder, made)
-        left = worker.unfinished(folder, made)
+        if moved := folders.resume(folder, made):
+            say(f"{moved} results of turns that were broken off, or failed, are set aside; these are done again whole.")
+        left = conductor.left_to_do(folder, made)
         if not left:
             hint = "; `--again` measures them again" if made.profile.rounds else ""
-            say(f"All {len(made.entries)} trials are finished already{hint}.")
+            say(f"All {len(made.entries)} entries are finished already{hint}.")
+            if not native:  # frameworks that have come are told to go
+                display.follow(conductor.conduct(folder, made, None))
             return
-        interpreters = session.pythons(tuple(dict.fromkeys(entry.runner for entry in made.entries)))
-        asked = session.devices(tuple(interpreters), made.profile.device)
-        for token, answer in asked.items():
-            out.print(f"[bold]{token}[/] {escape(answer.said)}", soft_wrap=True)
-        _tell(session.unfit(asked, made.profile.device))
+        interpreters = session.pythons(made.runners) if native else None
+        if interpreters is not None:
+            asked = session.devices(tuple(interpreters), made.profile.device)
+            for token, answer in asked.items():
+                out.print(f"[bold]{token}[/] {escape(answer.said)}", soft_wrap=True)
+            _tell(session.unfit(asked, made.profile.device))
         lasting = display.spoken(estimate.total(made, left))
-        say(f"{len(left)} of {len(made.entries)} trials to do, {lasting}, into {folder}")
-        with contextlib.closing(session.supervise(folder, made, interpreters)) as progress:
-            display.follow(made, progress)
-
-
-def _resume(folder: Path, made: Plan) -> None:
-    if moved := worker.resume(folder, made):
-        say(f"{moved} results of rounds that were broken off, or failed, are set aside; these are done again whole.")
+        say(f"{len(left)} of {len(made.entries)} entries to do, {lasting}, into {folder}")
+        with contextlib.closing(conductor.conduct(folder, made, interpreters)) as progress:
+            report = outcome.Renewed(folder)
+            display.follow(report.following(progress), lambda: report.answer)
 
 
 def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
@@ -227,35 +208,37 @@ def _report(folder: Path, *sources: Path, point: Path | None = None) -> int:
 
 @app.command(rich_help_panel="For containers")
 def prepare(
-    profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "full",
+    profile: Annotated[str, typer.Argument(help=ABOUT_PROFILE)] = "standard",
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
     reports: Annotated[Path, typer.Option(help="where the run's folder is made")] = session.REPORTS,
 ) -> None:
-    """Fetch the data and make the plan, or find an unfinished run of the same plan. Then workers can begin.
+    """Fetch the data and make the plan, or find an unfinished run of the same plan. Then it can be conducted.
 
     The link .compose in the folder of reports leads to the run.
-    `python -m suite.run.worker reports/.compose TOKEN` starts the worker of one framework.
-    `suite conclude reports/.compose` ends the run.
+    `python -m suite.run.parent reports/.compose TOKEN` starts the parent of one framework's processes.
+    `suite conduct reports/.compose` measures, and writes the report.
     """
     session.refuse_unwritable(reports)
     command = os.environ.get("PARITY_COMMAND") or shlex.join(["suite", *sys.argv[1:]])
-    wanted = _profile(profile, device=device, threads=threads)
+    wanted = profiles.profile(profile, device=device, threads=threads)
     folder, made = session.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"), shared=True)
     _tell(made.notes)
-    if busy := worker.working(folder, made):
-        raise RunError(f"this run is under way already: {', '.join(busy)} at work", where=str(folder))
-    _resume(folder, made)
-    left = worker.unfinished(folder, made)
-    say(f"{len(left)} of {len(made.entries)} trials to do, {display.spoken(estimate.total(made, left))}, into {folder}")
+    with folders.locked(folder / "session.lock", wait=False) as mine:
+        if mine is None:
+            raise RunError("this run is under way already", where=str(folder), way_out="Wait for it, or stop it.")
+    left = conductor.left_to_do(folder, made)
+    say(
+        f"{len(left)} of {len(made.entries)} entries to do, {display.spoken(estimate.total(made, left))}, into {folder}"
+    )
     session.point(reports.resolve() / ".compose", folder)
 
 
 @app.command(rich_help_panel="For containers")
-def conclude(folder: Annotated[Path, typer.Argument(help="a run's folder, or a link to it")]) -> None:
-    """End a run whose workers are gone: record what they left undone as failed, then write the report."""
+def conduct(folder: Annotated[Path, typer.Argument(help="a run's folder, or a link to it")]) -> None:
+    """Measure a run whose frameworks come from their own containers, then write the report."""
     folder = folder.resolve()
-    worker.conclude(folder, plan.read(folder))
+    _measure(folder, plan.read(folder), native=False)
     raise typer.Exit(_report(folder, point=folder.parent / "latest"))
 
 
@@ -296,10 +279,10 @@ def identity(
     if bool(benchmark) is all_:
         raise SpecError("identity takes benchmarks or --all", way_out="`suite list` names them.")
     every = [token for token in base.tokens() if environment.lock_digest(token)]
-    wanted = _valid(
+    wanted = profiles.valid(
         {
             "name": "identity", "benchmarks": session.catalogue() if all_ else paths.benchmarks(benchmark), "rounds": 0,
-            "runners": _runners(runner or every), "seeds": (0,), "process": "runner", "device": device,
+            "runners": profiles.runners(runner or every), "seeds": (0,), "device": device,
             "deterministic": deterministic, "threads": threads, "timeout_seconds": PROOF_SECONDS,
         }
     )  # fmt: skip
@@ -317,14 +300,7 @@ def identity(
     say(f"proofs: {folder / 'results'}")
     for error in refused:
         err.print(escape(str(error)), soft_wrap=True)
-    raise typer.Exit(0 if not refused and all(_well(each) for each in found) else 1)
-
-
-def _well(found: object) -> bool:
-    """Whether a proof came out well; a mode that this machine cannot offer is no failure."""
-    if isinstance(found, Proof):
-        return found.identity.verdict.proven
-    return isinstance(found, Failed) and found.cause is Cause.UNSUPPORTED
+    raise typer.Exit(0 if not refused and all(outcome.well(each) for each in found) else 1)
 
 
 @app.command("compare")
@@ -346,21 +322,24 @@ def compare_(
         list[QuestionKind] | None, typer.Option("--question", "-q", help="time only this; may be repeated")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="fresh processes on each side; a verdict needs at least five")
+        int | None,
+        typer.Option(min=1, help="the most, in fresh processes on both sides; a verdict needs at least five"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help=f"with --against, {ABOUT_THREADS}; 1 by default")] = None,
 ) -> None:
     """Find out whether something became slower: the working tree against a commit, or one stored run against another.
 
-    With --against the exit status is 1 if the lower bound of a slowdown is above 5 %.
+    With --against rounds end when all is decided: slower, if the lower bound of the ratio of times is above 1.02, or
+    not slower, if the upper bound is not above 1.05. The exit status is 1 if anything is slower.
     """
     if against is not None and not runs:
-        cells = {"benchmarks": paths.benchmarks(benchmark), "runners": _runners(runner or []), "rounds": rounds}
-        rows = commits.against(against, _profile("compare", **cells, threads=threads), question or (), say)
+        cells = {"benchmarks": paths.benchmarks(benchmark), "runners": profiles.runners(runner or []), "rounds": rounds}
+        wanted = profiles.profile("compare", **cells, threads=threads)
+        rows = commits.against(against, wanted, question or (), say)
         say("")
         out.print(comparisons.two_commits(commits.told(rows)))
         say("")
-        display.sentence(Text(commits.rule(rows)))
+        display.sentence(Text(commits.rule(rows, wanted)))
         raise typer.Exit(commits.status(rows))
     if against is not None or len(runs or ()) != 2:
         way_out = "Give --against COMMIT, or the folders of two runs."

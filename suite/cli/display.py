@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
@@ -20,8 +20,8 @@ from suite.errors import SuiteError
 from suite.results.identity import Identity
 from suite.results.records import Failed, Proof, Record
 from suite.run import estimate
-from suite.run.plan import Entry, Plan
-from suite.run.session import Progress
+from suite.run.conductor import Progress
+from suite.run.plan import Plan
 from suite.runners.base import Threads
 from suite.spec.differences import Difference, DifferenceKind
 from suite.spec.graph import walk
@@ -31,6 +31,7 @@ from suite.spec.spelling import listed
 from suite.spec.vocabulary.alike import EMBEDDING_ALIKE, INITIALISERS_ALIKE, NORM_ALIKE, SMALL_MOMENTUM
 
 SHOWN_APART = {"model", "data", "claims", "assumptions", "title", "description", "source", "name", "case"}
+KINDS = {"prove": "proof", "measure": "training", "turns": "round", "tune": "options"}
 OWN = "the suite's own"
 """What stands where others have a source."""
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
@@ -189,40 +190,43 @@ def trials(made: Plan) -> Fitted:
         for cell in entry.cells:
             modes.setdefault(cell.spec, []).append(cell.mode)
         cells = ", ".join(f"{spec} ({', '.join(several)})" for spec, several in modes.items())
-        number = str(entry.round) if entry.round else "proof"
+        number = f"{KINDS[entry.kind]} {entry.round}" if entry.round else "proof"
         rows.append((entry.id, number, f"{estimate.seconds(made, entry):.0f}", cells))
-    full = Layout(("trial", "round", "seconds", "benchmarks and modes"), rows, right=frozenset({2}))
+    full = Layout(("entry", "what", "seconds", "benchmarks and modes"), rows, right=frozenset({2}))
     return Fitted((full, replace(full, below=True)))
 
 
-def follow(made: Plan, progress: Iterable[Progress]) -> None:
-    """What is running, what is left and for how long: a line that renews itself, or one per trial in a log."""
-    shown: Entry | None = None
-    try:
+def follow(progress: Iterable[Progress], answer: Callable[[], RenderableType | None] = lambda: None) -> None:
+    """What is going on, what is left and for how long: on a terminal below the answers so far, elsewhere line by line.
+
+    ``answer`` gives the answers as they stand after a round, which get sharper from round to round.
+    """
+    if not out.is_terminal:
+        _line_by_line(progress)
+        return
+    with Live(console=out, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
+        table: RenderableType | None = None
         for state in progress:
-            if state.news and shown and out.is_terminal:
-                out.print()
             for line in state.news:
-                out.print(f"[yellow]note[/] {escape(line)}", soft_wrap=True)
-            if state.running is None:
-                continue
-            if out.is_terminal:
-                width = shutil.get_terminal_size().columns - 1
-                out.file.write("\r" + _line(made, state, state.running)[:width].ljust(width))
-                out.file.flush()
-            elif state.running != shown:
-                say(_line(made, state, state.running))
-            shown = state.running
-    finally:
-        if shown and out.is_terminal:
-            out.print()
+                live.console.print(f"[yellow]note[/] {escape(line)}", soft_wrap=True)
+            if state.ended is not None:
+                table = answer()
+            line_ = Text(clean(_line(state)), no_wrap=True, overflow="ellipsis")
+            live.update(Group(table, "", line_) if table else line_, refresh=True)
 
 
-def _line(made: Plan, state: Progress, entry: Entry) -> str:
-    doing = f"round {entry.round} of {made.profile.rounds}" if entry.round else "proving"
-    doing += ", inference options" if entry.kind == "tune" else ""
-    cells = "1 cell" if len(entry.cells) == 1 else f"{len(entry.cells)} cells"
-    return f"[{state.done:>3}/{state.total}] {doing}: {entry.runner}, {cells}; {spoken(state.seconds_left)} left"
+def _line_by_line(progress: Iterable[Progress]) -> None:
+    shown = ""
+    for state in progress:
+        for line in state.news:
+            say(f"note {line}")
+        if state.doing != shown:
+            say(_line(state))
+        shown = state.doing
+
+
+def _line(state: Progress) -> str:
+    return f"[{state.done:>3}/{state.total}] {state.doing}; {spoken(state.seconds_left)} left"
 
 
 def identities(found: Iterable[Record]) -> Fitted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -13,6 +14,8 @@ from suite.cli.tables import Fitted, Row
 from suite.compare import runs
 from suite.errors import ResultError
 from suite.report import writer
+from suite.results.records import Cause, Failed, Proof, Record
+from suite.run.conductor import Progress
 
 STATUS = {
     0: "all went well, or nothing was asked that could fail",
@@ -43,6 +46,31 @@ def report_of(folder: Path, *sources: Path) -> int:
         sentence(Text(clean(line)))
     say(f"\nreport: {folder / 'report.md'}")
     return 1 if made.failed else 0
+
+
+class Renewed:
+    """The report of a run, renewed in place after each round, and its answers as a terminal shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.answer: Fitted | None = None
+        """None before the first report, or where nothing is compared."""
+
+    def following(self, progress: Iterable[Progress]) -> Iterator[Progress]:
+        """The same progress; after each round the report is written, as far as it can be told by then."""
+        for step in progress:
+            if step.ended is not None:
+                with contextlib.suppress(ResultError):  # a run is not ended by what cannot be told yet
+                    rows = writer.write(self._folder).answer
+                    self.answer = comparisons.answer(rows) if len(rows) > 1 else None
+            yield step
+
+
+def well(found: Record) -> bool:
+    """Whether a proof came out well; a mode that this machine cannot offer is no failure."""
+    if isinstance(found, Proof):
+        return found.identity.verdict.proven
+    return isinstance(found, Failed) and found.cause is Cause.UNSUPPORTED
 
 
 def two_runs(folders: Sequence[Path]) -> int:

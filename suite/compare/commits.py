@@ -1,78 +1,48 @@
-"""Has it become slower?  The working tree against another commit, in turns, block by block.
+"""Has it become slower?  The working tree against another commit, in turns, block by block, until it is decided.
 
 Each round starts a fresh process per checkout, for the layout of memory and the luck of compiling differ from process
-to process.  Both build and warm up a cell; then they take turns at short blocks of the same work, while the other is
-stopped, so that no thread of it spins.  A round's ratio is the median over pairs of blocks, the interval over rounds.
+to process.  Both build the same benchmarks and take turns in laps (``suite/run/turns.py``).  A round's ratio is the
+median over laps, the interval over rounds.  At each look, what is decided is closed; when all is, rounds end.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import os
-import select
-import signal
-import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from suite.compare import worktree
-from suite.compare.compatible import AGENT, refuse_another_layout
+from suite.compare import sides, worktree
+from suite.compare.compatible import refuse_another_layout
 from suite.compare.interpreters import pythons
+from suite.compare.sides import Checkout, ComparedCell, Refused, Side
 from suite.data import datasets
-from suite.errors import RunError, SpecError, SuiteError, Unsupported
+from suite.errors import SpecError
+from suite.inputs import initial
 from suite.machine import environment
 from suite.machine.environment import ROOT
 from suite.report.sections.answers import asked
 from suite.report.text.units import level
+from suite.results import looks
 from suite.results.questions import Question, QuestionKind
-from suite.run import plan, session, worker
+from suite.run import plan, session, turns
 from suite.run.plan import Plan, Profile
+from suite.run.turns import Call, Seat
 from suite.spec import paths
-from suite.stats import LEAST_ROUNDS, Regression, Slowdown, TooFew, slowdown
+from suite.stats import LEAST_ROUNDS, NOT_SLOWER, SLOWER, Regression, Slowdown, TooFew, slowdown
 
-PAIRS = 200
-"""Pairs of blocks of a question in a round."""
-BLOCK_NS = 5_000_000
-"""A block lasts this long at least: far longer than waking takes, and so short that little else gets in between."""
-MOST_CALLS = 10_000
-PATIENCE_SECONDS = 900.0
-"""How long a side may take to answer; compiling takes longest."""
-SHARED = {"spec": "spec", "dataset": "data set", "weights": "initial weights", "order": "batch order"}
-"""The digests that must be equal on both sides, in words."""
+Compared = tuple[ComparedCell, Question]
+OWN_SHARE = 0.05
+"""What a call of training may cost by itself, as a share of the call.
 
-
-@dataclass(frozen=True, eq=False)
-class Checkout:
-    """A checkout that takes part, and the interpreters in which its runners run."""
-
-    name: str
-    root: Path
-    pythons: Mapping[str, Path]
-
-
-@dataclass(frozen=True, order=True)
-class ComparedCell:
-    """A spec under a runner in a mode; ``benchmark`` is what finds the spec in either checkout: a name, or a file."""
-
-    spec: str
-    runner: str
-    mode: str
-    benchmark: str
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a cell is not compared.  ``failure``: it should have been."""
-
-    reason: str
-    failure: bool
+Both sides pay it, so it cancels but for hiding as much of a slowdown of steps: 5 % looks like 4.75 %.  Longer calls
+would hide less and leave time for fewer laps.
+"""
 
 
 @dataclass(frozen=True)
@@ -102,129 +72,28 @@ def compared_cells(made: Plan) -> tuple[ComparedCell, ...]:
 
 def questions(profile: Profile, kinds: Collection[QuestionKind] = ()) -> tuple[Question, ...]:
     """What is asked of each cell: everything, or what is of ``kinds``."""
-    every = (
-        Question(QuestionKind.TRAINING),
-        *(Question(QuestionKind.LATENCY, size) for size in profile.latency_batches),
-        *(Question(QuestionKind.THROUGHPUT, size) for size in profile.throughput_batches),
-    )
+    every = turns.questions(profile.latency_batches, profile.throughput_batches)
     return tuple(question for question in every if not kinds or question.kind in kinds)
 
 
-class AgentProcess:
-    """The process of one checkout.  It runs only while it is asked something."""
-
-    def __init__(self, tree: Checkout, token: str, made: Plan, work: Path) -> None:
-        self._name = tree.name
-        self._root = str(tree.root.resolve())
-        self._log = work / f"{tree.name}-{token}.log"
-        caches = work / tree.name
-        caches.mkdir(exist_ok=True)
-        words = token, made.profile.device, str(made.threads.intra), str(made.threads.inter)
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(tree.pythons[token]), "-P", str(AGENT), *words],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-                env={**worker.trial_environment(caches, made), "PYTHONPATH": self._root},
-                process_group=0,  # Ctrl-C reaches us alone; a stopped group whose parent dies is ended by the system
-            )  # fmt: skip
-        self._up = False
-        self._lost: RunError | None = None
-
-    def __enter__(self) -> AgentProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # with the workers of a compiler
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-    def arrive(self) -> None:
-        """Wait until it is up, and see that it runs its own checkout.  Raises RunError."""
-        if self._up:
-            return
-        found = self._reply()["root"]
-        if found != self._root:
-            raise self._given_up(f"ran the suite of {found} instead of {self._root}")
-        self._up = True
-
-    def pin(self, cores: Collection[int]) -> None:
-        """Let its threads run on ``cores`` alone, where the system can: the same for both, because cores differ."""
-        for task in Path(f"/proc/{self._process.pid}/task").glob("*"):
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(int(task.name), cores)
-
-    def open(self, **request: object) -> dict[str, str]:
-        """Build a cell; returns the digests of what it computes.  Raises Unsupported and RunError."""
-        found: dict[str, str] = self._ask(do="open", root=self._root, **request)["digests"]
-        return found
-
-    def block(self, question: Question, calls: int) -> int:
-        """Nanoseconds of a block.  Raises RunError."""
-        found = self._ask(do="block", question=question.kind, batch_size=question.batch_size, calls=calls)
-        return max(int(found["ns"]), 1)
-
-    def _ask(self, **request: object) -> dict[str, Any]:
-        if self._lost:
-            raise self._lost
-        stdin = self._process.stdin
-        assert stdin is not None
-        self._process.send_signal(signal.SIGCONT)
-        try:
-            stdin.write(json.dumps(request).encode() + b"\n")
-        except BrokenPipeError:
-            raise self._gone() from None
-        found = self._reply()
-        if "error" in found:
-            raise (Unsupported if found["unsupported"] else RunError)(f"{self._name}: {found['error']}")
-        return found
-
-    def _reply(self) -> dict[str, Any]:
-        """One line of its answer.  Then it is stopped, because framework threads spin for a while after their work."""
-        if self._lost:
-            raise self._lost
-        line, deadline = b"", time.monotonic() + PATIENCE_SECONDS
-        stdout = self._process.stdout
-        assert stdout is not None
-        while not line.endswith(b"\n"):
-            ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise self._given_up(f"did not answer for {PATIENCE_SECONDS:.0f} s")
-            part = os.read(stdout.fileno(), 65536)
-            if not part:
-                raise self._gone()
-            line += part
-        self._process.send_signal(signal.SIGSTOP)
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def _gone(self) -> RunError:
-        status = self._process.wait()
-        lines = self._log.read_bytes()[-4000:].decode("utf-8", "replace").strip().splitlines()
-        return self._given_up(f"ended with status {status}: {' '.join(lines[-3:]) or 'nothing was said'}")
-
-    def _given_up(self, reason: str) -> RunError:
-        """Every later request gets this answer."""
-        self._lost = RunError(f"{self._name} {reason}")
-        return self._lost
+def paired(here: Seat, there: Seat, questions: Sequence[Question], nanoseconds: float) -> dict[Question, Call]:
+    """How both answer, alike: in as many calls, and of as many examples, as the one that needs more of them."""
+    turns.settle((here, there), questions, nanoseconds, own_share=OWN_SHARE)
+    return {
+        question: Call(max(one.calls, other.calls), max(one.examples, other.examples), None)
+        for question in questions
+        if (one := here.calls.get(question)) and (other := there.calls.get(question))
+    }
 
 
-def ratio(here: AgentProcess, there: AgentProcess, question: Question, first: int) -> float:
-    """Cost here over cost there: the median over pairs of blocks, whose order alternates from pair to pair."""
-    calls, sides = 1, (here, there)
-    while (shortest := min(side.block(question, calls) for side in sides)) < BLOCK_NS and calls < MOST_CALLS:
-        calls = min(MOST_CALLS, max(calls + 1, math.ceil(calls * BLOCK_NS / shortest)))
-    logs = []
-    for pair in range(first, first + PAIRS):
-        taken = {side: side.block(question, calls) for side in (sides if pair % 2 else reversed(sides))}
-        logs.append(math.log(taken[here] / taken[there]))
-    return math.exp(median(logs))
+def ratio(here: Seat, there: Seat, question: Question) -> float:
+    """Cost here over cost there: the median over laps."""
+    both = zip(here.blocks[question], there.blocks[question], strict=True)
+    return math.exp(median(math.log(one / other) for one, other in both))
 
 
 class Comparison:
-    """Every cell under every question, over all rounds; ``work`` is a folder for logs and caches."""
+    """Every cell under every question, until it is decided; ``work`` is a folder for logs and caches."""
 
     def __init__(
         self,
@@ -236,7 +105,11 @@ class Comparison:
         work: Path,
     ) -> None:
         self._made, self._wanted, self._asked, self._trees, self._work = made, wanted, asked, (here, there), work
-        self._ratios: dict[tuple[ComparedCell, Question], list[float]] = {}
+        self._looks = looks.in_order(made.profile.looks, made.profile.rounds)
+        self._ratios: dict[Compared, list[float]] = {}
+        self._calls: dict[Compared, Call] = {}
+        self._outcomes: dict[Compared, Slowdown | TooFew] = {}
+        self._closed: set[Compared] = set()
         self._refused = {
             cell: Refused(f"{there.name} has no runner {cell.runner}", failure=False)
             for cell in wanted
@@ -244,66 +117,86 @@ class Comparison:
         }
 
     def play(self, say: Callable[[str], None]) -> tuple[ComparedRow, ...]:
-        """All rounds; a cell that cannot be compared in one of them is left out of the others."""
+        """Rounds until all is decided; a cell that cannot be compared in one of them is left out of the others."""
         began, rounds = time.monotonic(), self._made.profile.rounds
         for number in range(1, rounds + 1):
             passed = time.monotonic() - began
-            rest = f", about {passed / (number - 1) * (rounds - number + 1):.0f} s left" if number > 1 else ""
+            rest = f", about {passed / (number - 1) * (rounds - number + 1):.0f} s left at most" if number > 1 else ""
             for token in self._made.profile.runners:
-                if left := [c for c in self._wanted if c.runner == token and c not in self._refused]:
-                    say(f"round {number} of {rounds}: {token}{rest}")
+                if left := self._open(token):
+                    say(f"round {number} of {rounds} at most: {token}{rest}")
                     self._round(number, token, left)
                     for (cell, question), found in self._ratios.items():
-                        if cell in left and cell not in self._refused:
+                        if question in left.get(cell, ()) and cell not in self._refused:
                             say(f"  {cell.spec} {cell.mode}, {asked(question)}: here / there {found[-1]:.3f}")
+            if number in self._looks:
+                self._look()
+            if not any(self._open(token) for token in self._made.profile.runners):
+                break
         return self._rows()
 
+    def _open(self, token: str) -> dict[ComparedCell, list[Question]]:
+        """What is not decided yet."""
+        cells = [cell for cell in self._wanted if cell.runner == token and cell not in self._refused]
+        found = {cell: [q for q in self._asked if (cell, q) not in self._closed] for cell in cells}
+        return {cell: questions for cell, questions in found.items() if questions}
+
+    def _look(self) -> None:
+        """See what is decided.  Bounds are as wide as all comparisons at all looks need."""
+        chances = looks.counted(self._looks, LEAST_ROUNDS)
+        for compared, found in self._ratios.items():
+            if compared not in self._closed:
+                outcome = self._outcomes[compared] = slowdown(found, len(self._ratios), chances)
+                if isinstance(outcome, Slowdown) and outcome.verdict is not Regression.UNDECIDED:
+                    self._closed.add(compared)
+
     def _rows(self) -> tuple[ComparedRow, ...]:
-        kept = {key: found for key, found in self._ratios.items() if key[0] not in self._refused}
         return tuple(
-            ComparedRow(cell, question, self._refused.get(cell) or slowdown(kept[cell, question], len(kept)))
+            ComparedRow(cell, question, self._refused.get(cell) or self._outcomes[cell, question])
             for cell in self._wanted
             for question in self._asked
         )
 
-    def _round(self, number: int, token: str, left: Sequence[ComparedCell]) -> None:
-        """Run a fresh process per checkout for all cells of a runner; note the ratios, or why there are none."""
-        with contextlib.ExitStack() as stack:
-            first, second = self._trees if number % 2 else self._trees[::-1]
-            started = {
-                tree: stack.enter_context(AgentProcess(tree, token, self._made, self._work)) for tree in (first, second)
-            }
-            here, there = (started[tree] for tree in self._trees)
+    def _round(self, number: int, token: str, left: Mapping[ComparedCell, Sequence[Question]]) -> None:
+        """Run a fresh process per checkout for the open cells of a runner; note the ratios, or why there are none."""
+        with sides.started(self._trees, token, self._made, self._work, turned=number % 2 == 0) as both:
+            if failed := sides.arrived(both):
+                self._refused |= dict.fromkeys(left, failed)
+                return
+            benchmarks = defaultdict(list)
             for cell in left:
-                try:
-                    here.arrive()
-                    there.arrive()
-                    self._open(here, there, cell)
-                    for side in (here, there):
-                        side.pin(self._cores())
-                    found = {question: ratio(here, there, question, number) for question in self._asked}
-                except SuiteError as error:
-                    self._refused[cell] = Refused(error.what, failure=not isinstance(error, Unsupported))
-                    continue
-                for question, value in found.items():
-                    self._ratios.setdefault((cell, question), []).append(value)
+                benchmarks[cell.spec, cell.benchmark].append(cell)
+            for cells in benchmarks.values():
+                self._refused |= sides.opened(both, cells)
+                for side in both:
+                    side.agent.pin(self._cores())  # the same for both, because cores differ
+                self._laps(number, both, {cell: left[cell] for cell in cells if cell not in self._refused})
+
+    def _laps(self, number: int, both: tuple[Side, Side], left: Mapping[ComparedCell, Sequence[Question]]) -> None:
+        """The turns of a benchmark that both have open."""
+        profile = self._made.profile
+        seats = {cell: tuple(Seat(side.agent, cell.mode) for side in both) for cell in left}
+        for cell, (here, there) in seats.items():
+            new = [question for question in left[cell] if (cell, question) not in self._calls]
+            found = paired(here, there, new, profile.lap_milliseconds * 1e6)
+            self._calls |= {(cell, question): call for question, call in found.items()}
+            for seat in (here, there):
+                seat.calls = {q: self._calls[cell, q] for q in left[cell] if (cell, q) in self._calls}
+        every = [seat for pair in seats.values() for seat in pair]
+        names = (cell.runner + cell.spec for cell in left)
+        draw = initial.stream(0, "turns", profile.name, str(number), *names)
+        turns.play(every, self._asked, profile.laps, draw)
+        for cell, (here, there) in seats.items():
+            for side, seat in zip(both, (here, there), strict=True):
+                if seat.failed is not None:
+                    self._refused.setdefault(cell, sides.refusal(side.tree, seat.failed))
+            if cell not in self._refused:
+                for question in left[cell]:
+                    self._ratios.setdefault((cell, question), []).append(ratio(here, there, question))
 
     def _cores(self) -> Collection[int]:
         """As many as the profile has threads, the last first: the system likes to work on the others."""
         return sorted(os.sched_getaffinity(0))[-self._made.threads.intra :] if hasattr(os, "sched_getaffinity") else ()
-
-    def _open(self, here: AgentProcess, there: AgentProcess, cell: ComparedCell) -> None:
-        """Make both sides ready for a cell.  Raises Unsupported where it is not the same work."""
-        request = {
-            "benchmark": cell.benchmark,
-            "spec": cell.spec,
-            "mode": cell.mode,
-            "precision": self._made.profile.precision,
-        }
-        one, other = (side.open(**request, seed=self._made.profile.seeds[0]) for side in (here, there))
-        differing = [words for name, words in SHARED.items() if one[name] != other[name]]
-        if differing:
-            raise Unsupported(f"not the same {' and '.join(differing)} in both")
 
 
 def against(
@@ -364,14 +257,20 @@ def told(rows: Sequence[ComparedRow]) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def rule(rows: Sequence[ComparedRow]) -> str:
-    """How the table was made, in a sentence or two."""
+def rule(rows: Sequence[ComparedRow], profile: Profile) -> str:
+    """How the table was made, in a few sentences."""
     made = [row.outcome for row in rows if isinstance(row.outcome, Slowdown)]
     if not made:
         return f"No interval could be computed: that takes {LEAST_ROUNDS} rounds."
     several = f"{len(made)} comparisons were" if len(made) > 1 else "One comparison was"
+    seen = [str(look) for look in looks.in_order(profile.looks, profile.rounds) if look >= LEAST_ROUNDS]
+    when = f"after {', '.join(seen[:-1])} and {seen[-1]} rounds" if len(seen) > 1 else f"after {seen[0]} rounds"
+    fewest, most = min(found.rounds for found in made), max(found.rounds for found in made)
+    took = f"{fewest} to {most}" if fewest < most else str(most)
     return (
-        f"{several} made, so each lower bound is taken at {level(made[0].confidence)} and all hold together at 95 % "
-        "(Bonferroni). Slower: the lower bound is above 1.05; not slower: the upper bound is not. "
-        f"{made[0].rounds} rounds, each with a fresh process per checkout and {PAIRS} pairs of blocks per question."
+        f"{several} made, looked at {when}, and timed no further once decided; so each bound is taken at "
+        f"{level(made[0].confidence)}, and all hold together at 95 % (Bonferroni). Slower: the lower bound is above "
+        f"{SLOWER}; not slower: the upper bound is not above {NOT_SLOWER}. It took {took} rounds, each with a fresh "
+        f"process per checkout and {profile.laps} laps, in which either side answers every open question with a block "
+        f"of at least {profile.lap_milliseconds:g} ms."
     )

@@ -1,7 +1,7 @@
 """Whether another commit's suite has what the agent uses: told from its files alone, before anything is built.
 
-The agent is this checkout's file and runs inside the other commit's package, so the modules that it imports, and the
-names that it takes from them, must exist there as well.
+The agent (``suite/trial/agent.py``) is this checkout's file and runs inside the other commit's package, so the modules
+that it imports, and the names that it takes from them, must exist there as well.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from suite.compare import worktree
 from suite.errors import SpecError
+from suite.machine.environment import ROOT
+from suite.run.agents import AGENT
 
-AGENT = Path(__file__).with_name("agent.py")
-HERE = AGENT.parents[2]
 PACKAGE = "suite"
 
 
@@ -26,7 +26,7 @@ def refuse_another_layout(root: Path, commit: str, ref: str) -> None:
     def read(path: str) -> str | None:
         return worktree.text(root, commit, path) if path in there else None
 
-    if lack := missing(used(AGENT.read_text(encoding="utf-8"), HERE), read):
+    if lack := missing(used(AGENT.read_text(encoding="utf-8"), ROOT), read):
         raise SpecError(
             f"the suite at {ref[:200]!r} has another layout than the suite here, so the two cannot be run "
             f"side by side: it has no {lack}",

@@ -125,6 +125,8 @@ def _refused(
         return OTHER_MACHINE
     if one.spec_digest != other.spec_digest:
         return NotRanked("another spec of that name: not ranked", failure=False)
+    if (one.run in sets[0].turned) != (other.run in sets[1].turned):
+        return NotRanked("not ranked: one was timed in turns, the other a process after the other", failure=False)
     if conditions:
         more = f" and {len(conditions) - 3} more" if len(conditions) > 3 else ""
         return NotRanked(f"not ranked: other {', '.join(conditions[:3])}{more}", failure=False)

@@ -27,8 +27,10 @@ from suite.report.sections import (
     energy,
     environment,
     failures,
+    instrument,
     memory,
     own_api,
+    parts,
     performance,
     published,
     pytest_benchmark,
@@ -113,6 +115,7 @@ def build(
         ],
         "Throughput": performance.throughput(evidence, labels),
         "Training": performance.training(evidence, labels) + images("training", "Loss and accuracy by epoch"),
+        "Where the difference comes from": parts.section(evidence, labels, rows),
         "Memory": memory.section(evidence, labels),
         "GPU memory": device.memory(evidence, labels),
         "Energy": energy.section(evidence, labels, joules),
@@ -120,7 +123,7 @@ def build(
         "In a container and natively": container_vs_native.section(evidence, names(evidence, placed=False)),
         "Repeatability": repeatability.section(evidence, labels),
         "pytest-benchmark": beside,
-        "The instrument": performance.instrument(evidence, labels),
+        "The instrument": instrument.section(evidence, labels),
         "Time breakdown": performance.time_spent(evidence),
         "Failed and unsupported": failures.section(lost),
         "Refused files": failures.refused(evidence.refused, evidence.doubles),
@@ -160,6 +163,9 @@ def _head(evidence: Evidence, labels: Mapping[ComparisonGroup, str], unanswered:
     """What a reader must know before the first number: the plan's notes, and what is missing."""
     notes = evidence.plan.get("notes")
     lines = [n for n in notes if isinstance(n, str)] if isinstance(notes, list | tuple) else []
+    lines += instrument.wrong(evidence, labels)
+    lines += instrument.warnings(evidence, labels)
+    lines += instrument.apart(evidence, labels)
     lines += unanswered
     lines += failures.missing(evidence)
     lines += diverged.head(evidence, labels)

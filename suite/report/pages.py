@@ -9,10 +9,10 @@ from itertools import combinations
 from statistics import median
 
 from suite.report.charts import drawing
-from suite.report.charts.benchmarks import speakers
+from suite.report.charts.benchmarks import proven, speakers
 from suite.report.evidence import diverged
 from suite.report.evidence.claims import ClaimRow
-from suite.report.evidence.comparison import AnswerRow, NotRanked, by_round, headline, questions, unlike, unranked
+from suite.report.evidence.comparison import AnswerRow, NotRanked, by_round, questions, unlike, unranked
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, in_order
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.evidence.studies import Study
@@ -20,8 +20,8 @@ from suite.report.evidence.verdicts import ClaimVerdict
 from suite.report.sections import grid, inference_options, published, task_metrics
 from suite.report.sections.answers import asked, cost
 from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
-from suite.results.questions import Question
-from suite.results.records import Measured, Parent
+from suite.results.questions import Question, headline
+from suite.results.records import Measured, Numbers, Parent
 from suite.spec.resolved import Spec
 from suite.stats import LEAST_SEEDS
 
@@ -145,13 +145,13 @@ class Book:
             lines.append(f"Not run to its end: {self._far(study)}.")
         for group in study.groups:
             cells = self._modes(group)
-            lines += [f"{self.labels[group]}: {told}." for told in diverged.summed(cells)]
+            lines += [f"{self.labels[group]}: {told}." for told in diverged.summed(self.evidence.learnt.get(group, {}))]
             lines += [
                 f"{self.labels[group]}: {one} and {other} are not comparable, {reason}."
                 for one, other in combinations(in_order(c.runner for c in cells), 2)
                 if (reason := unlike(self.evidence, group, one, other))
             ]
-            if cells and not self._spoken(group):
+            if cells and not proven(self.evidence, group):
                 lines.append(f"{self.labels[group]}: no framework is proven.")
         return [bullets([md("**{}**", line) for line in lines])] if lines else []
 
@@ -228,7 +228,7 @@ class Book:
             )
         return [*blocks, *self._images("Time by style of execution", study, "styles")]
 
-    def _modes(self, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Measured, ...]]:
+    def _modes(self, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Numbers, ...]]:
         return {c: rs for c, rs in self.evidence.groups.get(group, {}).items() if c.runner not in UNRANKED}
 
     def _cost(self, group: ComparisonGroup, framework_mode: FrameworkMode, question: Question, notes: Notes) -> str:
@@ -285,7 +285,7 @@ def _stages(evidence: Evidence, study: Study, labels: Mapping[ComparisonGroup, s
     notes = Notes()
     body = []
     for group in study.groups:
-        parents: dict[Parent, list[Measured]] = defaultdict(list)
+        parents: dict[Parent, list[Numbers]] = defaultdict(list)
         for framework_mode, results in evidence.groups.get(group, {}).items():
             for r in results if framework_mode.runner not in UNRANKED else ():
                 if r.parent:

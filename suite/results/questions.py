@@ -5,6 +5,7 @@ One vocabulary for meters, results, report and comparisons.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -52,3 +53,10 @@ class Question:
     def costs(self, result: Answering) -> tuple[float, ...]:
         """Samples of one cell: ns per query for latency, else ns per image; empty if it was not asked."""
         return result.samples(self)
+
+
+def headline(asked: Sequence[Question]) -> list[Question]:
+    """What an answer is about: training, latency at the smallest batch, throughput at the largest; of all, in order."""
+    latency = [q for q in asked if q.kind is QuestionKind.LATENCY][:1]
+    throughput = [q for q in asked if q.kind is QuestionKind.THROUGHPUT][-1:]
+    return [*(q for q in asked if q.kind is QuestionKind.TRAINING), *latency, *throughput]

@@ -6,7 +6,8 @@ reading one is strict: size, depth, duplicate keys, NaN, unknown fields and absu
 Schema history: 1, the first; 2 adds the GPU's trace, and where and how a process was built and set; 3 adds what a
 model is worth beyond its loss, the stage that it starts from, the examples drawn for it, and inference options; 4 adds
 the divergence of a training, the half-width that a claim states, where a framework's own API differs, the processor's
-features, the variables that libraries read, whose failure a failure is, and classes' names.  All are read.
+features, the variables that libraries read, whose failure a failure is, and classes' names; 5 takes speed in turns
+(``timed``), apart from what is learnt, and may hold a training whose times say nothing.  All are read.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from suite.spec.tasks.found import AnyTaskMetrics
 from suite.spec.tasks.task import Share
 from suite.spec.tensors import Frozen
 
-SCHEMA = 4
-READABLE = (1, 2, 3, 4)
+SCHEMA = 5
+READABLE = (1, 2, 3, 4, 5)
 
 
 class Cell(Frozen):
@@ -136,7 +137,7 @@ class Memory(Frozen):
 
 
 class _Record(Frozen):
-    schema_version: Literal[1, 2, 3, 4] = 4
+    schema_version: Literal[1, 2, 3, 4, 5] = 5
     run: Word
     entry: Word
     cell: Cell
@@ -178,10 +179,13 @@ class Measured(_Record):
     parent: Parent | None = None
     memory: Memory
     gpu: Trace | None = Field(None, description="null where no GPU was to be metered")
+    beside: bool = Field(False, description="trained beside other work, for what it learns: its times are no samples")
 
     def samples(self, question: Question) -> tuple[float, ...]:
         """What a question cost: ns per query for latency, else ns per example; empty if it was not asked."""
         size = question.batch_size
+        if self.beside:
+            return ()
         match question.kind:
             case QuestionKind.TRAINING:
                 epochs = self.training.epochs if self.training else ()
@@ -200,6 +204,98 @@ class Measured(_Record):
             return False
         ended = run.divergence is not None and run.divergence.ended is not None
         return run.stopped_early or ended or len(run.epochs) >= self.spec.epochs
+
+
+class Blocks(Frozen):
+    """One question, asked in turns: a block of ``calls`` calls in each lap, after ``calls`` more that settled it.
+
+    Of training a call takes ``examples`` examples in full batches; of latency it is a query of ``batch_size`` images;
+    of throughput a pass over a staged split.  ``own_ns`` is what a call of training costs by itself, however few its
+    steps, by two lengths of call; null where it was not told from noise, or is not asked.  ``queries_ns`` are the
+    times of single queries, block after block.
+    """
+
+    kind: QuestionKind
+    batch_size: Count = Field(description="that of the question: 0 for training")
+    calls: Annotated[int, Field(ge=1, lt=2**31)]
+    examples: Annotated[int, Field(ge=1, lt=2**40)] = Field(description="of one call")
+    blocks_ns: Annotated[Samples, Field(min_length=1)] = Field(description="one for each lap, in the order of laps")
+    queries_ns: Samples = ()
+    own_ns: Nanoseconds | None = None
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Nanoseconds per query for latency, else per example; one for each lap."""
+        per = self.calls * (1 if self.kind is QuestionKind.LATENCY else self.examples)
+        return tuple(block / per for block in self.blocks_ns)
+
+
+class Audit(Frozen):
+    """Outputs of one timed call, drawn at random, against the reference's: the largest error, and its bound.
+
+    ``error`` is null where a value was not finite, or one was missing.
+    """
+
+    kind: QuestionKind
+    batch_size: Count
+    error: float | None
+    bound: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the error is within its bound."""
+        return self.error is not None and self.error <= self.bound
+
+
+class Timed(_Record):
+    """The speed of a cell in one round, its blocks taken in turns with those of all other cells of the benchmark.
+
+    Laps have the same numbers in every cell of an entry, so lap by lap their blocks are neighbours in time.
+    ``control`` is a second process of the same cell in the same laps: it is compared with the first, never ranked.
+    """
+
+    outcome: Literal["timed"] = "timed"
+    environment: Environment
+    digests: Digests
+    import_ns: Nanoseconds
+    first_step_ns: Nanoseconds = Field(description="building, tracing, compiling and one step of training")
+    compile_cache: Literal["cold", "warm", "none"]
+    built_alone: bool = Field(description="whether nothing else ran meanwhile; else ``first_step_ns`` says little")
+    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=200)]
+    audits: Annotated[tuple[Audit, ...], Field(max_length=200)] = ()
+    parent: Parent | None = None
+    peak_flops: float | None = Field(
+        None, gt=0, description="FLOP/s of a large matrix product in this process; null where it was not asked"
+    )
+    control: bool = False
+    spans: bool = Field(False, description="programs did not fit side by side: each cell's laps came in one piece")
+
+    def asked(self, question: Question) -> Blocks | None:
+        """The blocks of a question; None if it was not asked."""
+        size = question.batch_size
+        return next((b for b in self.blocks if b.kind is question.kind and b.batch_size == size), None)
+
+    def laps(self, question: Question) -> tuple[float, ...]:
+        """What a question cost in each lap: ns per query for latency, else ns per example; empty if not asked."""
+        found = self.asked(question)
+        return found.costs if found else ()
+
+    def samples(self, question: Question) -> tuple[float, ...]:
+        """As of a cell of old: every query of latency, else the cost in each lap."""
+        found = self.asked(question)
+        if found and found.queries_ns:
+            return tuple(float(query) for query in found.queries_ns)
+        return self.laps(question)
+
+    @property
+    def training(self) -> None:
+        """Nothing is trained to any end here."""
+        return
+
+    @property
+    def gpu(self) -> None:
+        """Nothing is metered in turns."""
+        return
 
 
 class Proof(_Record):
@@ -265,7 +361,9 @@ class Failed(_Record):
     environment: Environment | None = None
 
 
-Record = Measured | Proof | InferenceOptions | Failed
+Record = Measured | Timed | Proof | InferenceOptions | Failed
+Numbers = Measured | Timed
+"""A cell with numbers: of old both speed and what was learnt, since version 5 the one in turns and the other alone."""
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="outcome")])
 
 

@@ -1,1 +1,1 @@
-"""A run as a whole: its plan, one worker per framework, and the proofs that can be taken over."""
+"""A run as a whole: its plan, who asks the frameworks in turns, and the proofs that can be taken over."""

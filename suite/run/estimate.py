@@ -31,16 +31,32 @@ SCORES_PER_SECOND = 1e8
 """Outputs that are scored."""
 PIXELS_PER_SECOND = 1e8
 """Values of images that are made anew for an epoch, and staged."""
-PASSES = 4
-"""Fewest passes of throughput, the warm-up among them."""
+OPEN_SECONDS = {"compile": 2.0, "xla": 1.5, "graph": 0.7, "eager": 0.4, "session": 0.7, "null": 0.1}
+"""Building a program in an agent with a warm cache, staging, and a step."""
+SIDE_BY_SIDE = 0.6
+"""Of the time that frameworks take one after the other to start and build, what they take side by side."""
+SETTLING_SECONDS = 0.6
+"""Warming up a program, and finding how long its blocks are."""
+ASKING_SECONDS = 0.0015
+"""Of a block: waking an agent, and hearing its answer."""
+OWN_CALL_SECONDS = 0.05
+"""A call of training that is a hundred times as long as its own cost, by compiled modes."""
 
 
 def seconds(made: Plan, entry: Entry) -> float:
-    """Predicted seconds of one trial."""
+    """Predicted seconds of one entry."""
+    if entry.kind == "turns":
+        return _turns(made, entry)
+    runner = entry.runner or ""
     parts = sum(_cell(made, made.spec(cell.spec), cell.mode, entry) for cell in entry.cells)
     if entry.kind == "prove":  # the reference answers each mode of a spec alike
         parts += sum(_reference(made.spec(spec)) for spec in {cell.spec for cell in entry.cells})
-    return START_SECONDS.get(entry.runner, IMPORT_SECONDS) + parts
+    return (START_SECONDS.get(runner, IMPORT_SECONDS) + parts) / _side_by_side(made)
+
+
+def _side_by_side(made: Plan) -> float:
+    """How many trials go on at once, each on its share of the cores."""
+    return 1.0 if made.profile.device == "cuda" else min(len(made.profile.runners), max(1.0, made.threads.intra)) or 1.0
 
 
 def _rate(made: Plan) -> float:
@@ -54,6 +70,24 @@ def _reference(spec: Spec) -> float:
     return images * 3 * spec.flops / REFERENCE_FLOPS_PER_SECOND
 
 
+def _turns(made: Plan, entry: Entry) -> float:
+    """Opening a benchmark everywhere, finding out how long blocks are, and the laps."""
+    spec, profile = made.spec(entry.cells[0].spec), made.profile
+    alone = entry.round <= profile.built_alone
+    inference = spec.flops / _rate(made)
+    least = profile.lap_milliseconds / 1e3
+    passing = max(least, spec.data.test * inference)
+    training = max(least, spec.batch_size * (STEP_SECONDS / spec.batch_size + 3 * inference), OWN_CALL_SECONDS)
+    asking = (1 + len(profile.latency_batches) + len(profile.throughput_batches)) * ASKING_SECONDS
+    lap = asking + len(profile.latency_batches) * least * 1.3 + len(profile.throughput_batches) * passing + training
+    opening = sum(OPEN_SECONDS.get(cell.mode, 1.0) for cell in entry.cells)
+    start = sum(START_SECONDS.get(runner, IMPORT_SECONDS) for runner in {cell.runner for cell in entry.cells})
+    start /= max(1, len(made.specs))  # one process for all benchmarks of a round
+    seats = [cell for cell in entry.cells if cell.runner not in START_SECONDS]
+    settling = len(seats) * (SETTLING_SECONDS + 3 * passing)
+    return (opening + start) * (1.0 if alone else SIDE_BY_SIDE) + settling + profile.laps * lap * len(seats)
+
+
 def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     profile = made.profile
     if entry.kind == "prove":
@@ -61,17 +95,13 @@ def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     inference = spec.flops / _rate(made)
     if entry.kind == "tune":
         return (2 + len(profile.tunings)) * (profile.option_seconds + 1000 * inference + 1.0)
-    spans = len(profile.throughput_batches)
-    if entry.runner == "null":
-        return spans * profile.throughput_seconds + 0.5
-    fixed = spans * max(profile.throughput_seconds, PASSES * spec.data.test * inference)
     judged = spec.validation_images + spec.data.test
     scoring = judged * (inference + math.prod(spec.graph[-1].output) / SCORES_PER_SECOND)
     epochs = min(spec.epochs, profile.epochs or spec.epochs)
     epoch = spec.train_images / spec.batch_size * STEP_SECONDS + spec.train_images * 3 * inference + scoring
     if spec.augmentation:
         epoch += spec.train_images * math.prod(spec.input_shape) / PIXELS_PER_SECOND
-    return fixed + COMPILE_SECONDS.get(mode, 0.5) + epochs * epoch + 1.0
+    return COMPILE_SECONDS.get(mode, 0.5) + epochs * epoch + 1.0
 
 
 def total(made: Plan, entries: Sequence[Entry]) -> float:

@@ -1,8 +1,9 @@
-"""What comes when: all trials of a run, in order, made once.
+"""What comes when: all entries of a run, in order, made once.
 
-Round 0 holds the gate's trials: one proof of each distinct computation.  The others measure, in each round every runner
-once, in seeded random order; stages that start from the weights of others come after all of those, and inference
-options last.  The digest of the plan names the run, so the same question asked again finds its answers.
+Round 0 holds the gate's trials: one proof of each distinct computation.  Then come the trainings: one of each benchmark
+by each framework from each seed, in processes of their own; stages that start from the weights of others come after all
+of those.  Then speed: in each round every benchmark once, in seeded random order, all frameworks taking turns.
+Inference options come last.  The digest of the plan names the run, so the same question asked again finds its answers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, model_validator
 
 from suite.errors import SpecError
 from suite.files import read_json, validate
@@ -64,11 +65,25 @@ class Profile(Frozen):
         description="names, or paths of YAML files, which are taken from the profile's own folder"
     )
     runners: dict[Name, tuple[Name, ...]] = Field(description="the modes of each runner")
-    rounds: NonNegativeInt = Field(description="0 proves and measures nothing")
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = Field(
-        description="round r trains from seed r, over again from the first when there are more rounds than seeds"
+    rounds: NonNegativeInt = Field(description="the most, each with fresh processes; 0 proves and measures nothing")
+    looks: tuple[PositiveInt, ...] = Field(
+        (), description="rounds after which it is seen what is decided, and goes on no more; the last is `rounds`"
     )
-    process: Literal["runner", "cell"] = Field(description="one process per runner and round, or one per cell")
+    half_width: Annotated[float, Field(gt=1)] = Field(
+        1.05, description="the precision wanted: a factor; what is that precise goes on no more, either"
+    )
+    laps: PositiveInt = Field(12, description="of a round: in each, every cell answers every question once")
+    lap_milliseconds: PositiveFloat = Field(5.0, description="least time of a block of one question")
+    built_alone: NonNegativeInt = Field(
+        1,
+        description="first rounds in which frameworks start and build one after the other, which tells the time of it",
+    )
+    control: bool = Field(True, description="the first benchmark's first cell stands twice in its laps")
+    trainings: NonNegativeInt | None = Field(
+        None, description="how many; the i-th is from seed i, over again from the first; null: one for each seed"
+    )
+    train_in: dict[Name, Name] = Field({}, description="the mode in which each runner is trained; else its first")
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     precision: Literal["float32"] = Field(TIMED, description="what is timed, and proven in stage 3 of the gate")
     threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
         None,
@@ -80,13 +95,36 @@ class Profile(Frozen):
     gpu_meter: bool | None = Field(None, description="meter the GPU; null: where the device is cuda")
     epochs: PositiveInt | None = Field(None, description="cap on each spec's epochs")
     latency_batches: tuple[PositiveInt, ...] = (1,)
-    latency_samples: PositiveInt = 200
+    latency_samples: PositiveInt = Field(200, description="of each inference option, and of a metered query")
     throughput_batches: tuple[PositiveInt, ...] = (256,)
-    throughput_seconds: PositiveFloat = 1.0
+    throughput_seconds: PositiveFloat = Field(1.0, description="of each inference option, and of metered passes")
     tunings: tuple[Name, ...] = Field(
         (), description="inference options, each measured against none: mode:NAME, batch:N, or what a runner offers"
     )
     timeout_seconds: PositiveInt = 900
+
+    @model_validator(mode="after")
+    def _looks_are_rounds(self) -> Profile:
+        if self.looks and (list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != self.rounds):
+            raise ValueError("looks rise from round to round, and the last of them is `rounds`")
+        return self
+
+    def mode_to_train(self, runner: str) -> str:
+        """The mode in which a runner is trained for what it learns."""
+        wanted, modes = self.train_in.get(runner), self.runners[runner]
+        return wanted if wanted in modes else modes[0]
+
+    @property
+    def metered(self) -> bool:
+        """Whether the GPU is metered."""
+        return self.device == "cuda" if self.gpu_meter is None else self.gpu_meter
+
+    @property
+    def schedules(self) -> int:
+        """How many trainings of each benchmark there are by each framework."""
+        if not self.rounds:
+            return 0
+        return len(self.seeds) if self.trainings is None else self.trainings
 
     @property
     def option_seconds(self) -> float:
@@ -95,12 +133,16 @@ class Profile(Frozen):
 
 
 class Entry(Frozen):
-    """One trial: a fresh process that proves, measures or tunes some cells of one runner."""
+    """What is done in one piece.
+
+    ``prove``, ``measure`` (which trains) and ``tune`` are trials: a fresh process of one runner.  In ``turns`` every
+    runner's process of the round answers for its cells of one benchmark, and ``runner`` is null.
+    """
 
     id: Name
-    kind: Literal["prove", "measure", "tune"]
+    kind: Literal["prove", "measure", "turns", "tune"]
     round: NonNegativeInt
-    runner: Name
+    runner: Name | None
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
 
     def file(self, cell: Cell) -> str:
@@ -131,6 +173,11 @@ class Plan(Frozen):
         decisive["specs"] = [without_place(spec) for spec in decisive["specs"]]
         return f"{self.profile.name}-{digest(decisive).removeprefix('sha256:')[:12]}"
 
+    @property
+    def runners(self) -> tuple[str, ...]:
+        """Whoever has a cell, each once."""
+        return tuple(dict.fromkeys(cell.runner for entry in self.entries for cell in entry.cells))
+
     def spec(self, spec_id: str) -> Spec:
         """A spec by its id."""
         return next(spec for spec in self.specs if spec.id == spec_id)
@@ -151,11 +198,11 @@ class Plan(Frozen):
         return next(entry for entry in self.entries if entry.id == entry_id)
 
     def donor(self, spec_id: str, round_: int) -> tuple[Entry, Cell] | None:
-        """The cell whose trained weights every framework takes over: the profile's first runner in its first mode."""
-        first = next(((runner, modes[0]) for runner, modes in self.profile.runners.items() if modes), None)
-        measuring = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
-        found = ((entry, cell) for entry in measuring for cell in entry.cells if cell.spec == spec_id)
-        return next(((entry, cell) for entry, cell in found if (cell.runner, cell.mode) == first), None)
+        """The cell whose trained weights every framework takes over: of the profile's first runner."""
+        first = next((runner for runner, modes in self.profile.runners.items() if modes), None)
+        training = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
+        found = ((entry, cell) for entry in training for cell in entry.cells if cell.spec == spec_id)
+        return next(((entry, cell) for entry, cell in found if cell.runner == first), None)
 
     def gives(self, entry: Entry, cell: Cell) -> bool:
         """Whether a measured cell leaves its weights, for a later stage or for inference options."""
@@ -214,8 +261,13 @@ def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Pla
         generations = stages.generations(specs)
         stages.check(specs, lambda name: imported[name][1])
     entries = _proofs(profile, specs)
+    trainings = range(1, profile.schedules + 1)
+    for number in trainings:
+        entries += _trainings(profile, specs, generations, number)
     for round_ in range(1, profile.rounds + 1):
-        entries += _round(profile, specs, generations, round_)
+        entries += _turns(profile, specs, round_)
+    for number in trainings:
+        entries += _tunings(profile, specs, number)
     return Plan(
         profile=profile,
         specs=specs,
@@ -231,7 +283,7 @@ def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Pla
     )
 
 
-Group = tuple[Literal["prove", "measure", "tune"], str, tuple[Cell, ...]]
+Group = tuple[Literal["prove", "measure", "turns", "tune"], str | None, tuple[Cell, ...]]
 
 
 def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
@@ -246,24 +298,50 @@ def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
     return _entries(_shuffled(groups, profile, 0), 0)
 
 
-def _round(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[str, int], round_: int) -> list[Entry]:
-    """A round's trials: a generation after the other, then those of inference options, each in random order."""
+def _trainings(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[str, int], number: int) -> list[Entry]:
+    """One training of each benchmark by each framework, a generation after the other, each in random order.
+
+    The first are processes of one cell each, whose memory is theirs alone; later ones share a process.
+    """
     groups: list[Group] = []
     for generation in sorted(set(generations.values())):
         mine = [spec for spec in specs if generations[spec.id] == generation]
         found: list[Group] = []
-        for runner, modes in {**profile.runners, **INSTRUMENT}.items():
-            cells = tuple(_cell(profile, spec, runner, mode, round_) for spec in mine for mode in modes)
-            together = [cells] if profile.process == "runner" else [(cell,) for cell in cells]
+        for runner, modes in profile.runners.items():
+            mode = profile.mode_to_train(runner) if modes else ""
+            cells = tuple(_cell(profile, spec, runner, mode, number) for spec in mine if mode)
+            together = [(cell,) for cell in cells] if number == 1 or not cells else [cells]
             found += [("measure", runner, group) for group in together]
-        groups += _shuffled(found, profile, round_, *([generation] if generation else []))
-    tuned: list[Group] = [
-        ("tune", runner, (_cell(profile, spec, runner, modes[0], round_),))
+        groups += _shuffled(found, profile, number, "train", *([generation] if generation else []))
+    return _entries(groups, number, "t")
+
+
+def _turns(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry]:
+    """Every benchmark once, in random order; the instrument answers as well."""
+    groups: list[Group] = [
+        (
+            "turns",
+            None,
+            tuple(
+                _cell(profile, spec, runner, mode, round_)
+                for runner, modes in {**profile.runners, **INSTRUMENT}.items()
+                for mode in modes
+            ),
+        )
+        for spec in specs
+    ]
+    return _entries(_shuffled(groups, profile, round_), round_)
+
+
+def _tunings(profile: Profile, specs: tuple[Spec, ...], number: int) -> list[Entry]:
+    """Inference options over the weights of one training, in random order."""
+    groups: list[Group] = [
+        ("tune", runner, (_cell(profile, spec, runner, modes[0], number),))
         for spec in specs
         for runner, modes in profile.runners.items()
         if profile.tunings and modes
     ]
-    return _entries(groups + _shuffled(tuned, profile, round_, "tune"), round_)
+    return _entries(_shuffled(groups, profile, number, "tune"), number, "o")
 
 
 def _cell(profile: Profile, spec: Spec, runner: str, mode: str, round_: int) -> Cell:
@@ -283,9 +361,9 @@ def _shuffled(groups: list[Group], profile: Profile, *name: str | int) -> list[G
     return [groups[g] for g in initial.stream(0, "plan", profile.name, *name).permutation(len(groups))]
 
 
-def _entries(groups: list[Group], round_: int) -> list[Entry]:
+def _entries(groups: list[Group], round_: int, letter: str = "r") -> list[Entry]:
     return [
-        Entry(id=f"r{round_:02}-{i:02}-{runner}", kind=kind, round=round_, runner=runner, cells=cells)
+        Entry(id=f"{letter}{round_:02}-{i:02}-{runner or 'turns'}", kind=kind, round=round_, runner=runner, cells=cells)
         for i, (kind, runner, cells) in enumerate(groups)
     ]
 

@@ -1,30 +1,22 @@
-"""A run from its question to its answers: the plan, a worker per framework, and what it looks like meanwhile."""
+"""What a run is of, and where: its plan and folder, the interpreters of frameworks, what each computes on."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from suite import files
 from suite.data import datasets, store
-from suite.errors import DataError, MachineError, ResultError, RunError, SpecError
+from suite.errors import DataError, MachineError, RunError, SpecError
 from suite.inputs import checkpoint, initial
 from suite.machine import environment
 from suite.machine.environment import ROOT
-from suite.results import records
-from suite.results.records import Cause, Measured
-from suite.run import estimate, plan
-from suite.run.plan import Entry, Plan, Profile
-from suite.run.worker import GRACE_SECONDS, record_failure, unfinished
-from suite.run.worker import files as files_of
+from suite.run import plan
+from suite.run.plan import Plan, Profile
 from suite.runners import base
 from suite.spec import paths, selection, stages
 from suite.spec.spelling import hint, listed, shown
@@ -35,7 +27,6 @@ from suite.spec.yaml import read_model
 BENCHMARKS = ROOT / "benchmarks"
 REPORTS = ROOT / "reports"
 ENVIRONMENTS = ROOT / ".envs"
-POLL_SECONDS = 1.0
 ANSWER_SECONDS = 300
 """How long a framework may take to be imported and to answer."""
 
@@ -141,7 +132,7 @@ def prepare(
 
 
 def _refuse_unshared(made: Plan, reports: Path) -> None:
-    """Raises DataError for data that the containers of the workers do not see; natively all see the same."""
+    """Raises DataError for data that the containers of the frameworks do not see; natively all see the same."""
     mounted = filter(None, [os.environ.get("PARITY_FILES")])
     shared = [folder.resolve() for folder in (store.root(), reports, ROOT, *map(Path, mounted))]
     for spec in made.specs if environment.in_container() else ():
@@ -186,86 +177,6 @@ def pythons(tokens: tuple[str, ...]) -> dict[str, Path]:
             )
         found[token] = own if own.exists() else Path(sys.executable)
     return found
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What is running, what is done, and the seconds that the rest will take, as far as anyone can tell.
-
-    ``news`` are sentences on the trainings that diverged in trials that ended since the last time.
-    """
-
-    running: Entry | None
-    done: int
-    total: int
-    seconds_left: float
-    news: tuple[str, ...] = ()
-
-
-def supervise(folder: Path, made: Plan, interpreters: Mapping[str, Path]) -> Generator[Progress]:
-    """Start a worker per runner and tell, now and then, how far they are, until nothing is left to do.
-
-    Closing the iterator, or an exception in it, stops the workers and their trials.  Raises RunError where a worker
-    could not go on, a full disk for one.
-    """
-    logs = folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    workers: dict[str, subprocess.Popen[bytes]] = {}
-    todo = unfinished(folder, made)
-    forecast = estimate.Forecast(made, todo)
-    began = time.monotonic()
-    try:
-        for token in dict.fromkeys(entry.runner for entry in todo):
-            with (logs / f"worker-{token}.log").open("wb") as log:
-                workers[token] = subprocess.Popen(
-                    [str(interpreters[token]), "-m", "suite.run.worker", str(folder), token],
-                    cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
-                    process_group=0,  # Ctrl-C reaches us alone, and each worker hears of it once
-                )  # fmt: skip
-        before = todo
-        while any(worker.poll() is None for worker in workers.values()):
-            left = unfinished(folder, made)
-            ahead = forecast.remaining(left, time.monotonic() - began)
-            news = _news(folder, before, left)
-            yield Progress(left[0] if left else None, len(made.entries) - len(left), len(made.entries), ahead, news)
-            _refuse_stopped(workers, logs)
-            before = left
-            time.sleep(POLL_SECONDS)
-        _refuse_stopped(workers, logs)
-        if news := _news(folder, before, unfinished(folder, made)):
-            yield Progress(None, len(made.entries), len(made.entries), 0.0, news)
-    finally:
-        for worker in workers.values():
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGTERM)
-        for worker in workers.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(GRACE_SECONDS * 2)
-    for entry in unfinished(folder, made):
-        record_failure(folder, made, entry, Cause.WORKER_DIED, f"the worker for {entry.runner} died")
-
-
-def _news(folder: Path, before: tuple[Entry, ...], left: tuple[Entry, ...]) -> tuple[str, ...]:
-    """A sentence on each training that diverged in the trials that have ended since ``before``."""
-    told = []
-    for entry in (entry for entry in before if entry not in left and entry.kind == "measure"):
-        for cell, path in zip(entry.cells, files_of(folder, entry), strict=True):
-            with contextlib.suppress(ResultError):  # whoever makes the report refuses it
-                found = records.read(path)
-                diverged = found.training.divergence if isinstance(found, Measured) and found.training else None
-                who = f"{cell.spec}, {cell.runner} ({cell.mode}), seed {cell.seed}"
-                told += [f"{who}: {diverged}"] if diverged else []
-    return tuple(told)
-
-
-def _refuse_stopped(workers: Mapping[str, subprocess.Popen[bytes]], logs: Path) -> None:
-    """A worker that ends with status 1 says why in its log, and nobody can go on without it."""
-    for token, worker in workers.items():
-        if worker.poll() == 1:
-            said = (logs / f"worker-{token}.log").read_text(errors="replace").strip()[-2000:]
-            way_out = "Run again to go on: what is finished is kept."
-            raise RunError(f"the worker for {token} stopped: {said}", way_out=way_out)
 
 
 class Answer(NamedTuple):

@@ -1,7 +1,8 @@
 """One trial: a fresh process that proves, measures or tunes the cells of one runner in one round.
 
-    python -m suite.trial RUN_FOLDER ENTRY
+    python -m suite.trial RUN_FOLDER ENTRY [THREADS]
 
+THREADS in an operation replace the plan's where other trials run beside this one.
 Every cell ends as a result file, also one that fails: the others go on.
 """
 
@@ -14,7 +15,7 @@ import traceback
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -22,24 +23,24 @@ from suite.errors import ResultError, RunError, SuiteError, Unsupported
 from suite.gate import gate
 from suite.gate.reference_answers import ReferenceAnswers
 from suite.inputs import checkpoint, examples, initial
-from suite.machine import environment
 from suite.meters.clock import timed
 from suite.meters.gpu import OFF, Meter, metering
 from suite.meters.memory import Phases
 from suite.metrics.loss import guessed
 from suite.results import records
-from suite.results.environment import Environment
 from suite.results.identity import Identity
 from suite.results.records import Cause, Cell, Failed, InferenceOptions, Measured, Proof, Record
 from suite.run import plan
-from suite.run.plan import STOPPED, Entry, Plan, Profile
+from suite.run.plan import STOPPED, Entry, Plan
 from suite.runners import base
-from suite.runners.base import Array, Runner, State, Weights
+from suite.runners.base import Array, Runner, State, Threads, Weights
 from suite.runners.reference.runner import Runner as Reference
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
 from suite.spec.targets import Target
 from suite.trial import inherit, measure
+from suite.trial.agent import end_with_parent
+from suite.trial.here import Here
 from suite.trial.inherit import Inherited, MissingParent
 from suite.trial.options import CALIBRATION, Asked, tune
 
@@ -50,25 +51,25 @@ OPTION_LEAST = 500
 """Images, however much they cost: the standard error of an accuracy of 90 % is 1.3 points."""
 
 
-def main(folder: Path, entry_id: str) -> None:
+def main(folder: Path, entry_id: str, threads: int | None = None) -> None:
     """Run one entry of the plan in ``folder`` and leave a result for each of its cells."""
+    end_with_parent()
     made = plan.read(folder)
     entry = made.entry(entry_id)
-    with metering(entry.kind == "measure" and metered(made.profile)) as meter:
-        Trial(folder, made, entry, meter).run()
-
-
-def metered(profile: Profile) -> bool:
-    """Whether the GPU is to be metered."""
-    return profile.device == "cuda" if profile.gpu_meter is None else profile.gpu_meter
+    with metering(entry.kind == "measure" and made.profile.metered) as meter:
+        Trial(folder, made, entry, meter, threads).run()
 
 
 class Trial:
     """What the cells of an entry have in common."""
 
-    def __init__(self, folder: Path, made: Plan, entry: Entry, meter: Meter = OFF) -> None:
+    def __init__(self, folder: Path, made: Plan, entry: Entry, meter: Meter = OFF, threads: int | None = None) -> None:
         self._folder, self._plan, self._entry, self._meter = folder, made, entry, meter
-        self._here = environment.describe(entry.runner, device=made.profile.device, metered=metered(made.profile))
+        self._threads = Threads(intra=threads, inter=made.threads.inter) if threads else made.threads
+        if entry.runner is None:
+            raise RunError("turns are no trial", where=entry.id)
+        device, meters = made.profile.device, made.profile.metered
+        self._token, self._here = entry.runner, Here.describe(entry.runner, device, self._threads, metered=meters)
         meter.idle()  # before the framework is imported: nothing of ours is on the GPU
         phases = Phases()
         self._import_ns, self._runner = timed(self._start)
@@ -79,9 +80,7 @@ class Trial:
     def _start(self) -> Runner:
         seed = self._entry.cells[0].seed  # a round has one
         profile = self._plan.profile
-        return base.find(self._entry.runner)(
-            profile.device, self._plan.threads, seed, deterministic=profile.deterministic
-        )
+        return base.find(self._token)(profile.device, self._threads, seed, deterministic=profile.deterministic)
 
     def run(self) -> None:
         """Every cell in turn, but for proofs that are there already."""
@@ -104,25 +103,28 @@ class Trial:
                     return Proof(**common, **self._known(cell, inherit.NONE), identity=found)
                 case "measure":
                     return self._measure(cell, common)
-                case "tune":
+                case _:
                     return self._tune(cell, common)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result, and the others go on
             traceback.print_exc()
             giver = common["spec"].starts_from if isinstance(error, MissingParent) else None
             why, words = cause(error), reason_of(error)
-            return Failed(**common, cause=why, reason=words, inherited=giver, environment=self._environment())
+            return Failed(**common, cause=why, reason=words, inherited=giver, environment=self._here.told(self._runner))
 
     def _known(self, cell: Cell, taken: Inherited) -> dict[str, Any]:
         """What every outcome but a failure tells of where it ran and what it started from."""
         spec = self._plan.spec(cell.spec)
-        return {"environment": self._environment(), "digests": measure.digests(spec, cell.seed, taken.weights)}
+        return {
+            "environment": self._here.told(self._runner),
+            "digests": measure.digests(spec, cell.seed, taken.weights),
+        }
 
     def _reference(self, variants: frozenset[Variant]) -> Reference:
-        return Reference("cpu", self._plan.threads, self._entry.cells[0].seed, variants=variants)
+        return Reference("cpu", self._threads, self._entry.cells[0].seed, variants=variants)
 
     def _prove(self, cell: Cell) -> Identity:
         spec = self._plan.spec(cell.spec)
-        decisive = cell.runner, cell.mode, self._plan.profile.precision, cell.device, self._here.lock
+        decisive = cell.runner, cell.mode, self._plan.profile.precision, cell.device, self._here.before.lock
         key = gate.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
         own = base.differences(cell.runner, spec)
         return gate.examine(spec, self._runner, self._memory, cell.mode, self._plan.profile.precision, key=key, own=own)
@@ -137,12 +139,13 @@ class Trial:
                 checkpoint.write(inherit.file(self._folder, self._entry, cell), final)
 
         work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed, taken.weights)
-        numbers = measure.measure(work, profile, self._import_bytes, self._meter, keep)
+        metering_ = self._meter is not OFF
+        numbers = measure.measure(work, profile, self._import_bytes, self._meter, keep, queries=metering_)
         if diverged := numbers.training.diverged:
             print(f"{cell.spec} {cell.mode}, seed {cell.seed}: {diverged}")  # noqa: T201 - into the trial's log
         told = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
         known = self._known(cell, taken)
-        return Measured(**common, **known, import_ns=self._import_ns, parent=taken.parent, **told)
+        return Measured(**common, **known, import_ns=self._import_ns, parent=taken.parent, beside=True, **told)
 
     def _tune(self, cell: Cell, common: dict[str, Any]) -> InferenceOptions:
         """Over trained weights where there are any: an untrained network's answers are no answers.
@@ -160,26 +163,6 @@ class Trial:
         found = tune(work, State(held), asked)
         print_ = initial.fingerprint(held)
         return InferenceOptions(**common, **self._known(cell, taken), weights=print_, tunings=found)
-
-    def _environment(self) -> Environment:
-        """The environment, with what the runner tells and the processor as it is by now."""
-        return self._here.model_copy(
-            update={
-                "libraries": self._runner.versions(),
-                "devices": self._runner.devices(),
-                "settings": self._runner.settings(),
-                "threads_intra": self._plan.threads.intra,
-                "threads_inter": self._plan.threads.inter,
-                "denormals": self._denormals(),
-                "after": environment.processor(),
-            }
-        )
-
-    def _denormals(self) -> Literal["flushed", "kept"] | None:
-        """What becomes of denormals; null on a GPU, where each kernel has its own way."""
-        if not environment.lock_digest(self._entry.runner):
-            return "kept"  # by NumPy
-        return "flushed" if self._plan.profile.device == "cpu" else None
 
 
 def option_examples(spec: Spec, seed: int) -> tuple[Array, Array | None]:
@@ -211,7 +194,7 @@ def reason_of(error: Exception) -> str:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), sys.argv[2])
+        main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:4]))
     except SuiteError as problem:
         print(problem, file=sys.stderr)  # noqa: T201 - into the trial's log
         sys.exit(STOPPED if isinstance(problem, RunError | ResultError) else 1)

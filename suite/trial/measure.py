@@ -99,10 +99,13 @@ def measure(
     import_bytes: int | None = None,
     meter: Meter = OFF,
     keep: Callable[[Weights], None] | None = None,
+    *,
+    queries: bool = True,
 ) -> Measurement:
-    """Build ``work`` and measure it as ``profile`` says; ``import_bytes`` is what importing the framework took.
+    """Build ``work``, train it as ``profile`` says, and measure what that took; ``import_bytes`` is importing's part.
 
-    ``keep`` is given the final weights.  Raises Unsupported, or whatever the framework raises.
+    ``keep`` is given the final weights.  ``queries`` are asked where their energy is metered: speed is taken in turns.
+    Raises Unsupported, or whatever the framework raises.
     """
     runner, spec, mode, seed = work.runner, work.spec, work.mode, work.seed
     held = examples.of(spec, seed)
@@ -158,11 +161,12 @@ def measure(
         latency = tuple(
             latencies(program, images, size, profile.latency_samples, WARMUP_QUERIES * calls, meter)
             for size in profile.latency_batches
-            if size <= len(images)
+            if queries and size <= len(images)
         )
         throughput = tuple(
             throughputs(program, len(images), size, profile.throughput_seconds, calls, meter)
             for size in profile.throughput_batches
+            if queries
         )
     steady_bytes = phases.end()
     trace = meter.trace()

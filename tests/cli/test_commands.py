@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from suite.data import datasets
 from suite.errors import DataError
 from suite.machine import environment
 from suite.machine.environment import ROOT
-from suite.results.records import Cause, Failed, Measured, read, read_all
-from suite.run import plan, session
-from suite.run.worker import locked, record_failure, run_trial, trial_environment
+from suite.results.records import Cause, Failed, read, read_all
+from suite.run import conductor, plan, session
+from suite.run.folder import locked
+from suite.run.trials import record_failure, run_trial, trial_environment
 from tests.support import own, runs, timings
 from tests.support.frameworks import MODES
 
@@ -32,10 +32,11 @@ benchmarks: [{spec}]
 runners: {{reference: [numpy]}}
 rounds: 1
 seeds: [0]
-process: runner
+laps: 2
+lap_milliseconds: 0.5
+control: false
 epochs: 1
 latency_samples: 3
-throughput_seconds: {span}
 """
 
 
@@ -72,11 +73,11 @@ def suite(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         signal.signal(number, handler)
 
 
-def profile(folder: Path, *, spec: str = runs.SPEC, span: float = 0.001) -> Path:
+def profile(folder: Path, *, spec: str = runs.SPEC) -> Path:
     """A profile of one tiny benchmark, as small as can be."""
     (folder / "tiny.yaml").write_text(spec)
     path = folder / "profile.yaml"
-    path.write_text(PROFILE.format(spec=folder / "tiny.yaml", span=span))
+    path.write_text(PROFILE.format(spec=folder / "tiny.yaml"))
     return path
 
 
@@ -148,7 +149,7 @@ def test_a_dry_run_prints_the_trials_and_leaves_nothing(suite: Suite, tmp_path: 
     said = suite("run", profile(tmp_path), "--rounds", 2, "--reports", tmp_path / "reports", "--dry-run")
     assert said.status == 0
     assert "r00-00-reference" in said.out
-    assert "5 trials, under a minute; run test-" in said.out
+    assert "4 entries, under a minute; run test-" in said.out
     assert not (tmp_path / "reports").exists()
 
 
@@ -157,7 +158,7 @@ def test_options_take_the_place_of_the_profiles_fields(suite: Suite, tmp_path: P
     said = suite("run", profile(tmp_path), *words, "--rounds", 0, "--dry-run")
     assert said.status == 0
     assert "digits-mlp (eager, compile), digits-cnn (eager, compile)" in said.all
-    assert "digits-mlp (null), digits-cnn (null)" in said.all
+    assert "digits-mlp (null), digits-cnn (null)" in said.all, "it is proven if it is asked for"
     assert "reference" not in said.out
 
 
@@ -167,18 +168,18 @@ def test_a_run_goes_from_the_question_to_the_report(suite: Suite, tmp_path: Path
     words = "run", profile(tmp_path), "--reports", reports
     first = suite(*words)
     assert first.status == 0, first.all
-    assert "3 of 3 trials to do" in first.out
-    assert "proving: reference" in first.out
+    assert "3 of 3 entries to do" in first.out
+    assert "proving, reference: tiny" in first.out or "round 1 of 1" in first.out
     folder = (reports / "latest").resolve()
     assert (reports / "latest").is_symlink()
     assert (folder / "report.md").read_text().startswith("# Parity Suite report")
     assert plan.read(folder).command == f"suite run {words[1]} --reports {reports}"
     before = stamps(folder)
-    assert len(before) == 3
+    assert len(before) == 4, "a proof, a training, and the turns of two"
 
     second = suite(*words)
     assert second.status == 0
-    assert "All 3 trials are finished already" in second.out
+    assert "All 3 entries are finished already" in second.out
     assert stamps(folder) == before
 
     with locked(folder / "session.lock"):
@@ -195,7 +196,7 @@ def test_a_run_goes_from_the_question_to_the_report(suite: Suite, tmp_path: Path
     made = plan.read(folder)
     failing = next(entry for entry in made.entries if entry.kind == "measure" and entry.runner == "reference")
     (folder / "results" / failing.file(failing.cells[0])).unlink()
-    record_failure(folder, made, failing, Cause.CRASHED, "the roof fell in")
+    record_failure(folder, made, failing, failing.cells, Cause.CRASHED, "the roof fell in")
     after = suite(*words)
     assert after.status == 1, "a trial that failed makes the exit status 1"
     assert "the roof fell in" in (folder / "report.md").read_text()
@@ -244,7 +245,7 @@ def test_a_run_takes_ones_own_files_from_wherever_it_is_called(
     assert said.status == 0, said.all
     folder = (elsewhere / "reports" / "latest").resolve()
     records = [read(path) for path in folder.glob("results/*.json")]
-    assert len(records) == 5
+    assert len(records) == 8
     assert {record.spec.dataset for record in records} == {"npz:own.npz"}
     assert os.environ["PARITY_DATA"] == str(elsewhere / "cache")
 
@@ -252,8 +253,7 @@ def test_a_run_takes_ones_own_files_from_wherever_it_is_called(
     own.arrays(study / "data" / "own.npz", seed=1)
     last = next(entry for entry in made.entries if entry.kind == "measure" and entry.runner == "reference")
     (folder / "results" / last.file(last.cells[0])).unlink()
-    with locked(folder / "run.lock") as lock:
-        run_trial(folder, made, last, lock or 0)
+    run_trial(folder, made, last)
     failed = read(folder / "results" / last.file(last.cells[0]))
     assert isinstance(failed, Failed)
     assert "is not the data set that the run was planned with: its digest is" in failed.reason
@@ -265,9 +265,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with all its results, made once."""
     folder = tmp_path_factory.mktemp("finished")
     made = runs.make(folder, rounds=1)
-    core = {"null": Path(sys.executable), "reference": Path(sys.executable)}
-    for _ in session.supervise(folder, made, core):
-        pass
+    runs.conduct(folder, made)
     return folder
 
 
@@ -276,7 +274,7 @@ HOSTILE: dict[str, Callable[[str], str]] = {
     "nan": lambda text: text.replace('"seconds":', '"seconds": NaN, "ignored":', 1),
     "doubled": lambda text: text.replace('"entry":', '"entry": "r09", "entry":', 1),
     "deep": lambda text: "[" * 100_000,
-    "schema": lambda text: text.replace('"schema_version": 4', '"schema_version": 99', 1),
+    "schema": lambda text: text.replace('"schema_version": 5', '"schema_version": 99', 1),
     "empty": lambda text: "",
 }
 
@@ -318,7 +316,7 @@ def test_a_trial_whose_result_is_spoilt_makes_the_report_fail(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    path = next(folder.glob("results/r01-*reference*"))
+    path = next(folder.glob("results/r01-*reference*--s0.json"))
     path.write_text(HOSTILE[name](path.read_text()))
     said = suite("report", folder)
     assert said.status == 1
@@ -381,11 +379,11 @@ def test_a_mistake_is_a_sentence_and_exit_status_2(
     profile(tmp_path)
     (tmp_path / "bad.yaml").write_text("name: [")
     (tmp_path / "wrong.yaml").write_text(runs.SPEC.replace("batch_size", "batch_sise"))
-    (tmp_path / "tuned.yaml").write_text(PROFILE.format(spec="digits-mlp", span=1) + "tunings: [zork]\n")
+    (tmp_path / "tuned.yaml").write_text(PROFILE.format(spec="digits-mlp") + "tunings: [zork]\n")
     (tmp_path / "circle.yaml").write_text(runs.SPEC + "starts_from: tiny\n")
     (tmp_path / "stray.yaml").write_text(runs.SPEC + "starts_from: zork\n")
     (tmp_path / "orphan.yaml").write_text(runs.SPEC.replace("dataset: digits", "dataset: npz:none.npz"))
-    (tmp_path / "orphans.yaml").write_text(PROFILE.format(spec="orphan.yaml", span=1))
+    (tmp_path / "orphans.yaml").write_text(PROFILE.format(spec="orphan.yaml"))
     (tmp_path / "folder.yaml").mkdir()
     words, sentence = MISTAKES[mistake]
     said = suite(*(word.format(folder=tmp_path) for word in words))
@@ -395,7 +393,7 @@ def test_a_mistake_is_a_sentence_and_exit_status_2(
     assert len(said.err.splitlines()) <= 4
 
 
-@pytest.mark.parametrize("command", [["report"], ["conclude"], ["compare", "{good}"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [["report"], ["compare", "{good}"]], ids=lambda words: words[0])
 def test_a_folder_without_one_readable_result_is_an_error(
     suite: Suite, tmp_path: Path, finished: Path, command: list[str]
 ) -> None:
@@ -455,7 +453,7 @@ def test_the_reference_proves_itself(suite: Suite, tmp_path: Path) -> None:
     path.write_text(path.read_text()[:100])
     again = suite(*words)
     assert again.status == 0
-    assert "1 results of rounds" in again.out
+    assert "1 results of turns" in again.out
     assert path.stat().st_size > 100
     assert len(list(path.parent.parent.glob("superseded/*"))) == 1
 
@@ -475,7 +473,20 @@ def test_a_proof_is_not_made_again_for_another_run(suite: Suite, tmp_path: Path)
 def all_unsupported(folder: Path, made: plan.Plan, **_: object) -> None:
     """In place of the trials."""
     for entry in made.entries:
-        record_failure(folder, made, entry, Cause.UNSUPPORTED, "not on this machine")
+        record_failure(folder, made, entry, entry.cells, Cause.UNSUPPORTED, "not on this machine")
+
+
+def test_what_is_finished_needs_no_environment(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on another machine than its frameworks are on."""
+    monkeypatch.setattr(session, "ENVIRONMENTS", tmp_path / "none")
+    (tmp_path / "tiny.yaml").write_text(runs.SPEC)
+    words = "identity", tmp_path / "tiny.yaml", "-r", "torch:eager", "--reports", tmp_path
+    assert "`make envs`" in suite(*words).err
+    (folder,) = tmp_path.glob("identity-*")
+    all_unsupported(folder, plan.read(folder))
+    said = suite(*words)
+    assert said.status == 0, said.all
+    assert "All 1 entries are finished already" in said.all
 
 
 def test_every_framework_is_proven_unless_one_is_named(
@@ -621,42 +632,56 @@ def test_to_be_told_to_stop_is_an_interruption_unless_it_is_to_be_ignored(
     assert (said.status, "Interrupted" in said.err) == (130, True)
 
 
-def test_a_run_of_workers_goes_from_prepare_to_conclude(suite: Suite, tmp_path: Path) -> None:
-    """As containers do it: the plan, a worker per runner, the report."""
+def test_a_run_of_parents_goes_from_prepare_to_conduct(suite: Suite, tmp_path: Path) -> None:
+    """As containers do it: the plan, a parent per runner who waits, the conductor, the report."""
     reports = tmp_path / "reports"
     reports.mkdir()
     said = suite("prepare", profile(tmp_path), "--reports", reports)
     assert said.status == 0
-    assert "3 of 3 trials to do" in said.all
+    assert "3 of 3 entries to do" in said.all
     link = reports / ".compose"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "suite.run.worker", link, token], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
+    parents = [
+        subprocess.Popen([sys.executable, "-m", "suite.run.parent", link, token], cwd=ROOT)
         for token in ("reference", "null")
     ]
-    assert ["r00-" in said for said in (worker.communicate(timeout=60)[0] for worker in workers)] == [True, False]
-    suite("conclude", link)
+    done = suite("conduct", link)
+    assert [parent.wait(30) for parent in parents] == [0, 0]
+    assert done.status == 0, done.all
     assert (reports / "latest").resolve() == link.resolve()
     assert (link / "report.md").is_file()
-    assert {r.outcome for r in read_all(link / "results", pytest.fail)} == {"proof", "measured"}
-    assert "0 of 3 trials to do" in suite("prepare", profile(tmp_path), "--reports", reports).all
+    assert sorted(r.outcome for r in read_all(link / "results", pytest.fail)) == ["measured", "proof", "timed", "timed"]
+    assert "0 of 3 entries to do" in suite("prepare", profile(tmp_path), "--reports", reports).all
 
 
-def test_what_no_worker_did_has_failed_when_a_run_is_concluded(suite: Suite, tmp_path: Path) -> None:
+def test_a_run_that_no_framework_comes_to_ends_in_words(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost: all is there to be done still."""
+    monkeypatch.setattr(conductor, "ARRIVAL_SECONDS", 0.1)
     suite("prepare", profile(tmp_path), "--reports", tmp_path)
-    said = suite("conclude", tmp_path / ".compose")
+    said = suite("conduct", tmp_path / ".compose")
     assert said.status == 1
-    assert "ended before its turn" in (tmp_path / "latest" / "report.md").read_text()
-    assert "3 of 3 trials to do" in suite("prepare", profile(tmp_path), "--reports", tmp_path).all
+    assert "no framework came to be measured" in said.err
+    assert "3 of 3 entries to do" in suite("prepare", profile(tmp_path), "--reports", tmp_path).all
+
+
+def test_a_parent_whose_conductor_never_comes_ends_in_words(tmp_path: Path) -> None:
+    runs.make(tmp_path)
+    variables = {**os.environ, "PARITY_ARRIVAL_SECONDS": "0.1"}
+    words = [sys.executable, "-m", "suite.run.parent", tmp_path, "null"]
+    done = subprocess.run(words, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "no conductor came" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_that_is_under_way_is_not_prepared_again(suite: Suite, tmp_path: Path) -> None:
     suite("prepare", profile(tmp_path), "--reports", tmp_path)
-    with locked(tmp_path / ".compose" / "workers" / "null.lock"):
-        said = suite("prepare", profile(tmp_path), "--reports", tmp_path)
-    assert said.status == 1
-    assert "under way already: null at work" in said.all
+    with locked(tmp_path / ".compose" / "session.lock"):
+        for words in (("prepare", profile(tmp_path), "--reports", tmp_path), ("conduct", tmp_path / ".compose")):
+            said = suite(*words)
+            assert said.status == 1
+            assert "this run is under way already" in said.all
 
 
 def test_a_folder_of_reports_that_cannot_be_written_is_refused_with_the_way_out(
@@ -668,62 +693,3 @@ def test_a_folder_of_reports_that_cannot_be_written_is_refused_with_the_way_out(
     assert f"user {os.getuid()}" in said.all
     assert "PARITY_UID=$(id -u) PARITY_GID=$(id -g) docker compose up" in said.all
     assert not list(tmp_path.glob("test-*"))
-
-
-def start(*words: object) -> subprocess.Popen[str]:
-    """`suite run` as a terminal starts it: a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "suite", *map(str, words)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-
-
-def processes(folder: Path) -> list[str]:
-    """Command lines that name a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in line:
-            found.append(line)
-    return found
-
-
-def test_a_run_that_is_broken_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """First by Ctrl-C, which the whole process group gets; then by SIGTERM to the command alone."""
-    reports = tmp_path / "reports"
-    words = "run", profile(tmp_path, span=2), "--reports", reports
-    proof: dict[str, int] = {}
-    for interrupt in (
-        lambda process: os.killpg(process.pid, signal.SIGINT),
-        lambda process: process.terminate(),
-    ):
-        process = start(*words)
-        deadline = time.monotonic() + 60
-        while not any("suite.trial" in line and " r01-" in line for line in processes(tmp_path)):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        interrupt(process)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 130, out + err
-        assert "What is finished is kept" in err
-        assert "Traceback" not in out + err
-        assert processes(tmp_path) == []
-        (folder,) = reports.glob("test-*")
-        left = {name: stamp for name, stamp in stamps(folder).items() if name.startswith("r00-")}
-        assert left
-        assert proof in ({}, left)
-        proof = left
-    process = start(*words)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
-    assert "2 of 3 trials to do" in out
-    assert proof.items() <= stamps(folder).items()
-    found = read_all(folder / "results", lambda error: pytest.fail(str(error)))
-    assert len(found) == 3
-    assert not [each for each in found if isinstance(each, Failed)]
-    assert len([each for each in found if isinstance(each, Measured)]) == 2

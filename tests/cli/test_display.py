@@ -12,8 +12,7 @@ from rich.console import Console
 from suite.cli import display
 from suite.results.identity import Check, Identity, Verdict
 from suite.results.records import Cause
-from suite.run.plan import Plan
-from suite.run.session import Progress
+from suite.run.conductor import Progress
 from suite.spec.resolved import Spec
 from tests.support import results, runs
 
@@ -47,46 +46,64 @@ def test_durations_are_spoken_roughly(seconds: float, words: str) -> None:
     assert display.spoken(seconds) == words
 
 
-def progress(made: Plan) -> list[Progress]:
-    """Two looks at the first trial, one at the second, and the end."""
-    first, second, *_ = made.entries
-    total = len(made.entries)
-    running = [(first, 0), (first, 0), (second, 1), (None, total)]
-    return [Progress(entry, done, total, 60.0 * (total - done)) for entry, done in running]
+def progress() -> list[Progress]:
+    """Two looks at the proofs, one at a round, and the end."""
+    told = [("proving, reference: tiny", 0), ("proving, reference: tiny", 0), ("round 1 of 2: tiny, 3 laps", 1)]
+    return [Progress(doing, done, 5, 60.0 * (5 - done)) for doing, done in (*told, ("finished", 5))]
 
 
-def test_a_log_gets_a_line_for_each_trial(tmp_path: Path, shown: io.StringIO) -> None:
-    made = runs.make(tmp_path)
-    display.follow(made, progress(made))
-    lines = shown.getvalue().splitlines()
-    assert lines[0] == "[  0/5] proving: reference, 1 cell; about 5 minutes left"
-    assert lines[1].startswith(f"[  1/5] round 1 of 2: {made.entries[1].runner}, 1 cell; about 4 minutes")
-    assert len(lines) == 2
+def test_a_log_gets_a_line_for_whatever_begins(shown: io.StringIO) -> None:
+    display.follow(progress())
+    assert shown.getvalue().splitlines() == [
+        "[  0/5] proving, reference: tiny; about 5 minutes left",
+        "[  1/5] round 1 of 2: tiny, 3 laps; about 4 minutes left",
+        "[  5/5] finished; under a minute left",
+    ]
 
 
-def test_a_terminal_gets_one_line_that_renews_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def test_a_terminal_gets_the_answers_so_far_and_one_line_that_renews_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     file = use(monkeypatch, terminal=True)
-    monkeypatch.setenv("COLUMNS", "31")
-    made = runs.make(tmp_path)
-    display.follow(made, progress(made))
+    told = progress()
+    told[2] = replace(told[2], ended=1)
+    answers = iter([display.two_columns("benchmark", "verdict", [("tiny", "torch 2x faster")])])
+    display.follow(told, lambda: next(answers))
     written = file.getvalue()
-    assert written.count("\n") == 1
-    assert written.endswith("\n")
-    lines = written.rstrip("\n").split("\r")
-    assert lines[0] == ""
-    assert len(lines) == 4
-    assert {len(line) for line in lines[1:]} == {30}, "no longer than the terminal is wide, and over what stood there"
+    plain = SEQUENCE.sub("", written).replace("\r", "")
+    assert plain.index("proving") < plain.index("torch 2x faster") < plain.index("finished")
+    assert plain.count("proving, reference: tiny") == 2
+    assert "\x1b[2K" in written, "what stood there is wiped"
+    assert "\x1b[?25h" in written, "the cursor is shown again"
 
 
-def test_news_of_a_run_stands_on_lines_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_no_longer_than_the_terminal_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = use(monkeypatch, terminal=True)
+    monkeypatch.setattr(display.out, "width", 31)
+    display.follow(progress())
+    lines = [line for line in re.split(r"[\r\n]", SEQUENCE.sub("", file.getvalue())) if line.strip()]
+    assert lines
+    assert max(len(line.rstrip()) for line in lines) <= 31
+
+
+def test_what_a_benchmarks_name_hides_moves_no_cursor(monkeypatch: pytest.MonkeyPatch, shown: io.StringIO) -> None:
+    told = [Progress("round 1 of 1: ti\x1b[2Jny", 0, 1, 1.0)]
+    display.follow(told)
+    assert "\x1b" not in shown.getvalue()
+    file = use(monkeypatch, terminal=True)
+    display.follow(told)
+    assert "\x1b[2J" not in file.getvalue()
+
+
+def test_news_of_a_run_stands_on_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what comes after the last trial."""
-    made = runs.make(tmp_path)
-    first, second, _, last = progress(made)
+    first, second, _, last = progress()
     told = [first, replace(second, news=("[red]a[/] diverged",)), replace(last, news=("b diverged", "c diverged"))]
     for terminal in (True, False):
         file = use(monkeypatch, terminal=terminal)
-        display.follow(made, told)
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).replace("\r", "\n").splitlines()
+        display.follow(told)
+        lines = SEQUENCE.sub("", file.getvalue()).replace("\r", "\n").splitlines()
         assert [line for line in lines if line.startswith("note ")] == [
             "note [red]a[/] diverged",
             "note b diverged",
@@ -94,17 +111,16 @@ def test_news_of_a_run_stands_on_lines_of_its_own(tmp_path: Path, monkeypatch: p
         ]
 
 
-def test_the_line_is_ended_when_the_run_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cursor_is_shown_again_when_the_run_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     file = use(monkeypatch, terminal=True)
-    made = runs.make(tmp_path)
 
     def interrupted() -> object:
-        yield progress(made)[0]
+        yield progress()[0]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        display.follow(made, interrupted())  # type: ignore[arg-type]
-    assert file.getvalue().endswith("\n")
+        display.follow(interrupted())  # type: ignore[arg-type]
+    assert "\x1b[?25h" in file.getvalue()
 
 
 def test_markup_in_a_files_text_stays_text(make_spec: MakeSpec, shown: io.StringIO) -> None:
@@ -183,8 +199,12 @@ def test_a_plan_is_shown_trial_by_trial(tmp_path: Path, shown: io.StringIO) -> N
     display.out.print(display.trials(made))
     lines = shown.getvalue().splitlines()
     assert len(lines) == 1 + len(made.entries)
-    assert lines[1].split()[:2] == ["r00-00-reference", "proof"]
+    told = [line.split() for line in lines[1:]]
+    assert [(words[0][:3], words[1]) for words in told] == [
+        ("r00", "proof"), ("t01", "training"), ("t02", "training"), ("r01", "round"), ("r02", "round")
+    ]  # fmt: skip
     assert lines[1].rstrip().endswith("tiny (numpy)")
+    assert lines[4].rstrip().endswith("tiny (numpy, null)")
 
 
 def test_verdicts_stand_beside_what_came_closest_and_what_failed(shown: io.StringIO) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from suite.cli import commands
-from suite.compare import commits, interpreters
+from suite.cli import commands, profiles
+from suite.compare import commits, interpreters, sides
 from suite.compare import runs as stored
-from suite.compare.commits import AgentProcess, Checkout, ComparedCell, ComparedRow, Comparison, Refused
+from suite.compare.commits import ComparedRow, Comparison
+from suite.compare.sides import Checkout, ComparedCell, Refused, Side
 from suite.data import datasets
-from suite.errors import MachineError, RunError, SpecError
+from suite.errors import MachineError, SpecError
 from suite.machine.environment import ROOT
 from suite.report.evidence.comparison import NotRanked
 from suite.report.evidence.merge import Evidence, merge
@@ -26,6 +30,7 @@ from suite.results.identity import Verdict
 from suite.results.questions import Question, QuestionKind
 from suite.run import session
 from suite.run.plan import Plan
+from suite.run.turns import Call, Seat, play
 from suite.spec.resolved import digest
 from suite.stats import Ratio, Slowdown, TooFew
 from tests.support import own, results, runs
@@ -34,12 +39,7 @@ TRAINING = Question(QuestionKind.TRAINING)
 Suite = Callable[..., tuple[int, str]]
 SLOWED = "for _ in range(500): pass"
 """In place of the null runner's empty step: many times its cost."""
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "PAIRS", 4)
-    monkeypatch.setattr(commits, "BLOCK_NS", 1_000_000)
+SHORT = {"laps": 4, "lap_milliseconds": 1.0}
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def copy(tmp_path: Path) -> Callable[..., Checkout]:
     return made
 
 
-def planned(rounds: int = 5, modes: tuple[str, ...] = ("null",)) -> Plan:
+def planned(rounds: int = 5, modes: tuple[str, ...] = ("null",), **fields: object) -> Plan:
     datasets.fetch("digits")
-    changes = {"runners": {"null": ("null",)}, "benchmarks": ("digits-mlp",), "rounds": rounds}
+    changes = {"runners": {"null": ("null",)}, "benchmarks": ("digits-mlp",), "rounds": rounds, **SHORT, **fields}
     made = session.draft(runs.profile(**changes))
     return made.model_copy(update={"profile": made.profile.model_copy(update={"runners": {"null": modes}})})
 
@@ -81,17 +81,73 @@ def test_the_side_that_became_slower_is_called_slower(copy: Callable[..., Checko
     assert commits.status([row]) == 1
 
 
-def test_a_ratio_is_that_of_here_to_there(copy: Callable[..., Checkout], tmp_path: Path) -> None:
-    made = planned()
-    with (
-        AgentProcess(copy("slow", SLOWED), "null", made, tmp_path) as slow,
-        AgentProcess(copy("usual"), "null", made, tmp_path) as usual,
-    ):
-        for side in (slow, usual):
-            side.arrive()
-            side.open(benchmark="digits-mlp", spec="digits-mlp", mode="null", seed=0, precision="float32")
-        assert commits.ratio(slow, usual, TRAINING, 1) > 2
-        assert commits.ratio(usual, slow, TRAINING, 1) < 0.5
+def test_a_comparison_is_closed_at_the_look_that_decides_it_and_rounds_end_with_the_last(
+    copy: Callable[..., Checkout], tmp_path: Path
+) -> None:
+    """Five rounds decide many times the cost: no more are played, and the bounds are those of two looks."""
+    said: list[str] = []
+    made = planned(rounds=9, looks=(5, 9))
+    work = tmp_path / "work"
+    work.mkdir()
+    trees = copy("slow", SLOWED), copy("usual")
+    (row,) = Comparison(made, commits.compared_cells(made), (TRAINING,), *trees, work).play(said.append)
+    assert isinstance(row.outcome, Slowdown)
+    assert (row.outcome.verdict, row.outcome.rounds) == ("slower", 5)
+    assert row.outcome.confidence == pytest.approx(1 - 0.05 / 2)
+    assert sum(line.startswith("round") for line in said) == 5
+
+
+def test_what_is_undecided_goes_on_alone(
+    copy: Callable[..., Checkout], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training swings from round to round, latency does not: the second look sees no more rounds of latency."""
+    latency = Question(QuestionKind.LATENCY, 1)
+    swings = {TRAINING: [0.5, 2.0], latency: [1.0, 1.0]}
+    played: list[Question] = []
+
+    def ratio(here: object, there: object, question: Question) -> float:
+        played.append(question)
+        return swings[question][len(played) // 2 % 2]
+
+    monkeypatch.setattr(commits, "ratio", ratio)
+    made = planned(rounds=7, looks=(5, 7))
+    work, usual = tmp_path / "work", copy("usual")
+    work.mkdir()
+    found = Comparison(made, commits.compared_cells(made), (TRAINING, latency), usual, usual, work).play(str)
+    outcomes = {row.question: row.outcome for row in found}
+    assert [o.verdict for o in outcomes.values() if isinstance(o, Slowdown)] == ["undecided", "not slower"]
+    assert [o.rounds for o in outcomes.values() if isinstance(o, Slowdown)] == [7, 5]
+    assert (played.count(TRAINING), played.count(latency)) == (7, 5)
+    assert outcomes[TRAINING].confidence == pytest.approx(1 - 0.05 / 4)  # type: ignore[union-attr]
+
+
+class Answering:
+    """An agent without a process: what it settles on, and nanoseconds of its blocks in turn."""
+
+    def __init__(self, settled: tuple[int, int], taken: Iterable[int] = ()) -> None:
+        self._settled, self._taken = settled, iter(taken)
+        self.asked: list[Mapping[str, Any]] = []
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        if request["do"] == "settle":
+            return {"calls": self._settled[0], "examples": self._settled[1], "own_ns": 7}
+        return {"ns": next(self._taken)}
+
+
+def test_both_sides_answer_in_as_many_calls_and_examples_as_the_one_that_needs_more() -> None:
+    here, there = Seat(Answering((3, 64)), "null"), Seat(Answering((2, 96)), "null")
+    assert commits.paired(here, there, (TRAINING,), 5e6) == {TRAINING: Call(3, 96, None)}
+    (asked,) = here.agent.asked  # type: ignore[attr-defined]
+    assert (asked["nanoseconds"], asked["own_share"]) == (5e6, 0.05)
+
+
+def test_the_ratio_of_a_round_is_the_median_over_laps_of_here_to_there() -> None:
+    here, there = Seat(Answering((1, 1), (20, 30, 1000)), "null"), Seat(Answering((1, 1), (10, 10, 10)), "null")
+    for seat in (here, there):
+        seat.calls[TRAINING] = Call(1, 1, None)
+    play((here, there), (TRAINING,), 3, np.random.default_rng(0))
+    assert commits.ratio(here, there, TRAINING) == pytest.approx(3)
 
 
 def test_four_rounds_are_too_few_to_tell(copy: Callable[..., Checkout], tmp_path: Path) -> None:
@@ -142,11 +198,21 @@ def test_a_side_that_breaks_is_a_failure_and_says_which_and_why(
 def test_a_folder_without_the_suite_never_runs_another_checkouts(tmp_path: Path) -> None:
     """The environments' own path leads to the main checkout, which would be compared with itself."""
     tree = Checkout("there", tmp_path, {"null": Path(sys.executable)})
-    with (
-        AgentProcess(tree, "null", planned(), tmp_path) as side,
-        pytest.raises(RunError, match=r"instead of|ended with"),
-    ):
-        side.arrive()
+    with sides.started((tree, tree), "null", planned(), tmp_path, turned=False) as both:
+        found = sides.arrived(both)
+    assert found is not None
+    assert found.failure
+    assert re.search(r"there:? (ran the suite of .* instead of|ended with)", found.reason)
+
+
+def test_both_sides_build_beside_each_other_and_the_modes_that_neither_has_are_refused(
+    copy: Callable[..., Checkout], tmp_path: Path
+) -> None:
+    usual = copy("usual")
+    cells = [ComparedCell("digits-mlp", "null", mode, "digits-mlp") for mode in ("null", "fast")]
+    with sides.started((usual, usual), "null", planned(), tmp_path, turned=True) as both:
+        assert sides.arrived(both) is None
+        assert sides.opened(both, cells) == {cells[1]: Refused("usual: there is no mode 'fast'", failure=False)}
 
 
 def state(process: int) -> str:
@@ -157,15 +223,19 @@ def state(process: int) -> str:
 def test_a_side_is_stopped_whenever_it_is_not_asked_and_gone_afterwards(
     copy: Callable[..., Checkout], tmp_path: Path
 ) -> None:
-    with AgentProcess(copy("here"), "null", planned(), tmp_path) as side:
+    side = Side(copy("here"), "null", planned(), tmp_path)
+    with side.agent:
         side.arrive()
-        process = side._process
+        process = side.agent._process
         deadline = time.monotonic() + 10
         while state(process.pid) != "T" and time.monotonic() < deadline:
             time.sleep(0.01)
         assert state(process.pid) == "T"
-        side.open(benchmark="digits-mlp", spec="digits-mlp", mode="null", seed=0, precision="float32")
-        assert side.block(TRAINING, 3) > 0
+        side.ask_open([ComparedCell("digits-mlp", "null", "null", "digits-mlp")])
+        assert set(side.opened()["digests"]) >= set(sides.SHARED)
+        seat = Seat(side.agent, "null")
+        assert seat.settle(TRAINING, 1e6).calls >= 1
+        assert seat.block(TRAINING) > 0
     assert process.returncode == -signal.SIGKILL
 
 
@@ -205,7 +275,9 @@ def test_ones_own_data_are_the_same_for_a_checkout_that_takes_paths_from_the_cur
         text = file.read_text()
         assert text.count(now) == 1
         file.write_text(text.replace(now, before))
-    made = session.draft(runs.profile(runners={"null": ("null",)}, benchmarks=("study/specs/base.yaml/",), rounds=1))
+    made = session.draft(
+        runs.profile(runners={"null": ("null",)}, benchmarks=("study/specs/base.yaml/",), rounds=1, **SHORT)
+    )
     (cell,) = commits.compared_cells(made)
     assert cell.benchmark == str(study / "specs" / "base.yaml")
     (tmp_path / "work").mkdir()
@@ -257,8 +329,14 @@ def test_the_table_holds_ratio_bounds_and_verdict_and_says_how_many_were_compare
     assert told[2] == ("digits-mlp, torch, eager", "training", "1.150 (1.100 to 1.200)", "slower")
     assert [line[-1] for line in told[3:]] == ["not compared: not there", "too few rounds: 1 of 5"]
     assert {len(line) for line in told} == {4}
-    assert commits.rule(found).startswith("2 comparisons were made, so each lower bound is taken at 97.5 %")
-    assert "takes 5 rounds" in commits.rule(found[2:])
+    wanted = runs.profile(rounds=12, looks=(3, 5, 8, 12), laps=40, lap_milliseconds=5)
+    rule = commits.rule(found, wanted)
+    assert rule.startswith("2 comparisons were made, looked at after 5, 8 and 12 rounds")
+    assert "each bound is taken at 97.5 %" in rule
+    assert "above 1.02; not slower: the upper bound is not above 1.05. It took 7 rounds" in rule
+    assert "40 laps" in rule
+    assert "after 12 rounds" in commits.rule(found, runs.profile(rounds=12))
+    assert "takes 5 rounds" in commits.rule(found[2:], wanted)
 
 
 def evidence(
@@ -363,6 +441,11 @@ def test_a_slowdown_is_exit_status_1(suite: Suite, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(commits, "against", lambda *_: tuple(rows(SLOW)))
     status, said = suite("--against", "HEAD")
     assert (status, "1.150 (1.100 to 1.200) slower" in said) == (1, True)
+
+
+@pytest.mark.parametrize(("rounds", "looks"), [(None, (5, 8, 12)), (6, (5, 6)), (5, (5,)), (3, (3,)), (20, None)])
+def test_the_rounds_that_are_asked_for_are_the_last_look(rounds: int | None, looks: tuple[int, ...] | None) -> None:
+    assert profiles.profile("compare", rounds=rounds).looks == (looks or (5, 8, 12, 20))
 
 
 def running(folder: Path) -> list[int]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ USER = 4321
 """Neither root nor the compose file's default."""
 LOCAL_BASE = os.environ.get("PARITY_LOCAL_BASE", "local/debian-base:trixie")
 """Where docker/engine.sh has made it, no container registry is asked for another."""
-WORKERS = (*TOKENS, "null")
+PARENTS = (*TOKENS, "null")
+"""Services that wait for the conductor."""
 MODES = {token: "graph" if "graph" in base.modes(token) else base.modes(token)[0] for token in TOKENS}
 """One mode of each framework that is soon ready; a graph is, where there is one."""
 UP_SECONDS = 900
@@ -43,15 +45,15 @@ class Stack:
         self.reports.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             os.chown(self.reports, USER, USER)
-        hasty = {"environment": {"PARITY_ARRIVAL_SECONDS": "20"}}  # seconds to wait for a worker that never comes
+        hasty = {"environment": {"PARITY_ARRIVAL_SECONDS": "45"}}  # seconds to wait for a parent that never comes
         override = self.folder / "hasty.yml"
-        override.write_text(json.dumps({"services": dict.fromkeys(WORKERS, hasty)}))
+        override.write_text(json.dumps({"services": dict.fromkeys((*PARENTS, "conductor"), hasty)}))
         self.files.append(override)
 
     @property
     def reports(self) -> Path:
-        """What is mounted as /reports."""
-        return self.folder / "reports"
+        """What is mounted as /reports: a longer path than a socket may have."""
+        return self.folder / ("long-" * 20) / "reports"
 
     @property
     def run(self) -> Path:
@@ -71,7 +73,7 @@ class Stack:
 
     def start(self) -> subprocess.Popen[str]:
         """The same in the background, saying what it says into a file."""
-        with (self.folder / "up.log").open("a") as log:
+        with (self.folder / "up.log").open("w") as log:
             return subprocess.Popen(
                 self.command("up", "--no-build", "--no-color"), cwd=ROOT, env=self._environment(), text=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -98,6 +100,25 @@ class Stack:
             "LOCAL": "1" if local() else "",
             **self.variables,
         }
+
+    def state(self, service: str) -> tuple[str, int]:
+        """Whether a service's container runs, and the status that it ended with."""
+        found = self.inspect(service)["State"]
+        return found["Status"], found["ExitCode"]
+
+    def told(self, words: str, seconds: float = 300) -> None:
+        """Wait until the `up` that was started last has said ``words``."""
+        deadline = time.monotonic() + seconds
+        while words not in (said := (self.folder / "up.log").read_text()):
+            assert time.monotonic() < deadline, said[-4000:]
+            time.sleep(0.1)
+
+    def execute(self, service: str, code: str, *arguments: str) -> subprocess.Popen[str]:
+        """A piece of Python in the container of a service that runs."""
+        return subprocess.Popen(
+            ["docker", "exec", self.container(service), "python", "-c", code, *arguments],
+            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        )  # fmt: skip
 
     def container(self, service: str) -> str:
         """The id of a service's container, running or not."""
@@ -135,7 +156,9 @@ def write_profile(path: Path, **changes: object) -> Path:
         "runners": {token: [mode] for token, mode in MODES.items()},
         "rounds": 1,
         "seeds": [0],
-        "process": "runner",
+        "laps": 3,
+        "control": False,
+        "threads": 1,  # whatever else this machine does, threads that wait for each other suffer most
         "epochs": 3,
         "latency_batches": [1],
         "latency_samples": 200,

@@ -42,7 +42,7 @@ def test_memory_energy_and_throttling_come_through_to_the_report(stacks: Callabl
     stack.files.append(override)
     done = stack.up()
     assert done.returncode == 0, done.stdout[-4000:]
-    traces = [r.gpu for r in stack.results if isinstance(r, Measured) and r.cell.runner != "null"]
+    traces = [r.gpu for r in stack.results if isinstance(r, Measured)]
     assert len(traces) == len(TOKENS)
     for trace in traces:
         assert isinstance(trace, Metered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,8 @@ import pytest
 from suite.report import writer
 from suite.report.evidence.sources import read_source
 from suite.results.identity import Verdict
-from suite.results.records import Measured, Proof
-from tests.docker.stack import ROOT, USER, Stack, native
+from suite.results.records import Measured, Numbers, Proof, Record, Timed
+from tests.docker.stack import PARENTS, ROOT, USER, Stack, native
 from tests.support.frameworks import TOKENS
 
 pytestmark = pytest.mark.docker
@@ -25,7 +25,7 @@ ROUNDS = 5
 @pytest.fixture(scope="module")
 def ran(stacks: Callable[..., Stack]) -> Stack:
     """A whole run, with rounds enough to rank."""
-    stack = stacks("up", rounds=ROUNDS)
+    stack = stacks("up", rounds=ROUNDS, control=True)
     done = stack.up()
     assert done.returncode == 0, done.stdout[-8000:]
     return stack
@@ -37,17 +37,30 @@ def natively(ran: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return native(ran.reports / "profile.yaml", tmp_path_factory.mktemp("native"))
 
 
-def measured(stack: Stack) -> list[Measured]:
-    return [r for r in stack.results if isinstance(r, Measured)]
+def trained(results: Iterable[Record]) -> list[Measured]:
+    return [r for r in results if isinstance(r, Measured)]
 
 
-def test_every_framework_is_proven_identical_and_measured(ran: Stack) -> None:
+def timed(results: Iterable[Record]) -> list[Timed]:
+    return [r for r in results if isinstance(r, Timed)]
+
+
+def test_every_framework_is_proven_identical_trained_and_timed_in_turns(ran: Stack) -> None:
     proofs = [r for r in ran.results if isinstance(r, Proof)]
     assert {p.cell.runner for p in proofs} == set(TOKENS)
     assert {p.identity.verdict for p in proofs} == {Verdict.IDENTICAL}
-    assert {(r.cell.runner, r.cell.round) for r in measured(ran)} == {
-        (token, number) for token in (*TOKENS, "null") for number in range(1, ROUNDS + 1)
-    }
+    assert {r.cell.runner for r in trained(ran.results)} == set(TOKENS)
+    assert all(r.beside for r in trained(ran.results)), "what is trained beside other work is no sample of speed"
+    expected = {(token, number, False) for token in PARENTS for number in range(1, ROUNDS + 1)}
+    controls = {(TOKENS[0], number, True) for number in range(1, ROUNDS + 1)}
+    assert {(r.cell.runner, r.cell.round, r.control) for r in timed(ran.results)} == expected | controls
+    assert all(audit.right for r in timed(ran.results) for audit in r.audits)
+
+
+def test_parents_end_well_when_the_conductor_hangs_up(ran: Stack) -> None:
+    assert {service: ran.state(service) for service in (*PARENTS, "conductor", "verdict")} == dict.fromkeys(
+        (*PARENTS, "conductor", "verdict"), ("exited", 0)
+    )
 
 
 def test_the_head_says_what_each_framework_computes_on(ran: Stack) -> None:
@@ -55,11 +68,13 @@ def test_the_head_says_what_each_framework_computes_on(ran: Stack) -> None:
     assert said.count("computes on the processor") == len(TOKENS)
 
 
-def test_trials_follow_the_plan_and_never_overlap(ran: Stack) -> None:
-    by_entry = {r.entry: r for r in ran.results}
-    in_order = [by_entry[entry.id] for entry in ran.plan.entries]
-    spans = [(r.started.timestamp(), r.started.timestamp() + r.seconds) for r in in_order]
-    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+def test_nothing_else_runs_while_a_benchmark_is_timed(ran: Stack) -> None:
+    spans = {r.entry: (r.started.timestamp(), r.started.timestamp() + r.seconds) for r in ran.results}
+    turns = {r.entry for r in timed(ran.results)}
+    for one, other in itertools.combinations(spans, 2):
+        if {one, other} & turns:
+            (began, ended), (began_other, ended_other) = spans[one], spans[other]
+            assert ended <= began_other or ended_other <= began, (one, other)
 
 
 def test_the_report_compares_the_frameworks_and_says_where_it_ran(ran: Stack) -> None:
@@ -79,7 +94,8 @@ def test_results_name_the_build_they_come_from(ran: Stack) -> None:
     git = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for found in measured(ran):
+    numbers: list[Numbers] = [*trained(ran.results), *timed(ran.results)]
+    for found in numbers:
         service = found.cell.runner
         here, labels = found.environment, ran.inspect(service)["Config"]["Labels"]
         assert here.place == "container"
@@ -93,8 +109,8 @@ def test_results_name_the_build_they_come_from(ran: Stack) -> None:
         assert (here.build["base"], here.build["inputs"]) == (labels["parity.base"], labels["parity.inputs"])
 
 
-def test_no_worker_had_a_network_and_only_preparing_did(ran: Stack) -> None:
-    modes = {s: ran.inspect(s)["HostConfig"]["NetworkMode"] for s in (*TOKENS, "null", "report", "verdict")}
+def test_only_preparing_had_a_network(ran: Stack) -> None:
+    modes = {s: ran.inspect(s)["HostConfig"]["NetworkMode"] for s in (*PARENTS, "conductor", "verdict")}
     assert set(modes.values()) == {"none"}
     assert ran.inspect("prepare")["HostConfig"]["NetworkMode"] != "none"
 
@@ -117,7 +133,7 @@ except OSError as error:
 """
 
 
-@pytest.mark.parametrize("service", [*TOKENS, "null", "report"])
+@pytest.mark.parametrize("service", [*PARENTS, "conductor"])
 def test_a_container_can_neither_write_its_root_nor_reach_a_network_nor_gain_rights(ran: Stack, service: str) -> None:
     owner = USER if os.getuid() == 0 else os.getuid()
     lines = ran.python(service, PROBE).stdout.splitlines()
@@ -132,14 +148,16 @@ def test_the_container_and_the_native_run_are_of_one_question(ran: Stack, native
 
 
 def test_the_container_and_the_native_run_computed_the_same(ran: Stack, natively: Path) -> None:
-    inside = {(r.cell.runner, r.cell.round): r for r in measured(ran)}
-    outside = {(r.cell.runner, r.cell.round): r for r in read_source(natively).results if isinstance(r, Measured)}
+    there = read_source(natively).results
+    inside, outside = ({r.cell.runner: r for r in trained(results)} for results in (ran.results, there))
     assert set(inside) == set(outside)
-    for key, found in inside.items():
-        assert found.digests == outside[key].digests
+    for token, found in inside.items():
+        assert found.digests == outside[token].digests
         assert found.training is not None
-        assert found.training.weights == outside[key].training.weights, key  # type: ignore[union-attr]
-        assert found.environment.machine == outside[key].environment.machine
+        assert found.training.weights == outside[token].training.weights, token  # type: ignore[union-attr]
+        assert found.environment.machine == outside[token].environment.machine
+    asked, also = ({(r.entry, r.cell.runner, r.control): r.digests for r in timed(rs)} for rs in (ran.results, there))
+    assert asked == also
 
 
 def test_the_report_puts_containers_against_native(ran: Stack, natively: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plant every fault and every harmless mutant, ask the gate, and print what it caught."""
+"""Plant every fault and every harmless mutant, ask the gate, and print what it caught; and what audits caught."""
 
 import argparse
 import importlib
@@ -17,14 +17,16 @@ from suite.errors import Unsupported
 from suite.gate import gate, probe
 from suite.gate.reference_answers import ReferenceAnswers
 from suite.results.identity import Identity, Verdict
-from suite.runners.base import Runner, Threads, find
+from suite.runners.base import Runner, find
 from suite.runners.reference.runner import Runner as Reference
 from suite.spec.resolved import Spec, digest
+from tests.faults import audited
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.harmless import ANYWHERE, Mutant
 from tests.faults.specs import SPECS
 
-THREADS = Threads(intra=1, inter=1)
+AUDIT = "audit"
+THREADS = audited.THREADS
 
 
 def memory() -> ReferenceAnswers:
@@ -123,12 +125,12 @@ def is_partial(token: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 if a fault is missed or misnamed, or a harmless mutant is not let pass."""
+    """Exit code 1 if a fault is missed or misnamed, a harmless mutant is not let pass, or an audit is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runner", default="reference", help="the runner to plant faults in")
     parser.add_argument("--mode", help="its mode; the first it has unless given")
     parser.add_argument("--seeds", type=int, default=1, help="probes per harmless mutant and benchmark")
-    parser.add_argument("--only", default="", help="faults and mutants whose name holds this")
+    parser.add_argument("--only", default="", help="what has this in its name; audit: all cheats, alone")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160)
     runner = find(options.runner)("cpu", THREADS, 0)
@@ -140,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet = not console.is_terminal
     asked = memory()
     partial = is_partial(options.runner)
+    if options.only == AUDIT:
+        return 0 if audited.report(console, options.runner, runner, mode, partial=partial) else 1
     outcomes = [
         try_fault(f, runner, mode, asked, partial=partial)
         for f in track(faults, "faults", console=console, disable=quiet)
@@ -179,4 +183,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     less = f"; {lacking} more are in what {options.runner} has not" if lacking else ""
     console.print(f"caught and rightly named: {right} of {len(outcomes) - lacking} kinds of fault{less}")
     console.print(f"false alarms: {false} of {len(alarms)} ({len(mutants)} harmless mutants)")
-    return 0 if right == len(outcomes) - lacking and not false else 1
+    sound = audited.report(console, options.runner, runner, mode, partial=partial, only=options.only)
+    return 0 if right == len(outcomes) - lacking and not false and sound else 1

@@ -21,16 +21,110 @@ import tests.support.results as make
 from suite import files
 from suite.errors import ResultError, RunError
 from suite.results import records
+from suite.results.questions import Question, QuestionKind
+from suite.results.records import Audit, Blocks, Timed
 
 VALID = json.loads(make.measured(samples=2, epochs=1).model_dump_json())
 
 
-@pytest.mark.parametrize("outcome", [make.measured(), make.proof(), make.failed()], ids=["measured", "proof", "failed"])
+LAPS = 4
+TRAINING = Blocks(
+    kind=QuestionKind.TRAINING, batch_size=0, calls=1, examples=6400, blocks_ns=(64_000,) * LAPS, own_ns=500
+)
+LATENCY = Blocks(
+    kind=QuestionKind.LATENCY, batch_size=8, calls=2, examples=8, blocks_ns=(30, 50, 30, 50),
+    queries_ns=(10, 20, 20, 30, 10, 20, 20, 30),
+)  # fmt: skip
+THROUGHPUT = Blocks(kind=QuestionKind.THROUGHPUT, batch_size=256, calls=3, examples=360, blocks_ns=(108_000,) * LAPS)
+
+
+def timed(**fields: Any) -> Timed:
+    """A cell's speed in one round, as turns leave it."""
+    measured = make.measured()
+    common = {name: getattr(measured, name) for name in ("run", "entry", "cell", "spec", "started", "seconds")}
+    known = {
+        "environment": measured.environment, "digests": measured.digests, "import_ns": 5, "first_step_ns": 7,
+        "compile_cache": "cold", "built_alone": True, "blocks": (TRAINING, LATENCY, THROUGHPUT),
+        "audits": (Audit(kind=QuestionKind.LATENCY, batch_size=8, error=1e-7, bound=1e-6),),
+    }  # fmt: skip
+    return Timed(**{**common, **known, **fields})
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        make.measured(), make.proof(), make.failed(), make.tuned(), timed(), timed(control=True, audits=(), spans=True),
+        timed(audits=(Audit(kind=QuestionKind.THROUGHPUT, batch_size=256, error=None, bound=1e-6),)),
+        make.measured(beside=True, latency=(), throughput=()),
+    ],
+    ids=["measured", "proof", "failed", "tuned", "timed", "control", "timed wrongly", "trained beside"],
+)  # fmt: skip
 def test_what_is_written_comes_back(tmp_path: Path, outcome: Any) -> None:
     path = tmp_path / "results" / "one.json"
     records.write(path, outcome)
     assert records.read(path) == outcome
     assert [p.name for p in path.parent.iterdir()] == ["one.json"]
+
+
+def test_what_turns_tell_is_the_cost_of_one_in_every_lap() -> None:
+    """Of an example, or of a query, whose times are there one by one as well."""
+    found = timed()
+    assert found.laps(Question(QuestionKind.TRAINING)) == (10.0,) * LAPS
+    assert found.laps(Question(QuestionKind.LATENCY, 8)) == (15.0, 25.0, 15.0, 25.0)
+    assert found.samples(Question(QuestionKind.LATENCY, 8)) == (10.0, 20.0, 20.0, 30.0) * 2
+    assert found.laps(Question(QuestionKind.THROUGHPUT, 256)) == (100.0,) * LAPS
+    assert found.laps(Question(QuestionKind.LATENCY, 1)) == found.samples(Question(QuestionKind.THROUGHPUT, 8)) == ()
+    assert found.samples(Question(QuestionKind.TRAINING)) == (10.0,) * LAPS
+
+
+def test_a_training_beside_other_work_tells_no_times() -> None:
+    assert make.measured().samples(Question(QuestionKind.TRAINING))
+    assert make.measured(beside=True).samples(Question(QuestionKind.TRAINING)) == ()
+
+
+@pytest.mark.parametrize(("error", "right"), [(0.0, True), (1e-6, True), (1.1e-6, False), (None, False)])
+def test_an_audit_is_right_within_its_bound(error: float | None, right: bool) -> None:
+    assert Audit(kind=QuestionKind.LATENCY, batch_size=1, error=error, bound=1e-6).right is right
+
+
+@pytest.mark.parametrize("version", records.READABLE)
+def test_records_of_every_version_are_read(tmp_path: Path, version: int) -> None:
+    """Those before the fifth knew of no turns."""
+    path = tmp_path / "old.json"
+    fields = {name: value for name, value in VALID.items() if version > 4 or name != "beside"}
+    path.write_text(json.dumps({**fields, "schema_version": version}))
+    found = records.read(path)
+    assert isinstance(found, records.Measured)
+    assert (found.schema_version, found.beside) == (version, False)
+    assert records.SCHEMA == max(records.READABLE) == make.failed().schema_version
+
+
+SPEED = json.loads(timed().model_dump_json())
+BLOCK = SPEED["blocks"][0]
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no blocks": ({"blocks": []}, "blocks"),
+    "a block without laps": ({"blocks": [{**BLOCK, "blocks_ns": []}]}, "blocks_ns"),
+    "no calls": ({"blocks": [{**BLOCK, "calls": 0}]}, "calls"),
+    "no examples": ({"blocks": [{**BLOCK, "examples": 0}]}, "examples"),
+    "absurdly many calls": ({"blocks": [{**BLOCK, "calls": 2**31}]}, "calls"),
+    "time that went back": ({"blocks": [{**BLOCK, "blocks_ns": [-1]}]}, "blocks_ns"),
+    "an unknown question": ({"blocks": [{**BLOCK, "kind": "elegance"}]}, "kind"),
+    "an unknown field of a block": ({"blocks": [{**BLOCK, "surprise": 1}]}, "surprise"),
+    "a thousand questions": ({"blocks": [BLOCK] * 1000}, "blocks"),
+    "an audit without a bound": ({"audits": [{"kind": "latency", "batch_size": 1, "error": 0.0}]}, "bound"),
+    "a cache in between": ({"compile_cache": "lukewarm"}, "compile_cache"),
+    "no word of how it was built": ({"built_alone": None}, "built_alone"),
+    "a training's field": ({"training": None}, "training"),
+}
+
+
+@pytest.mark.parametrize(("fields", "says"), WRONG.values(), ids=WRONG.keys())
+def test_what_turns_could_not_have_left_is_refused_by_place(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({**SPEED, **fields}))
+    with pytest.raises(ResultError, match=says) as refused:
+        records.read(path)
+    assert refused.value.where == str(path)
 
 
 def test_the_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -58,7 +152,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "integer of 400 digits": (changed(import_ns=10**400), "import_ns"),
     "integer beyond 64 bits": (changed(import_ns=2**63), "import_ns"),
     "negative time": (changed(import_ns=-1), "import_ns"),
-    "later schema": (changed(schema_version=5), "schema version '5'"),
+    "later schema": (changed(schema_version=6), "schema version '6'"),
     "no schema": (b"{}", "schema version 'None'"),
     "unknown field": (changed(surprise=1), "surprise"),
     "unknown outcome": (changed(outcome="won"), "outcome"),

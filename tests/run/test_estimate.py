@@ -29,7 +29,9 @@ def test_more_of_anything_takes_longer(tmp_path: Path, monkeypatch: pytest.Monke
     least = total("least")
     assert total("rounds", rounds=3) > least
     assert total("modes", runners={"torch": ("eager", "compile")}) > least
-    assert total("span", throughput_seconds=5.0) > least
+    assert total("trainings", trainings=5) > least
+    assert total("laps", laps=30) > least
+    assert total("blocks", lap_milliseconds=50.0) > least
     assert total("spans", throughput_batches=(64, 256, 512)) > least
     dear = {"spec": runs.SPEC.replace("[8]", "[4000, 4000]")}
     alone = total("one thread", **dear)
@@ -45,7 +47,7 @@ def test_more_of_anything_takes_longer(tmp_path: Path, monkeypatch: pytest.Monke
 def test_every_kind_of_trial_is_predicted(tmp_path: Path) -> None:
     def seconds(name: str, kind: str, spec: str = runs.SPEC, **changes: object) -> float:
         plan = runs.make(tmp_path / name, spec=spec, runners={"torch": ("eager",)}, **changes)
-        return estimate.seconds(plan, next(e for e in plan.entries if e.kind == kind and e.runner != "null"))
+        return estimate.seconds(plan, next(e for e in plan.entries if e.kind == kind))
 
     deep = runs.SPEC.replace("[8]", "[2000, 2000, 2000]")
     assert seconds("deep proof", "prove", deep) > 1 + seconds("proof", "prove")
@@ -55,13 +57,30 @@ def test_every_kind_of_trial_is_predicted(tmp_path: Path) -> None:
     assert seconds("gpu", "measure", deep, device="cuda") < seconds("cpu", "measure", deep)
 
 
-def test_the_instrument_takes_its_spans_and_trains_nothing(tmp_path: Path) -> None:
-    long = runs.SPEC.replace("epochs: 2", "epochs: 10000")
+def test_turns_take_as_long_however_long_a_training_is(tmp_path: Path) -> None:
+    """Steps are timed, not schedules."""
     totals = []
-    for name, spec in (("short", runs.SPEC), ("long", long)):
+    for name, epochs in (("short", 2), ("long", 10_000)):
+        spec = runs.SPEC.replace("epochs: 2", f"epochs: {epochs}")
         plan = runs.make(tmp_path / name, spec=spec, epochs=None)
-        totals.append(estimate.seconds(plan, next(e for e in plan.entries if e.runner == "null")))
+        totals.append(estimate.seconds(plan, next(e for e in plan.entries if e.kind == "turns")))
     assert totals[0] == totals[1]
+
+
+def test_rounds_in_which_frameworks_build_alone_take_longer(tmp_path: Path) -> None:
+    plan = runs.make(tmp_path, runners={"torch": ("eager",), "tf": ("xla",)}, built_alone=1)
+    first, second = (estimate.seconds(plan, entry) for entry in plan.entries if entry.kind == "turns")
+    assert first > second
+
+
+def test_trials_that_run_side_by_side_take_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many at once as there are frameworks and cores."""
+    found = {}
+    monkeypatch.setattr(runs, "CORES", 2)
+    for name, cores in (("one", 1), ("two", 2)):
+        plan = runs.make(tmp_path / name, runners={"torch": ("eager",), "tf": ("xla",)}, threads=cores)
+        found[name] = sum(estimate.seconds(plan, entry) for entry in plan.entries if entry.kind != "turns")
+    assert found["two"] < found["one"]
 
 
 def test_the_rest_is_predicted_by_how_long_the_first_part_took(made: Plan) -> None:

@@ -11,14 +11,57 @@ from suite.runners.base import Threads
 from tests.support import runs
 
 
-def test_a_plan_proves_first_and_then_measures_every_runner_once_a_round(tmp_path: Path) -> None:
+def test_a_plan_proves_first_then_trains_then_times_in_rounds(tmp_path: Path) -> None:
     made = runs.make(tmp_path, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=3)
-    assert [e.round for e in made.entries] == sorted(e.round for e in made.entries)
-    assert {e.kind for e in made.entries if e.round == 0} == {"prove"}
-    for number in (1, 2, 3):
-        assert sorted(e.runner for e in made.entries if e.round == number) == ["null", "tf", "torch"]
-    torch = next(e for e in made.entries if e.round == 1 and e.runner == "torch")
-    assert sorted(cell.mode for cell in torch.cells) == ["compile", "eager"]
+    kinds = [entry.kind for entry in made.entries]
+    assert kinds == ["prove"] * 2 + ["measure"] * 4 + ["turns"] * 3
+    assert {entry.round for entry in made.entries if entry.kind == "prove"} == {0}
+    assert [entry.round for entry in made.entries if entry.kind == "measure"] == [1, 1, 2, 2]
+    assert [(entry.round, entry.runner) for entry in made.entries if entry.kind == "turns"] == [
+        (1, None),
+        (2, None),
+        (3, None),
+    ]
+    cells = {(cell.runner, cell.mode) for entry in made.entries if entry.kind == "turns" for cell in entry.cells}
+    assert cells == {("torch", "eager"), ("torch", "compile"), ("tf", "xla"), ("null", "null")}
+
+
+def test_a_framework_is_trained_in_one_mode_the_first_or_the_one_that_is_named(tmp_path: Path) -> None:
+    """What it learns does not depend on its mode: that was proven."""
+    runners = {"torch": ("eager", "compile"), "tf": ("xla",)}
+    for train_in, mode in (({}, "eager"), ({"torch": "compile"}, "compile"), ({"torch": "gone"}, "eager")):
+        made = runs.make(tmp_path, runners=runners, train_in=train_in)
+        found = {(c.runner, c.mode) for entry in made.entries if entry.kind == "measure" for c in entry.cells}
+        assert found == {("torch", mode), ("tf", "xla")}
+
+
+def test_there_is_a_training_from_each_seed_or_as_many_as_are_asked_for(tmp_path: Path) -> None:
+    def seeds(**changes: object) -> list[tuple[int, int]]:
+        made = runs.make(tmp_path, seeds=(7, 8), **changes)
+        return [(entry.round, cell.seed) for entry in made.entries if entry.kind == "measure" for cell in entry.cells]
+
+    assert seeds() == [(1, 7), (2, 8)]
+    assert seeds(trainings=3) == [(1, 7), (2, 8), (3, 7)]
+    assert seeds(trainings=0) == seeds(rounds=0) == []
+
+
+def test_the_first_training_has_a_process_for_each_cell_and_later_ones_share_one(tmp_path: Path) -> None:
+    """The memory of a process is told of one cell alone."""
+    spec = runs.SPEC + "cases: {one: {}, two: {batch_size: 32}, three: {batch_size: 16}}\n"
+    made = runs.make(tmp_path, spec=spec, runners={"torch": ("eager",), "tf": ("xla",)}, trainings=3)
+    sizes = {n: [len(e.cells) for e in made.entries if e.kind == "measure" and e.round == n] for n in (1, 2, 3)}
+    assert sizes == {1: [1] * 6, 2: [3, 3], 3: [3, 3]}
+
+
+@pytest.mark.parametrize("looks", [(3, 2, 5), (2, 2, 5), (2, 4), (6,)])
+def test_looks_rise_and_the_last_is_the_last_round(looks: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="looks rise from round to round"):
+        runs.profile(rounds=5, looks=looks)
+
+
+def test_looks_are_rounds_or_none(tmp_path: Path) -> None:
+    for looks in ((), (5,), (2, 3, 5)):
+        assert runs.profile(rounds=5, looks=looks).looks == looks
 
 
 TWINS = (
@@ -33,12 +76,16 @@ cases:
 
 
 def test_specs_that_compute_the_same_are_proven_once_and_measured_each(tmp_path: Path) -> None:
-    made = runs.make(tmp_path, spec=TWINS, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=1)
+    made = runs.make(
+        tmp_path, spec=TWINS, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=1, trainings=1
+    )
     proven = sorted((c.spec, c.runner, c.mode) for e in made.entries if e.kind == "prove" for c in e.cells)
     ways = [("tf", "xla"), ("torch", "compile"), ("torch", "eager")]
     assert proven == [(f"tiny/{case}", *way) for case in ("other", "short") for way in ways]
     measured = [c.spec for e in made.entries if e.kind == "measure" for c in e.cells if c.runner == "tf"]
     assert sorted(measured) == ["tiny/long", "tiny/other", "tiny/short"]
+    timed = [c.spec for e in made.entries if e.kind == "turns" for c in e.cells if c.runner == "tf"]
+    assert sorted(timed) == sorted(measured)
 
 
 def test_a_process_proves_so_many_cells_and_no_more(tmp_path: Path) -> None:
@@ -63,28 +110,26 @@ cases:
 )
 
 
-@pytest.mark.parametrize("process", ["runner", "cell"])
-def test_a_stage_comes_after_all_that_it_may_start_from(tmp_path: Path, process: str) -> None:
-    made = runs.make(
-        tmp_path, spec=STAGES, runners={"torch": ("eager",), "tf": ("xla", "graph")}, rounds=8, process=process
-    )
+def test_a_stage_comes_after_all_that_it_may_start_from(tmp_path: Path) -> None:
+    """In each training, and in turns after all of them."""
+    made = runs.make(tmp_path, spec=STAGES, runners={"torch": ("eager",), "tf": ("xla", "graph")}, trainings=8)
+    trained = [entry for entry in made.entries if entry.kind == "measure"]
     for number in range(1, 9):
-        order = [cell.spec for e in made.entries if e.round == number for cell in e.cells]
-        assert len(order) == 16
-        assert [set(order[:8]), set(order[8:12]), set(order[12:])] == [
+        order = [cell.spec for e in trained if e.round == number for cell in e.cells]
+        assert len(order) == 8
+        assert [set(order[:4]), set(order[4:6]), set(order[6:])] == [
             {"tiny/first", "tiny/alone"}, {"tiny/second"}, {"tiny/third"}
         ]  # fmt: skip
-    rounds = [[e.runner for e in made.entries if e.round == number] for number in range(1, 9)]
-    assert len({tuple(order) for order in rounds}) > 1
+    orders = [[e.runner for e in trained if e.round == number] for number in range(1, 9)]
+    assert len({tuple(order) for order in orders}) > 1
+    kinds = [entry.kind for entry in made.entries]
+    assert kinds.index("turns") > max(i for i, kind in enumerate(kinds) if kind == "measure")
 
 
-@pytest.mark.parametrize("process", ["runner", "cell"])
-def test_the_first_runner_in_its_first_mode_gives_its_weights_to_the_stages_after_it(
-    tmp_path: Path, process: str
-) -> None:
-    """Whichever of its modes comes first in a round."""
+def test_the_first_runner_gives_its_weights_to_the_stages_after_it(tmp_path: Path) -> None:
+    """Whichever framework comes first in a training."""
     runners = {"torch": ("eager", "compile"), "tf": ("xla",)}
-    made = runs.make(tmp_path, spec=STAGES, runners=runners, rounds=6, process=process)
+    made = runs.make(tmp_path, spec=STAGES, runners=runners, trainings=6)
     giving = [(e.round, c.spec, c.runner, c.mode) for e in made.entries for c in e.cells if made.gives(e, c)]
     assert sorted(giving) == [
         (number, f"tiny/{case}", "torch", "eager") for number in range(1, 7) for case in ("first", "second")
@@ -101,13 +146,13 @@ def test_where_nothing_is_measured_no_stage_needs_another(tmp_path: Path) -> Non
     assert {e.kind for e in made.entries} == {"prove"}
 
 
-def test_tuned_inference_ends_each_round_in_the_first_mode_of_every_runner(tmp_path: Path) -> None:
+def test_tuned_inference_ends_the_run_in_the_first_mode_of_every_runner(tmp_path: Path) -> None:
     made = runs.make(
         tmp_path, spec=STAGES, runners={"torch": ("eager", "compile"), "tf": ("xla",)}, rounds=2, tunings=("batch:8",)
     )
+    kinds = [entry.kind for entry in made.entries]
+    assert kinds[kinds.index("tune") :] == ["tune"] * 16
     for number in (1, 2):
-        kinds = [e.kind for e in made.entries if e.round == number]
-        assert kinds == ["measure"] * kinds.count("measure") + ["tune"] * 8
         cells = [e.cells for e in made.entries if e.round == number and e.kind == "tune"]
         assert {len(each) for each in cells} == {1}
         assert {(c.spec[5:], c.runner, c.mode) for (c,) in cells} == {
@@ -118,25 +163,21 @@ def test_tuned_inference_ends_each_round_in_the_first_mode_of_every_runner(tmp_p
     assert all(made.gives(*made.donor(spec.id, 1)) for spec in made.specs), "tuned over trained weights"
 
 
-def test_one_process_per_cell_where_the_profile_says_so(tmp_path: Path) -> None:
-    made = runs.make(tmp_path, runners={"torch": ("eager", "compile")}, process="cell", rounds=1)
-    assert all(len(e.cells) == 1 for e in made.entries if e.round)
-    assert len([e for e in made.entries if e.round == 1 and e.runner == "torch"]) == 2
-
-
 def test_seeds_come_round_again_when_there_are_more_rounds(tmp_path: Path) -> None:
     made = runs.make(tmp_path, rounds=3, seeds=(7, 8))
-    seeds = {e.round: {cell.seed for cell in e.cells} for e in made.entries}
-    assert seeds == {0: {7}, 1: {7}, 2: {8}, 3: {7}}
+    turns = {e.round: {cell.seed for cell in e.cells} for e in made.entries if e.kind in ("prove", "turns")}
+    assert turns == {0: {7}, 1: {7}, 2: {8}, 3: {7}}
 
 
-def test_the_order_of_a_round_is_shuffled_and_always_the_same(tmp_path: Path) -> None:
+def test_the_order_of_benchmarks_in_a_round_is_shuffled_and_always_the_same(tmp_path: Path) -> None:
     orders = []
     for name in "ab":
-        made = runs.make(tmp_path / name, runners={"torch": ("eager",), "tf": ("xla",)}, rounds=12)
-        orders.append([[e.runner for e in made.entries if e.round == n] for n in range(1, 13)])
+        made = runs.make(tmp_path / name, spec=STAGES, rounds=12)
+        turns = [entry for entry in made.entries if entry.kind == "turns"]
+        orders.append([[e.cells[0].spec for e in turns if e.round == n] for n in range(1, 13)])
     assert orders[0] == orders[1]
     assert len({tuple(order) for order in orders[0]}) > 1
+    assert {frozenset(order) for order in orders[0]} == {frozenset(orders[0][0])}
 
 
 def test_the_run_is_named_by_what_decides_it(tmp_path: Path) -> None:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from suite.results import records
 from suite.results.records import Proof
-from suite.run import proof_cache, session
+from suite.run import proof_cache
 from suite.run.plan import Plan
 from tests.support import runs
-
-CORE = {"reference": Path(sys.executable)}
 
 
 @pytest.fixture
 def proven(tmp_path: Path) -> Path:
     """The one proof of a run that is done."""
     folder = tmp_path / "first"
-    list(session.supervise(folder, runs.make(folder, rounds=0), CORE))
+    runs.conduct(folder, runs.make(folder, rounds=0))
     (path,) = folder.glob("results/*.json")
     return path
 
@@ -41,7 +38,7 @@ def proof(path: Path) -> Proof:
 def test_a_proof_is_taken_over_and_not_made_again(tmp_path: Path, proven: Path) -> None:
     folder, made = later(tmp_path)
     assert proof_cache.take_over(folder, made) == 1
-    assert list(session.supervise(folder, made, CORE)) == []
+    assert runs.conduct(folder, made) == []
     (path,) = folder.glob("results/*.json")
     old, new = proof(proven), proof(path)
     assert (new.run, new.entry) == (made.id, made.entries[0].id) != (old.run, old.entry)
@@ -53,13 +50,13 @@ def test_of_an_entry_what_is_proven_already_is_left_as_it_is(tmp_path: Path, pro
     """A trial proves the others of its cells, and touches no result."""
     cases = "cases: {one: {}, two: {batch_size: 32}}\n"
     first = tmp_path / "cases"
-    list(session.supervise(first, runs.make(first, spec=runs.SPEC + cases, rounds=0), CORE))
+    runs.conduct(first, runs.make(first, spec=runs.SPEC + cases, rounds=0))
     folder, made = later(tmp_path, spec=runs.SPEC + cases)
     assert len(made.entries) == 1
     (spoilt,) = first.glob("results/*two*.json")
     spoilt.write_text(spoilt.read_text()[:99])
     assert proof_cache.take_over(folder, made) == 1
-    list(session.supervise(folder, made, CORE))
+    runs.conduct(folder, made)
     one, two = (proof(next(folder.glob(f"results/*{case}*.json"))) for case in ("one", "two"))
     assert one.started < two.started
     assert one == proof(next(first.glob("results/*one*.json"))).model_copy(update={"run": made.id})

@@ -1,8 +1,6 @@
 """A run's question and its folder, the environments of its runners, and what each framework sees."""
 
-import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -225,9 +223,7 @@ def test_an_unknown_profile_is_refused_and_the_known_ones_named() -> None:
 
 def test_a_profiles_wrong_field_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(
-        "name: mine\nbenchmarks: [tiny]\nrunners: {torch: [eager]}\nrounds: -1\nseeds: [0]\nprocess: cell\n"
-    )
+    path.write_text("name: mine\nbenchmarks: [tiny]\nrunners: {torch: [eager]}\nrounds: -1\nseeds: [0]\n")
     with pytest.raises(SpecError, match="rounds") as caught:
         session.profile(str(path))
     assert "mine.yaml" in caught.value.where
@@ -283,36 +279,6 @@ def test_a_run_on_a_gpu_that_no_framework_sees_is_refused_with_the_way_out() -> 
     assert "--device cpu" in caught.value.way_out
     assert len(session.unfit(asked, "cpu")) == 2
     assert session.unfit({}, "cuda") == ()
-
-
-def launched(folder: Path) -> int | None:
-    """The process of a worker in ``folder``."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if {b"suite.run.worker", bytes(folder)} <= set(path.read_bytes().split(b"\0")):
-                return int(path.parent.name)
-    return None
-
-
-def test_workers_are_out_of_reach_of_the_terminals_ctrl_c(tmp_path: Path) -> None:
-    """They hear of it once, from the run: a second signal would cut their leave-taking short."""
-    made = runs.make(tmp_path, rounds=0)
-    progress = session.supervise(tmp_path, made, {"reference": Path(sys.executable)})
-    for _ in progress:
-        if worker := launched(tmp_path):
-            break
-    assert worker
-    assert os.getpgid(worker) != os.getpgid(0)
-    progress.close()
-    assert launched(tmp_path) is None
-
-
-def test_a_training_that_diverges_is_news_once(tmp_path: Path) -> None:
-    wild = runs.SPEC.replace("learning_rate: 0.1", "learning_rate: 1.0e+30")
-    made = runs.make(tmp_path, spec=wild, rounds=1)
-    states = list(session.supervise(tmp_path, made, {name: Path(sys.executable) for name in ("reference", "null")}))
-    (line,) = (line for state in states for line in state.news)
-    assert line.startswith("tiny, reference (numpy), seed 0: diverged in epoch 1: training loss not finite")
 
 
 def test_a_plan_that_was_damaged_is_not_run(tmp_path: Path, wanted: Callable[..., Profile]) -> None:

@@ -20,7 +20,9 @@ benchmarks: [ranked.yaml]
 runners: {reference: [numpy]}
 rounds: 1
 seeds: [0]
-process: runner
+laps: 2
+lap_milliseconds: 0.5
+control: false
 threads: 1
 latency_batches: [1]
 latency_samples: 3

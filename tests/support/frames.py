@@ -11,13 +11,24 @@ from typing import Any
 
 from suite.machine.environment import ROOT
 from suite.meters.clock import timed
+from suite.trial.agent import Seat
 
 SUITE = f"{ROOT / 'suite'}/"
 
 
+CALLS = {"training": "train", "throughput": "predict"}
+"""What a block of a question calls."""
+CLOCKS = {
+    timed.__code__: lambda frame: frame.f_locals["call"].__name__,
+    Seat.block.__code__: lambda frame: CALLS[frame.f_locals["question"]],
+    Seat._latency.__code__: lambda frame: "infer",
+}
+"""Functions that read the clock before and after what they time, and the name of that."""
+
+
 @contextmanager
 def watched() -> Iterator[dict[str, set[str]]]:
-    """Files of suite/ with a frame between the two readings of the clock in ``timed``, by the name of what is timed.
+    """Files of suite/ with a frame between two readings of the clock in ``CLOCKS``, by the name of what is timed.
 
     A call without any such frame is there with an empty set.
     """
@@ -28,14 +39,14 @@ def watched() -> Iterator[dict[str, set[str]]]:
         nonlocal readings, inside
         if inside and event == "call" and frame.f_code.co_filename.startswith(SUITE):
             seen[inside].add(frame.f_code.co_filename.removeprefix(SUITE))
-        if frame.f_code is not timed.__code__:
+        if frame.f_code not in CLOCKS:
             return
         if event in ("call", "return"):
             readings, inside = 0, ""
         elif event == "c_call" and argument is perf_counter_ns:
             readings, inside = readings + 1, ""
-        elif event == "c_return" and argument is perf_counter_ns and readings == 1:
-            inside = frame.f_locals["call"].__name__
+        elif event == "c_return" and argument is perf_counter_ns and readings % 2:
+            inside = CLOCKS[frame.f_code](frame)
             seen[inside] |= set()
 
     threading.setprofile(hook)
@@ -62,7 +73,7 @@ def strangers(seen: dict[str, set[str]], *own: str) -> dict[str, set[str]]:
 
     Raises AssertionError if the watch saw no measurement at all.
     """
-    assert {"build", "train", "predict", "infer"} <= seen.keys()
+    assert {"train", "predict", "infer"} <= seen.keys()
     allowed = {call: STATED.get(call, set()) for call in seen}
     found = {call: {f for f in files if not f.startswith(own)} - allowed[call] for call, files in seen.items()}
     return {call: files for call, files in found.items() if files}

@@ -41,7 +41,8 @@ def study(folder: Path) -> Path:
     spec(folder / "specs" / "child.yaml", dataset="npz:../data/own.npz", name="child", starts_from="base.yaml")
     profile = {
         "name": "own", "benchmarks": ["specs/child.yaml"], "runners": {"reference": ["numpy"]}, "rounds": 1,
-        "seeds": [0], "process": "runner", "latency_samples": 3, "throughput_batches": [4], "throughput_seconds": 0.001,
+        "seeds": [0], "laps": 2, "lap_milliseconds": 0.5, "latency_samples": 3, "throughput_batches": [4],
+        "throughput_seconds": 0.001,
     }  # fmt: skip
     (folder / "profile.yaml").write_text(json.dumps(profile))
     return folder

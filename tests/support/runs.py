@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from suite import files
 from suite.data import datasets
@@ -10,6 +12,9 @@ from suite.machine import environment
 from suite.run import plan
 from suite.run.plan import Plan, Profile
 from suite.spec.loading import load
+
+if TYPE_CHECKING:
+    from suite.run.conductor import Progress
 
 SPEC = """
 name: tiny
@@ -23,13 +28,16 @@ epochs: 2
 
 CORES = 1
 """Of the machine that plans are made for."""
+CORE = {"null": Path(sys.executable), "reference": Path(sys.executable)}
+"""The interpreters of the runners that need no framework."""
 
 
 def profile(**changes: object) -> Profile:
     """Two rounds of the reference, as few samples as possible."""
     fields: dict[str, object] = {
         "name": "test", "benchmarks": ("tiny",), "runners": {"reference": ("numpy",)}, "rounds": 2, "seeds": (0, 1),
-        "process": "runner", "epochs": 1, "latency_samples": 3, "throughput_seconds": 0.001, "timeout_seconds": 60,
+        "epochs": 1, "latency_samples": 3, "throughput_seconds": 0.001, "timeout_seconds": 60, "laps": 3,
+        "lap_milliseconds": 0.5,
     }  # fmt: skip
     return Profile.model_validate({**fields, **changes})
 
@@ -44,3 +52,10 @@ def make(folder: Path, *, spec: str = SPEC, **changes: object) -> Plan:
     made = plan.make(profile(**changes), plan.Wanted(load(path, datasets.describe)), here)
     files.write_bytes(folder / "plan.json", made.model_dump_json().encode())
     return plan.read(folder)
+
+
+def conduct(folder: Path, made: Plan) -> list[Progress]:
+    """Do what is left of a run to its end, in processes of its own; what was told meanwhile."""
+    from suite.run import conductor
+
+    return list(conductor.conduct(folder, made, CORE))

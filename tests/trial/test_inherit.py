@@ -14,7 +14,7 @@ from suite.results.records import Cause, Failed, Measured, Parent
 from suite.run import plan
 from suite.run.plan import Plan
 from suite.spec import loading
-from suite.trial import __main__, inherit
+from suite.trial import __main__, inherit, planned
 from tests.support import runs
 
 STAGES = (
@@ -44,7 +44,7 @@ def play(folder: Path, made: Plan, *specs: str) -> dict[tuple[str, str, int], re
 def test_a_stage_starts_where_its_parent_ended_in_the_same_round(tmp_path: Path) -> None:
     made = runs.make(tmp_path, spec=STAGES)
     found = play(tmp_path, made)
-    assert len(found) == 12
+    assert len(found) == 6
     ends = {}
     for number, seed in ((1, 0), (2, 1)):
         parent, child, grandchild = (found[case, "reference", number] for case in ("parent", "child", "grandchild"))
@@ -71,13 +71,24 @@ def test_a_stage_starts_where_its_parent_ended_in_the_same_round(tmp_path: Path)
     assert len(list((tmp_path / "weights").iterdir())) == 4, "the last stage gives to nobody"
 
 
-def test_the_instrument_needs_no_parent(tmp_path: Path) -> None:
-    made = runs.make(tmp_path, spec=STAGES, rounds=1)
-    entry = next(e for e in made.entries if e.runner == "null" and e.cells[0].spec == "tiny/child")
-    __main__.main(tmp_path, entry.id)
-    found = records.read(tmp_path / "results" / entry.file(entry.cells[0]))
+def test_a_round_starts_from_what_the_first_training_left(tmp_path: Path) -> None:
+    """Of every seed: what is timed are steps, and they take as long from any weights."""
+    made = runs.make(tmp_path, spec=STAGES, trainings=1)
+    found = play(tmp_path, made, "parent")["parent", "reference", 1]
     assert isinstance(found, Measured)
-    assert found.parent is None
+    assert found.training
+    for entry in (e for e in made.entries if e.kind == "turns" and e.cells[0].spec == "tiny/child"):
+        spec, told, begin = planned.opened(tmp_path, entry.id, "reference")
+        assert spec == made.spec("tiny/child")
+        assert told["parent"]["weights"] == found.training.weights
+        assert told["digests"]["weights"] == initial.fingerprint(begin.weights)
+
+
+def test_a_round_that_has_nothing_to_start_from_says_so(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=STAGES)
+    entry = next(e for e in made.entries if e.kind == "turns" and e.cells[0].spec == "tiny/child")
+    with pytest.raises(inherit.MissingParent, match="left no weights"):
+        planned.opened(tmp_path, entry.id, "reference")
 
 
 def test_without_its_parent_a_stage_fails_and_says_so(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Nothing of the suite but the runner's own step loop runs while the clock does."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from suite.runners.null import runner as null
 from suite.runners.reference import runner as reference
 from suite.spec.resolved import Spec
 from suite.trial import measure
+from suite.trial.agent import Seat
 from tests.support import contract, frames, runs
 from tests.support.frameworks import of_each_quick_mode
 
@@ -30,14 +32,37 @@ def strangers(runner: Runner, spec: Spec, mode: str, *own: str) -> Mapping[str, 
     measure.splits(spec)
     with frames.watched() as seen:
         measure.measure(measure.Work(runner, spec, mode, "float32", 0), runs.profile(epochs=2))
+    assert "build" in seen
     return frames.strangers(seen, *own)
 
 
-def test_only_the_null_runner_runs_while_it_is_timed(tiny: Spec) -> None:
-    assert not strangers(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null/")
+def strangers_in_blocks(runner: Runner, spec: Spec, mode: str, *own: str) -> Mapping[str, set[str]]:
+    """The same in an agent's blocks, of which outputs are kept as well."""
+    program = runner.build(spec, mode, "float32")
+    held = measure.splits(spec)
+    for name, split in held.items():
+        program.stage(name, split.images, split.targets)
+    begin = measure.start(spec, 0)
+    program.load(begin)
+    seat = Seat(program, begin, spec, held["test"].images, 1)
+    with frames.watched() as seen:
+        for question, size, examples in (("training", 0, 128), ("latency", 8, 8), ("throughput", 64, 360)):
+            seat.block(question, size, 6, examples, keep=True)
+    gc.unfreeze()
+    return frames.strangers(seen, *own)
 
 
-def test_only_the_reference_runs_while_it_is_timed(tiny: Spec) -> None:
+both = pytest.mark.parametrize("found", [strangers, strangers_in_blocks])
+Strangers = Callable[..., Mapping[str, set[str]]]
+
+
+@both
+def test_only_the_null_runner_runs_while_it_is_timed(tiny: Spec, found: Strangers) -> None:
+    assert not found(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null/")
+
+
+@both
+def test_only_the_reference_runs_while_it_is_timed(tiny: Spec, found: Strangers) -> None:
     own = (
         "runners/reference/",
         "spec/layers.py",
@@ -45,7 +70,7 @@ def test_only_the_reference_runs_while_it_is_timed(tiny: Spec) -> None:
         "spec/tasks/task.py",
     )  # it reads the layers anew at every step
     own += ("spec/semantics.py",)  # and once, when it is built, what its variants mean
-    assert not strangers(reference.Runner("cpu", THREADS, 0), tiny, "numpy", *own)
+    assert not found(reference.Runner("cpu", THREADS, 0), tiny, "numpy", *own)
 
 
 class Wordy(null.Program):
@@ -65,9 +90,10 @@ class WordyRunner(null.Runner):
         return Wordy(spec, precision)
 
 
-def test_a_runner_that_calls_back_into_the_suite_is_found_out(tiny: Spec) -> None:
-    found = strangers(WordyRunner("cpu", THREADS, 0), tiny, "null", "runners/null/")
-    assert found == {"train": {"trial/measure.py"}, "infer": {"metrics/loss.py"}}
+@both
+def test_a_runner_that_calls_back_into_the_suite_is_found_out(tiny: Spec, found: Strangers) -> None:
+    told = found(WordyRunner("cpu", THREADS, 0), tiny, "null", "runners/null/")
+    assert told == {"train": {"trial/measure.py"}, "infer": {"metrics/loss.py"}}
 
 
 def test_a_timer_with_something_of_its_own_inside_is_found_out(tiny: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +112,18 @@ def test_a_timer_with_something_of_its_own_inside_is_found_out(tiny: Spec, monke
     assert {"metrics/loss.py"} in strangers(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null/").values()
 
 
+def test_a_block_with_something_of_the_agents_inside_is_found_out(tiny: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it looked at the outputs before it read the clock."""
+    infer = null.Program.infer
+
+    def looking(self: null.Program, images: Any) -> Any:
+        return loss.finite(0.0) or infer(self, images)
+
+    monkeypatch.setattr(null.Program, "infer", looking)
+    told = strangers_in_blocks(null.Runner("cpu", THREADS, 0), tiny, "null", "runners/null/")
+    assert told == {"infer": {"metrics/loss.py"}}
+
+
 every_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 
 
@@ -98,8 +136,9 @@ def framework(token: str, device: base.Device) -> Runner:
 
 @of_each_quick_mode
 @every_device
+@both
 def test_only_the_frameworks_runner_runs_while_it_is_timed(
-    tiny: Spec, token: str, mode: str, device: base.Device
+    tiny: Spec, token: str, mode: str, device: base.Device, found: Strangers
 ) -> None:
     runner = framework(token, device)
-    assert not strangers(runner, tiny, mode, f"runners/{token}/")
+    assert not found(runner, tiny, mode, f"runners/{token}/")

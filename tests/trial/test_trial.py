@@ -116,7 +116,7 @@ class ResourceExhaustedError(Exception):
         (ValueError("x" * 100_000), Cause.CRASHED, "ValueError: " + "x" * (2000 - 12)),
     ],
 )
-@pytest.mark.parametrize("round_", [0, 1])
+@pytest.mark.parametrize("round_", [0, 2])
 def test_an_error_in_one_cell_is_a_result_and_the_others_go_on(
     tmp_path: Path,
     with_runner: Callable[[type[Any]], None],
@@ -145,7 +145,7 @@ def test_a_mode_that_is_missing_here_is_unsupported_with_the_runners_reason(
             raise AssertionError("built all the same")
 
     with_runner(Compilerless)
-    made = runs.make(tmp_path)
+    made = runs.make(tmp_path, runners={"null": ("null",)})
     (found,) = outcomes(tmp_path, made, entry_of(made, "null", 1)).values()
     assert isinstance(found, Failed)
     assert (found.cause, found.reason) == (Cause.UNSUPPORTED, "no C++ compiler")
@@ -161,8 +161,8 @@ def test_what_cannot_be_recorded_is_a_failure_of_its_cell_alone(
         return "no digests" if spec.case == "first" else digests(spec, *more)
 
     monkeypatch.setattr(__main__.measure, "digests", broken)
-    made = runs.make(tmp_path, spec=TWO)
-    left = outcomes(tmp_path, made, entry_of(made, "null", 1))
+    made = runs.make(tmp_path, spec=TWO, runners={"null": ("null",)})
+    left = outcomes(tmp_path, made, entry_of(made, "null", 2))
     assert isinstance(left["first"], Failed)
     assert left["first"].cause is Cause.CRASHED
     assert isinstance(left["second"], Measured)
@@ -198,7 +198,7 @@ def test_the_reference_in_a_proof_knows_the_variants_asked_for(
 
 
 def test_a_runner_that_cannot_start_ends_its_trial_alone(tmp_path: Path) -> None:
-    """The status of a crash, so that the worker records it and the run goes on; the log has the sentence."""
+    """The status of a crash, so that the parent records it and the run goes on; the log has the sentence."""
     made = runs.make(tmp_path, runners={"nothing": ("null",)})
     entry = entry_of(made, "nothing", 1)
     command = [sys.executable, "-m", "suite.trial", str(tmp_path), entry.id]
@@ -206,6 +206,27 @@ def test_a_runner_that_cannot_start_ends_its_trial_alone(tmp_path: Path) -> None
     assert done.returncode not in (0, STOPPED)
     assert "there is no runner 'nothing'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_turns_are_no_trial(tmp_path: Path) -> None:
+    made = runs.make(tmp_path)
+    entry = next(entry for entry in made.entries if entry.kind == "turns")
+    command = [sys.executable, "-m", "suite.trial", str(tmp_path), entry.id]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == STOPPED
+    assert "turns are no trial" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_trial_whose_parent_is_gone_does_nothing(tmp_path: Path) -> None:
+    """It was killed before this one could ask the system to tell it so."""
+    made = runs.make(tmp_path)
+    command = [sys.executable, "-m", "suite.trial", str(tmp_path), entry_of(made, "reference", 1).id]
+    variables = {**os.environ, "PARITY_PARENT": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "whoever started this is gone" in done.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_plan_that_is_none_stops_the_run(tmp_path: Path) -> None:
@@ -220,7 +241,7 @@ def test_a_result_that_cannot_be_written_ends_the_trial(tmp_path: Path) -> None:
     made = runs.make(tmp_path)
     (tmp_path / "results").write_text("in the way")
     with pytest.raises(RunError):
-        __main__.main(tmp_path, entry_of(made, "null", 1).id)
+        __main__.main(tmp_path, entry_of(made, "reference", 1).id)
 
 
 def test_causes_are_told_apart() -> None:
@@ -302,7 +323,7 @@ def test_a_gpu_that_cannot_be_metered_leaves_the_numbers_and_the_reason(tmp_path
 def test_a_gpu_is_metered_where_one_computes_unless_the_profile_says_otherwise(
     device: str, asked: bool | None, expected: bool
 ) -> None:
-    assert __main__.metered(runs.profile(device=device, gpu_meter=asked)) is expected
+    assert runs.profile(device=device, gpu_meter=asked).metered is expected
 
 
 def test_the_framework_is_not_there_while_the_gpu_idles(
@@ -340,7 +361,7 @@ def test_the_framework_is_not_there_while_the_gpu_idles(
             return 12 * happened.count("peak")
 
     with_runner(Gpu)
-    made = runs.make(tmp_path)
+    made = runs.make(tmp_path, runners={"null": ("null",)})
     entry = entry_of(made, "null", 1)
     __main__.Trial(tmp_path, made, entry, Meter()).run()
     found = records.read(tmp_path / "results" / entry.file(entry.cells[0]))

@@ -16,13 +16,13 @@ from suite.report.charts import drawing
 from suite.report.charts.drawing import GREY, clean, plain_log, tick
 from suite.report.evidence import diverged
 from suite.report.evidence.claims import favourites
-from suite.report.evidence.comparison import AnswerRow
+from suite.report.evidence.comparison import AnswerRow, questions
 from suite.report.evidence.diverged import divergence
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven, in_order
 from suite.report.evidence.studies import Study
 from suite.report.text.units import digits
 from suite.results.questions import Question, QuestionKind
-from suite.results.records import Measured
+from suite.results.records import Measured, Numbers
 from suite.stats import SAME_SPEED, Decision, Ratio
 
 MOST_RATIOS = 60
@@ -50,7 +50,7 @@ def charts(
         return found
 
 
-def proven(evidence: Evidence, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Measured, ...]]:
+def proven(evidence: Evidence, group: ComparisonGroup) -> dict[FrameworkMode, tuple[Numbers, ...]]:
     """The frameworks' modes all of whose cells are proven."""
     return {
         c: rs
@@ -62,9 +62,9 @@ def proven(evidence: Evidence, group: ComparisonGroup) -> dict[FrameworkMode, tu
 def speakers(
     evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup
 ) -> dict[FrameworkMode, tuple[Measured, ...]]:
-    """The mode that represents each framework, if it is proven."""
-    cells = proven(evidence, group)
-    return {c: cells[c] for c in favourites(evidence, rows, group).values() if c in cells}
+    """The trainings of the mode that represents each framework, if it is proven."""
+    cells, trained = proven(evidence, group), evidence.learnt.get(group, {})
+    return {c: trained[c] for c in favourites(evidence, rows, group).values() if c in cells}
 
 
 def _ratios(rows: Sequence[AnswerRow], labels: Mapping[ComparisonGroup, str]) -> Figure | None:
@@ -225,15 +225,16 @@ def scores(result: Measured, split: str, quantity: str) -> Points:
     return [(i, times * value) for i, value in found if value is not None]
 
 
-def share_of(results: Sequence[Measured]) -> str:
+def share_of(results: Sequence[Numbers]) -> str:
     """How many seeds diverged, for a legend."""
     lost = diverged.of(results)
     return f", {len(lost.seeds)} of {lost.ran} diverged" if lost else ""
 
 
-def _latency(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
+def _latency(label: str, cells: Mapping[FrameworkMode, Sequence[Numbers]]) -> Figure | None:
     """Median latency by batch size, and the spread of the rounds' medians."""
-    sizes = sorted({m.batch_size for rs in cells.values() for r in rs for m in r.latency if m.samples_ns})
+    kind = QuestionKind.LATENCY
+    sizes = sorted({q.batch_size for rs in cells.values() for q in questions(rs) if q.kind is kind})
     if len(sizes) < 2 or sizes[0] < 1:
         return None
     figure = drawing.figure(3.7, f"{label}: latency by batch size; band: range over rounds")

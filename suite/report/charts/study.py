@@ -13,14 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from suite.report.charts import drawing
 from suite.report.charts.benchmarks import crosses, curves, held_out, losses, proven, scores, share_of, speakers
 from suite.report.charts.drawing import clean
-from suite.report.evidence.comparison import AnswerRow, by_round, headline, questions
+from suite.report.evidence.comparison import AnswerRow, by_round, questions
 from suite.report.evidence.diverged import divergence
 from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode
 from suite.report.evidence.seeds import kept
 from suite.report.evidence.studies import Study
 from suite.report.text.units import duration
-from suite.results.questions import Question
-from suite.results.records import Measured
+from suite.results.questions import Question, headline
+from suite.results.records import Measured, Numbers
 from suite.spec.tasks.task import Histogram
 
 ACROSS = 4
@@ -117,7 +117,7 @@ def _errors(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Fi
     return figure
 
 
-def _styles(label: str, cells: Mapping[FrameworkMode, Sequence[Measured]]) -> Figure | None:
+def _styles(label: str, cells: Mapping[FrameworkMode, Sequence[Numbers]]) -> Figure | None:
     """Every mode of every framework side by side: a bar for each question that the answer is about."""
     asked = headline(questions([r for results in cells.values() for r in results]))
     if len(cells) < 3 or not asked:

@@ -8,13 +8,14 @@ from itertools import combinations
 
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, unlike
 from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode, NotProven
+from suite.report.evidence.pace import epoch_ns
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.evidence.verdicts import SETTLED, ClaimVerdict, Published, judge
 from suite.report.text.units import digits
 from suite.results.questions import Question, QuestionKind
 from suite.results.records import Measured
 from suite.scales import POSITIVE, SHARE, Bounds
-from suite.spec.recipe import Claim
+from suite.spec.recipe import TIMES, Claim
 from suite.spec.resolved import Spec
 from suite.stats import LEAST_SEEDS, Equivalence, Prediction, TooFew, equivalence, prediction
 
@@ -27,15 +28,16 @@ def bounds(metric: str, spec: Spec) -> Bounds:
 
 
 def favourites(evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup) -> dict[str, FrameworkMode]:
-    """The mode that represents each framework: the best in training, else the one with the most cells."""
+    """The mode that represents each framework's trainings: the fastest if it was trained, else that with the most."""
     found: dict[str, FrameworkMode] = {}
     for runner in evidence.frameworks:
-        cells = {c: rs for c, rs in evidence.groups.get(group, {}).items() if c.runner == runner}
+        cells = {c: rs for c, rs in evidence.learnt.get(group, {}).items() if c.runner == runner}
         if cells:
             found[runner] = min(cells, key=lambda c: (-sum(r.training is not None for r in cells[c]), c))
     for row in rows:
         if row.group == group and row.question == Question(QuestionKind.TRAINING):
-            found |= {runner: best.framework_mode for runner, best in row.bests.items() if isinstance(best, Best)}
+            best = {runner: b.framework_mode for runner, b in row.bests.items() if isinstance(b, Best)}
+            found |= {runner: c for runner, c in best.items() if c in evidence.learnt[group]}
     return found
 
 
@@ -54,7 +56,7 @@ class AccuracyRow:
 def accuracies(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[AccuracyRow, ...]:
     """Every pair of frameworks, each in the mode that represents it."""
     found = []
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for one, other in combinations(favourites(evidence, rows, group).values(), 2):
             first, second = per_seed(cells[one], "test_accuracy"), per_seed(cells[other], "test_accuracy")
             if first is None or second is None:
@@ -125,8 +127,8 @@ def claims(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[ClaimRow, ...
 def _judge(
     evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup, claim: Claim, framework_mode: FrameworkMode
 ) -> ClaimRow:
-    results = evidence.groups[group][framework_mode]
-    seeds = per_seed(results, claim.metric)
+    results = evidence.learnt[group][framework_mode]
+    seeds = _told(evidence, group, claim, framework_mode)
     within = bounds(claim.metric, results[0].spec)
     ours = prediction(list(seeds.values.values()), within) if seeds and seeds.values else None
 
@@ -161,6 +163,15 @@ def _judge(
     return row(verdict, "; ".join(notes))
 
 
+def _told(evidence: Evidence, group: ComparisonGroup, claim: Claim, framework_mode: FrameworkMode) -> Seeds | None:
+    """What a framework gave for a claim; a time of trainings beside other work is that of their epochs in turns."""
+    results = evidence.learnt[group][framework_mode]
+    if claim.metric not in TIMES or not all(r.beside for r in results):
+        return per_seed(results, claim.metric)
+    pace = epoch_ns(evidence, group, framework_mode)
+    return None if pace is None else per_seed(results, claim.metric, pace=pace)
+
+
 def _unjudged(
     claim: Claim, results: Sequence[Measured], seeds: Seeds | None, doubt: str
 ) -> tuple[ClaimVerdict, str] | None:
@@ -189,7 +200,7 @@ def _others(
     evidence: Evidence, rows: Sequence[AnswerRow], group: ComparisonGroup, claim: Claim, framework_mode: FrameworkMode
 ) -> tuple[dict[str, list[float]], list[str]]:
     """Values under the other choices that a source leaves open, by what was chosen; and those that nobody tried."""
-    results = evidence.groups[group][framework_mode]
+    results = evidence.learnt[group][framework_mode]
     others: dict[str, list[float]] = {}
     untried: list[str] = []
     for assumption in results[0].spec.assumptions:
@@ -220,7 +231,7 @@ def _alternative(
 ) -> Seeds | None:
     """The same framework's values in the case that makes the other choice, or none at its full schedule."""
     name = group.spec.split("/")[0]
-    for other, cells in evidence.groups.items():
+    for other, cells in evidence.learnt.items():
         alike = (other.run, other.machine, other.place, other.device, other.precision)
         if case is None or other.spec != f"{name}/{case}":
             continue

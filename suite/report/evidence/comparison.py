@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 
@@ -13,43 +13,12 @@ from suite.report.evidence.gaps import Gaps, MissingNumber, failed, gaps, phrase
 from suite.report.evidence.gaps import reasons as reasons_of
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, NotProven
 from suite.report.text.units import digits
+from suite.results import looks as looks_at
+from suite.results import turns
 from suite.results.environment import Environment
-from suite.results.questions import Question, QuestionKind
-from suite.results.records import Measured
-from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, speed_ratio
-
-
-def questions(results: Sequence[Measured]) -> list[Question]:
-    """What was asked of these cells."""
-    counted = "examples" if any(r.spec.input_dtype == "tokens" for r in results) else "images"
-    asked = {Question(QuestionKind.TRAINING, 0, counted) for r in results if r.training}
-    asked |= {Question(QuestionKind.LATENCY, m.batch_size, counted) for r in results for m in r.latency}
-    asked |= {Question(QuestionKind.THROUGHPUT, m.batch_size, counted) for r in results for m in r.throughput}
-    return sorted(q for q in asked if any(q.costs(r) for r in results))
-
-
-def headline(asked: Sequence[Question]) -> list[Question]:
-    """What the answer is about: training, latency at the smallest batch, throughput at the largest."""
-    latency = [q for q in asked if q.kind is QuestionKind.LATENCY][:1]
-    throughput = [q for q in asked if q.kind is QuestionKind.THROUGHPUT][-1:]
-    return [*(q for q in asked if q.kind is QuestionKind.TRAINING), *latency, *throughput]
-
-
-@dataclass(frozen=True)
-class Best:
-    """A framework's best proven mode: its median cost over rounds, and the costs that enter comparisons.
-
-    ``fitted`` holds, per round, the cost of the mode that is best over the *other* rounds, so that no round helps to
-    choose what it measures.  ``chosen`` are all modes so chosen; with more than one, they are nearly equal.  ``lacks``
-    says which modes or rounds have no number, and why.
-    """
-
-    framework_mode: FrameworkMode
-    cost: float
-    fitted: Mapping[int, float]
-    chosen: tuple[str, ...]
-    variants: tuple[str, ...]
-    lacks: str = ""
+from suite.results.questions import Question, QuestionKind, headline
+from suite.results.records import Measured, Numbers, Timed
+from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Ratio, TooFew, instrument_share, ratio_interval
 
 
 @dataclass(frozen=True)
@@ -66,13 +35,47 @@ class NotRanked:
     word: str = ""
 
 
+WRONG = NotRanked("its timed outputs are wrong", word="timed outputs wrong")
+
+
+def questions(results: Sequence[Numbers]) -> list[Question]:
+    """What was asked of these cells."""
+    counted = "examples" if any(r.spec.input_dtype == "tokens" for r in results) else "images"
+    found: set[tuple[QuestionKind, int]] = set()
+    for r in results:
+        if isinstance(r, Timed):
+            found |= {(block.kind, block.batch_size) for block in r.blocks}
+        else:
+            found |= {(QuestionKind.TRAINING, 0)} if r.training else set()
+            found |= {(QuestionKind.LATENCY, m.batch_size) for m in r.latency}
+            found |= {(QuestionKind.THROUGHPUT, m.batch_size) for m in r.throughput}
+    asked = (Question(kind, size, counted) for kind, size in found)
+    return sorted(q for q in asked if any(q.costs(r) for r in results))
+
+
+@dataclass(frozen=True)
+class Best:
+    """A framework's best proven mode: its median cost over rounds, and its cost in each, which enter comparisons.
+
+    ``lacks`` says which modes or rounds have no number, and why.
+    """
+
+    framework_mode: FrameworkMode
+    cost: float
+    by_round: Mapping[int, float]
+    variants: tuple[str, ...]
+    lacks: str = ""
+
+
 @dataclass(frozen=True)
 class Pairing:
-    """Two frameworks under one question."""
+    """Two frameworks under one question; ``ratios`` are those of the rounds, speed of the first over the second's."""
 
     first: str
     second: str
     outcome: Ratio | TooFew | NotRanked
+    ratios: Mapping[int, float] = field(default_factory=dict)
+    in_turns: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class AnswerRow:
         return any(isinstance(p.outcome, NotRanked) and p.outcome.failure for p in self.pairings)
 
 
-def by_round(results: Sequence[Measured], question: Question) -> dict[int, float]:
+def by_round(results: Sequence[Numbers], question: Question) -> dict[int, float]:
     """Median cost per round; where a round has several cells (seeds), the median of their medians."""
     medians: dict[int, list[float]] = {}
     for result in results:
@@ -105,7 +108,9 @@ def unranked(
     """Why a framework's mode is not ranked under a question, or else its variants."""
     results = [r for r in evidence.groups[group].get(framework_mode, ()) if question.costs(r)]
     variants: tuple[str, ...] = ()
-    lost = diverged.words(results)
+    if any(not audit.right for r in results if isinstance(r, Timed) for audit in r.audits):
+        return WRONG
+    lost = diverged.words(_speaking(evidence, group, framework_mode, results, question))
     for result in results:
         proof_status = evidence.proof_status(result)
         if isinstance(proof_status, NotProven):
@@ -118,8 +123,26 @@ def unranked(
     return NotRanked(lost, failure=False, shown=True, word="diverged") if lost else variants
 
 
+def _speaking(
+    evidence: Evidence,
+    group: ComparisonGroup,
+    framework_mode: FrameworkMode,
+    results: Sequence[Numbers],
+    question: Question,
+) -> list[Measured]:
+    """The trainings whose divergence says that a time is one of arithmetic on what is not finite.
+
+    What is timed in turns ends after some steps; its speed of training is doubtful where a training of the framework
+    diverged, in whichever mode that was trained.
+    """
+    alone = [r for r in results if isinstance(r, Measured)]
+    if alone or question.kind is not QuestionKind.TRAINING:
+        return alone
+    return [r for c, rs in evidence.learnt[group].items() if c.runner == framework_mode.runner for r in rs]
+
+
 def null_share(
-    evidence: Evidence, group: ComparisonGroup, results: Sequence[Measured], question: Question
+    evidence: Evidence, group: ComparisonGroup, results: Sequence[Numbers], question: Question
 ) -> float | None:
     """The null runner's median over the shortest sample; None where the null runner was not asked."""
     null = [
@@ -131,11 +154,12 @@ def null_share(
 
 def best(evidence: Evidence, lost: Gaps, group: ComparisonGroup, runner: str, question: Question) -> Best | NotRanked:
     """The mode with the lowest median cost over rounds, among proven modes that lack no round another has."""
-    series: dict[FrameworkMode, dict[int, float]] = {}
+    series: dict[FrameworkMode, Mapping[int, float]] = {}
     variants: dict[FrameworkMode, tuple[str, ...]] = {}
     reasons: dict[NotRanked, list[str]] = {}
     for framework_mode, results in evidence.groups[group].items():
-        costs = by_round(results, question) if framework_mode.runner == runner else {}
+        counted = within(evidence, group, results) if framework_mode.runner == runner else []
+        costs = by_round(counted, question)
         if not costs or min(costs.values()) <= 0:
             continue
         proof_status = unranked(evidence, group, framework_mode, question)
@@ -154,19 +178,33 @@ def best(evidence: Evidence, lost: Gaps, group: ComparisonGroup, runner: str, qu
         word = _word(lost, reasons, mine)
         shown = not mine and all(proof_status.shown for proof_status in reasons)
         return NotRanked("; ".join(words), any(proof_status.failure for proof_status in reasons), shown, word)
-    most = max(len(costs) for costs in series.values())
-    series = {c: costs for c, costs in series.items() if len(costs) == most}
-    first = min(series, key=lambda c: (median(series[c].values()), c))
-    rounds = sorted(set.intersection(*(set(costs) for costs in series.values())))
-    picks = {r: min(series, key=lambda c, r=r: (_without(series[c], r), c)) for r in rounds}  # type: ignore[misc]
+    series = turns.eligible(series)
+    first = turns.best_mode(series)
+    assert first is not None
     return Best(
         first,
         median(series[first].values()),
-        {r: series[pick][r] for r, pick in picks.items()},
-        tuple(sorted({pick.mode for pick in picks.values()})),
+        series[first],
         variants[first],
         phrase(lost, mine, ("",)),
     )
+
+
+def within(evidence: Evidence, group: ComparisonGroup, results: Sequence[Numbers]) -> list[Numbers]:
+    """The cells whose rounds count: of what is timed in turns, those up to the last look that its benchmark reached."""
+    last = look(evidence, group)
+    return [r for r in results if not isinstance(r, Timed) or last is None or r.cell.round <= last]
+
+
+def look(evidence: Evidence, group: ComparisonGroup) -> int | None:
+    """The last look that a benchmark has reached; None before the first, or where its run takes no turns."""
+    rounds = evidence.held.get((group.run, group.spec), set())
+    return looks_at.reached(rounds, planned_looks(evidence, group)) if rounds else None
+
+
+def planned_looks(evidence: Evidence, group: ComparisonGroup) -> tuple[int, ...]:
+    """The looks of a group's run."""
+    return looks_at.of_plan(evidence.plans.get(group.run) or evidence.plans.get("") or {})
 
 
 def _word(lost: Gaps, reasons: Mapping[NotRanked, list[str]], mine: Sequence[MissingNumber]) -> str:
@@ -180,10 +218,6 @@ def _word(lost: Gaps, reasons: Mapping[NotRanked, list[str]], mine: Sequence[Mis
     return ", ".join([*told, *([phrase(lost, mine, ("",))] if mine else [])])
 
 
-def _without(costs: Mapping[int, float], left_out: int) -> float:
-    return median([cost for number, cost in costs.items() if number != left_out] or [0.0])
-
-
 def absent(lost: Gaps, mine: Sequence[MissingNumber], runner: str) -> NotRanked:
     """Why a framework has no number in a comparison group."""
     if mine:
@@ -191,58 +225,85 @@ def absent(lost: Gaps, mine: Sequence[MissingNumber], runner: str) -> NotRanked:
     return NotRanked(f"no result of {runner} in this run, on this machine and device", word="no result")
 
 
-Costs = tuple[list[float], list[float]]
+ByRound = Mapping[int, float]
+"""Speed of the first over that of the second, by round."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A row before it is decided, which takes the number of all comparisons."""
+    """A row before it is decided, which takes the number of all comparisons.
+
+    ``looks`` says how often what its run took in turns could be decided; ``in_turns`` that this is so.
+    """
 
     group: ComparisonGroup
     question: Question
     bests: Mapping[str, Best | NotRanked]
-    pairs: tuple[tuple[str, str, Costs | NotRanked], ...]
+    pairs: tuple[tuple[str, str, ByRound | NotRanked], ...]
+    in_turns: bool = False
+    looks: int = 1
+
+
+def looks_of(evidence: Evidence, group: ComparisonGroup) -> int:
+    """How often what was taken in turns could be decided."""
+    return looks_at.counted(planned_looks(evidence, group), LEAST_ROUNDS)
 
 
 def draft(evidence: Evidence, lost: Gaps, group: ComparisonGroup, question: Question) -> Draft:
     """Each framework's best mode under a question, and what pairs of frameworks are compared by."""
     bests = {f: best(evidence, lost, group, f, question) for f in evidence.frameworks}
-    pairs = combinations(evidence.frameworks, 2)
-    return Draft(group, question, bests, tuple((a, b, _pair(evidence, group, bests, a, b)) for a, b in pairs))
+    pairs = tuple(
+        (a, b, _pair(evidence, group, question, bests, a, b)) for a, b in combinations(evidence.frameworks, 2)
+    )
+    cells = (r for c, rs in evidence.groups[group].items() if c.runner not in UNRANKED for r in rs if question.costs(r))
+    in_turns = any(isinstance(r, Timed) for r in cells)
+    looks = looks_of(evidence, group) if in_turns else 1
+    return Draft(group, question, bests, pairs, in_turns, looks)
+
+
+def headline_of(evidence: Evidence, group: ComparisonGroup) -> list[Question]:
+    """What the answer asks of a benchmark: the questions of what may be ranked in it."""
+    ranked = [r for c, rs in evidence.groups[group].items() if c.runner not in UNRANKED for r in rs]
+    return headline(questions(ranked))
 
 
 def drafts(evidence: Evidence, lost: Gaps | None = None) -> list[Draft]:
     """The answer's rows, each pair of frameworks compared once; ``lost`` is what has no number, if it is known yet."""
     found = []
     lost = lost or gaps(evidence)
-    for group, framework_modes in evidence.groups.items():
-        ranked = [r for c, rs in framework_modes.items() if c.runner not in UNRANKED for r in rs]
-        found += [draft(evidence, lost, group, question) for question in headline(questions(ranked))]
+    for group in evidence.groups:
+        found += [draft(evidence, lost, group, question) for question in headline_of(evidence, group)]
     return found
 
 
 def judged(found: Sequence[Draft]) -> int:
     """How many intervals they will hold."""
-    return sum(isinstance(c, tuple) and len(c[0]) >= LEAST_ROUNDS for d in found for *_, c in d.pairs)
+    return sum(not isinstance(c, NotRanked) and len(c) >= LEAST_ROUNDS for d in found for *_, c in d.pairs)
 
 
 def decide(found: Sequence[Draft], count: int) -> tuple[AnswerRow, ...]:
-    """The rows of drafts; intervals hold together over ``count`` comparisons."""
+    """The rows of drafts; intervals hold together over ``count`` comparisons, and at each look."""
     return tuple(
-        AnswerRow(
-            d.group, d.question, d.bests, tuple(Pairing(one, other, _ratio(c, count)) for one, other, c in d.pairs)
-        )
+        AnswerRow(d.group, d.question, d.bests, tuple(_pairing(d, one, other, by, count) for one, other, by in d.pairs))
         for d in found
     )
 
 
-def _ratio(costs: Costs | NotRanked, comparisons: int) -> Ratio | TooFew | NotRanked:
-    return costs if isinstance(costs, NotRanked) else speed_ratio(*costs, max(comparisons, 1))
+def _pairing(of: Draft, one: str, other: str, by: ByRound | NotRanked, comparisons: int) -> Pairing:
+    if isinstance(by, NotRanked):
+        return Pairing(one, other, by, in_turns=of.in_turns)
+    outcome = ratio_interval(list(by.values()), max(comparisons, 1) * of.looks)
+    return Pairing(one, other, outcome, by, of.in_turns)
 
 
 def _pair(
-    evidence: Evidence, group: ComparisonGroup, bests: Mapping[str, Best | NotRanked], one: str, other: str
-) -> Costs | NotRanked:
+    evidence: Evidence,
+    group: ComparisonGroup,
+    question: Question,
+    bests: Mapping[str, Best | NotRanked],
+    one: str,
+    other: str,
+) -> ByRound | NotRanked:
     first, second = bests[one], bests[other]
     unranked = {name: found for name, found in ((one, first), (other, second)) if isinstance(found, NotRanked)}
     if unranked:
@@ -257,8 +318,23 @@ def _pair(
     assert isinstance(second, Best)
     if differs := unlike(evidence, group, one, other):
         return NotRanked(differs)
-    rounds = sorted(set(first.fitted) & set(second.fitted))
-    return [first.fitted[r] for r in rounds], [second.fitted[r] for r in rounds]
+    rounds = sorted(set(first.by_round) & set(second.by_round))
+    return {r: _round_ratio(evidence.groups[group], question, first, second, r) for r in rounds}
+
+
+def _round_ratio(
+    cells: Mapping[FrameworkMode, Sequence[Numbers]], question: Question, first: Best, second: Best, number: int
+) -> float:
+    """That of the laps where both were timed in turns, else that of the medians."""
+    both = [_in_turns(cells[best.framework_mode], question, number) for best in (first, second)]
+    taken = turns.round_ratio(both[0], both[1], question) if both[0] and both[1] else None
+    return second.by_round[number] / first.by_round[number] if taken is None else taken
+
+
+def _in_turns(results: Sequence[Numbers], question: Question, number: int) -> Timed | None:
+    found = [r for r in results if r.cell.round == number and question.costs(r)]
+    only = found[0] if len(found) == 1 else None
+    return only if isinstance(only, Timed) else None
 
 
 _SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "drawn examples")
@@ -267,19 +343,19 @@ _SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "draw
 def unlike(evidence: Evidence, group: ComparisonGroup, one: str, other: str) -> str:
     """What two frameworks' cells of one round and seed did not share though they must, or nothing."""
     cells = evidence.groups[group]
-    shared: dict[tuple[int, int], set[tuple[object, ...]]] = {}
-    ran: dict[int, list[Environment]] = {}
+    shared: dict[tuple[str, int, int], set[tuple[object, ...]]] = {}
+    ran: dict[tuple[str, int], list[Environment]] = {}
     for framework_mode, results in cells.items():
         for r in results if framework_mode.runner in (one, other) else ():
             d = r.digests
             drawn = r.training.examples if r.training else None
             found = (d.spec, d.dataset, d.weights, d.order, r.parent, drawn)
-            shared.setdefault((r.cell.round, r.cell.seed), set()).add(found)
-            ran.setdefault(r.cell.round, []).append(r.environment)
-    for number, several in sorted(ran.items()):
+            shared.setdefault((r.outcome, r.cell.round, r.cell.seed), set()).add(found)
+            ran.setdefault((r.outcome, r.cell.round), []).append(r.environment)
+    for (_, number), several in sorted(ran.items()):
         if differs := apart(several):
             return f"in round {number} not under the same {differs}"
-    for (number, seed), values in sorted(shared.items()):
+    for (_, number, seed), values in sorted(shared.items()):
         if len(values) > 1:
             parts = zip(_SHARED, zip(*values, strict=True), strict=True)
             names = " and ".join(name for name, those in parts if len(set(those)) > 1)

@@ -19,7 +19,7 @@ from typing import Any
 
 from suite.report.evidence.merge import UNRANKED
 from suite.results.environment import Environment, Gpu
-from suite.results.records import InferenceOptions, Measured, Proof
+from suite.results.records import InferenceOptions, Numbers, Proof
 
 CONDITIONS = {
     "machine": "machine, by its fingerprint",
@@ -56,7 +56,7 @@ LATER = frozenset({"cpu_features"})
 """Fields that older schemas did not have."""
 SWITCH = frozenset({"on", "off"})
 UNTOLD = "not told"
-Ran = Measured | Proof | InferenceOptions
+Ran = Numbers | Proof | InferenceOptions
 
 
 @dataclass(frozen=True, order=True)

@@ -14,13 +14,19 @@ from typing import Any
 from suite.report.evidence.conditions import UNTOLD, ConditionDifference, differences
 from suite.report.evidence.merge import UNRANKED, Evidence
 from suite.report.text.markdown import Markdown, md, plain, table
-from suite.results.records import InferenceOptions, Measured, Proof, Record
+from suite.results.records import InferenceOptions, Measured, Proof, Record, Timed
 from suite.spec.resolved import PROSE, Spec
 
 ASKED = {
     "process": "one process for each",
     "gpu_meter": "the GPU is metered",
     "rounds": "rounds",
+    "looks": "rounds after which it is looked at",
+    "half_width": "precision wanted",
+    "laps": "laps of a round",
+    "lap_milliseconds": "milliseconds of a block",
+    "trainings": "trainings",
+    "train_in": "modes of training",
     "seeds": "seeds",
     "epochs": "cap on epochs",
     "latency_batches": "batches of latency",
@@ -51,7 +57,7 @@ class ComparedRun:
 
 def between(sides: Sequence[ComparedRun]) -> list[ConditionDifference]:
     """Everything in which the sides differ, what decides speed first."""
-    ran = [[r for r in side.results if isinstance(r, Measured | Proof | InferenceOptions)] for side in sides]
+    ran = [[r for r in side.results if isinstance(r, Measured | Timed | Proof | InferenceOptions)] for side in sides]
     found = [*differences(ran), *asked(sides), *_cells(sides), *_specs(sides)]
     return sorted(found, key=lambda difference: not difference.decides)
 

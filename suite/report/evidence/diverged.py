@@ -10,7 +10,7 @@ from itertools import combinations
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, in_order
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.results.divergence import Divergence
-from suite.results.records import Measured
+from suite.results.records import Measured, Numbers
 
 MOST_EPOCHS = 12
 MOST_NAMES = 4
@@ -46,7 +46,7 @@ class Diverged:
         return f"{len(epochs)} of {seeds} diverged (epoch{'s' if len(epochs) > 1 else ''} {named})"
 
 
-def of(results: Sequence[Measured]) -> Diverged | None:
+def of(results: Sequence[Numbers]) -> Diverged | None:
     """Which seeds of these cells diverged; None where none did."""
     found: dict[int, Divergence] = {}
     for result in results:
@@ -57,12 +57,12 @@ def of(results: Sequence[Measured]) -> Diverged | None:
     return Diverged(len(ran), dict(sorted(found.items()))) if found else None
 
 
-def divergence(result: Measured) -> Divergence | None:
+def divergence(result: Numbers) -> Divergence | None:
     """That of a cell's training, if it was trained and diverged."""
     return result.training.divergence if result.training else None
 
 
-def words(results: Sequence[Measured]) -> str:
+def words(results: Sequence[Numbers]) -> str:
     """The note for a number of these cells, or nothing."""
     found = of(results)
     return str(found) if found else ""
@@ -83,14 +83,14 @@ def summed(cells: Mapping[FrameworkMode, Sequence[Measured]]) -> list[str]:
     return [f"{' and '.join(names)}: {told}" for told, names in lines.items()]
 
 
-def marked(text: str, results: Sequence[Measured], notes: Notes) -> str:
+def marked(text: str, results: Sequence[Numbers], notes: Notes) -> str:
     """What is told of these cells, with the note if a training of theirs diverged."""
     found = words(results)
     return notes.mark(text, found) if found else text
 
 
 def _cells(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode, Sequence[Measured]]]:
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for framework_mode, results in cells.items():
             if framework_mode.runner not in UNRANKED:
                 yield group, framework_mode, results

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, Planned, to_tune
+from suite.report.evidence.merge import TURNS, UNRANKED, ComparisonGroup, Evidence, Planned, kind_of
 from suite.report.text.markdown import plain
-from suite.results.records import Cause, Cell, Failed, InferenceOptions
+from suite.results import looks
+from suite.results.records import Cause, Cell
 
 NOT_YET = "not run yet"
 UNREADABLE = "unreadable"
@@ -35,8 +36,8 @@ class Benchmark:
 class MissingNumber:
     """What a framework's mode lacks in a benchmark: ``word`` says why, ``reason`` in full, in which ``rounds``.
 
-    ``kind`` is that of the trial: prove, measure or tune.  Without a runner it is of all that were asked; "" is a place
-    that is not known.
+    ``kind`` is that of the trial: prove, turns, measure or tune.  Without a runner it is of all that were asked; "" is
+    a place that is not known.
     """
 
     benchmark: Benchmark
@@ -78,21 +79,24 @@ class Gaps:
     @cached_property
     def asked(self) -> tuple[Benchmark, ...]:
         """Every benchmark that was to be measured, or was left out, in order."""
-        cells = [(p.cell, p.run) for p in self.evidence.planned if p.kind == "measure"]
-        cells += [(r.cell, r.run) for r in self.evidence.measured]
-        cells += [(f.cell, f.run) for f in self.evidence.failed if _kind(self.evidence, f) == "measure"]
+        measuring = ("measure", TURNS)
+        cells = [(p.cell, p.run) for p in self.evidence.planned if p.kind in measuring]
+        cells += [(r.cell, r.run) for r in self.evidence.numbers]
+        cells += [(f.cell, f.run) for f in self.evidence.failed if kind_of(f, self.evidence.kinds) in measuring]
         named = {Benchmark(c.spec, run, c.device, c.precision) for c, run in cells if c.runner not in UNRANKED}
         known = {b for b in named if b.run}
         named = {b for b in named if b.run or not any((b.spec, b.device) == (k.spec, k.device) for k in known)}
         return tuple(sorted(named | {gap.benchmark for gap in self.found if not gap.runner}))
 
-    def of(self, group: ComparisonGroup, runner: str, kind: str = "measure") -> list[MissingNumber]:
+    def of(self, group: ComparisonGroup, runner: str, kind: str = "") -> list[MissingNumber]:
         """What a framework lacks in a comparison group.  A failure that does not tell its place may be of any."""
         here = Benchmark(group.spec, group.run, group.device, group.precision)
         return [g for g in self.within(here, kind) if g.runner == runner and g.place in ("", group.place)]
 
-    def within(self, benchmark: Benchmark, kind: str = "measure") -> list[MissingNumber]:
-        """What a benchmark lacks."""
+    def within(self, benchmark: Benchmark, kind: str = "") -> list[MissingNumber]:
+        """What a benchmark lacks; without a ``kind`` of what its run takes speed by, in turns or as it measures."""
+        turned = self.evidence.turned
+        kind = kind or (TURNS if benchmark.run in turned or (turned and not benchmark.run) else "measure")
         return [g for g in self._by_spec.get(benchmark.spec, ()) if g.kind == kind and _same(benchmark, g.benchmark)]
 
     @cached_property
@@ -105,19 +109,16 @@ class Gaps:
     def rounds(self, gap: MissingNumber) -> int:
         """How many rounds a mode was asked for."""
         at = gap.benchmark
-        return len(self._rounds.get((at.spec, at.run, gap.runner, gap.mode, gap.kind == "tune"), ()))
+        return len(self._rounds.get((at.spec, at.run, gap.runner, gap.mode, _done(gap.kind)), ()))
 
     @cached_property
-    def _rounds(self) -> Mapping[tuple[str, str, str, str, bool], set[int]]:
-        cells = [
-            (r.cell, r.run, isinstance(r, InferenceOptions)) for r in self.evidence.results if not isinstance(r, Failed)
-        ]
-        cells += [(f.cell, f.run, to_tune(f, self.evidence.tuning)) for f in self.evidence.failed]
-        cells += [(p.cell, p.run, p.kind == "tune") for p in self.evidence.planned]
-        grouped: dict[tuple[str, str, str, str, bool], set[int]] = defaultdict(set)
-        for cell, run, tuned in cells:
+    def _rounds(self) -> Mapping[tuple[str, str, str, str, str], set[int]]:
+        cells = [(r.cell, r.run, _done(kind_of(r, self.evidence.kinds))) for r in self.evidence.results]
+        cells += [(p.cell, p.run, _done(p.kind)) for p in expected(self.evidence)]
+        grouped: dict[tuple[str, str, str, str, str], set[int]] = defaultdict(set)
+        for cell, run, kind in cells:
             if cell.round:
-                grouped[cell.spec, run, cell.runner, cell.mode, tuned].add(cell.round)
+                grouped[cell.spec, run, cell.runner, cell.mode, kind].add(cell.round)
         return grouped
 
 
@@ -126,16 +127,31 @@ def _same(one: Benchmark, other: Benchmark) -> bool:
     return one.spec == other.spec and all("" in pair or pair[0] == pair[1] for pair in pairs)
 
 
-def _kind(evidence: Evidence, failure: Failed) -> str:
-    return "tune" if to_tune(failure, evidence.tuning) else "measure" if failure.cell.round else "prove"
+def expected(evidence: Evidence) -> list[Planned]:
+    """The planned cells, without rounds that a benchmark need not have: it may have been decided at an earlier look."""
+    last = {
+        (run, spec): looks.due(rounds, looks.of_plan(evidence.plans.get(run, {})))
+        for (run, spec), rounds in evidence.held.items()
+    }
+    found = []
+    for p in evidence.planned:
+        until = last.get((p.run, p.cell.spec)) if p.kind == TURNS else None
+        if until is None or p.cell.round <= until:
+            found.append(p)
+    return found
 
 
 def lacking(evidence: Evidence) -> list[Planned]:
     """Cells of the plans that left no result; of a plan whose run is not known, none in any run."""
-    there = {(r.run, r.cell, isinstance(r, InferenceOptions)) for r in evidence.results if not isinstance(r, Failed)}
-    there |= {(f.run, f.cell, to_tune(f, evidence.tuning)) for f in evidence.failed}
-    there |= {("", cell, tuned) for _, cell, tuned in there}
-    return [p for p in evidence.planned if (p.run, p.cell, p.kind == "tune") not in there]
+    twins = {id(control) for control in evidence.controls}  # stand in for no cell
+    there = {(r.run, r.cell, _done(kind_of(r, evidence.kinds))) for r in evidence.results if id(r) not in twins}
+    there |= {("", cell, kind) for _, cell, kind in there}
+    return [p for p in expected(evidence) if (p.run, p.cell, _done(p.kind)) not in there]
+
+
+def _done(kind: str) -> str:
+    """The kinds that leave records of their own; a plan may not tell whether it proves or measures."""
+    return kind if kind in (TURNS, "tune") else ""
 
 
 def gaps(evidence: Evidence) -> Gaps:
@@ -153,7 +169,7 @@ def gaps(evidence: Evidence) -> Gaps:
         word = "parent diverged" if f.cause is Cause.DIVERGED else f"parent failed: {f.cause}"
         word = word if f.inherited else str(f.cause)
         place = f.environment.place if f.environment else ""
-        take(f.cell, f.run, _kind(evidence, f), word, f.reason, f.cause, place)
+        take(f.cell, f.run, kind_of(f, evidence.kinds), word, f.reason, f.cause, place)
     spoilt = {error.where.replace("\\", "/").rsplit("/", 1)[-1] for error in evidence.refused}
     for p in lacking(evidence):
         name = f"{p.entry}--{p.cell.slug}.json"
@@ -163,11 +179,18 @@ def gaps(evidence: Evidence) -> Gaps:
     for run, plan in evidence.plans.items():
         left_out = plan.get("left_out")
         for spec, why in left_out.items() if isinstance(left_out, Mapping) else ():
-            found.append(MissingNumber(Benchmark(str(spec), run), "", "", "measure", LEFT_OUT, plain(str(why))))
+            kind = TURNS if run in evidence.turned else "measure"
+            found.append(MissingNumber(Benchmark(str(spec), run), "", "", kind, LEFT_OUT, plain(str(why))))
     return Gaps(
         evidence,
         tuple(sorted(found, key=lambda g: (g.benchmark, g.runner, g.mode, g.kind, g.word, min(g.rounds, default=0)))),
     )
+
+
+def aside(lost: Gaps, gap: MissingNumber) -> str:
+    """Which work a gap is of, where it is not that of the answer; or nothing."""
+    turned = gap.kind == "measure" and (gap.benchmark.run in lost.evidence.turned)
+    return "training" if turned else {"prove": "the gate", "tune": "inference options"}.get(gap.kind, "")
 
 
 def phrase(all_gaps: Gaps, several: Iterable[MissingNumber], modes: Iterable[str] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,13 @@ from suite.errors import ResultError
 from suite.results.environment import Environment
 from suite.results.identity import Identity, Verdict
 from suite.results.pytest_benchmark import Timing
-from suite.results.records import Cell, Failed, InferenceOptions, Measured, Proof, Record
+from suite.results.records import Cell, Failed, InferenceOptions, Measured, Numbers, Proof, Record, Timed
 from suite.spec.resolved import Spec
 
+TURNS = "turns"
+"""The kind of a trial that takes the speed of a benchmark's cells in turns."""
+EntryId = tuple[str, str]
+"""A run, "" where it is not known, and the id of a trial."""
 UNRANKED = frozenset({"null", "reference"})
 FIRST = ("torch", "tf")
 HowComputed = tuple[str, str, str, str]
@@ -73,7 +77,7 @@ class NotProven:
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell that a run was to prove, measure or tune, as ``kind`` says; "" is a run that is not known."""
+    """A cell that a run was to prove, time in turns, measure or tune, as ``kind`` says; "" is an unknown run."""
 
     run: str
     cell: Cell
@@ -94,8 +98,23 @@ class Evidence:
 
     @cached_property
     def measured(self) -> tuple[Measured, ...]:
-        """Cells with numbers."""
+        """Cells that were trained or, of old, timed by themselves."""
         return tuple(r for r in self.results if isinstance(r, Measured))
+
+    @cached_property
+    def timed(self) -> tuple[Timed, ...]:
+        """Cells whose speed was taken in turns, without controls."""
+        return tuple(r for r in self.results if isinstance(r, Timed) and not r.control)
+
+    @cached_property
+    def controls(self) -> tuple[Timed, ...]:
+        """Second processes of cells, which are compared with the first and never ranked."""
+        return tuple(r for r in self.results if isinstance(r, Timed) and r.control)
+
+    @cached_property
+    def numbers(self) -> tuple[Numbers, ...]:
+        """Cells with numbers of either kind."""
+        return (*self.measured, *self.timed)
 
     @cached_property
     def proofs(self) -> tuple[Proof, ...]:
@@ -113,10 +132,10 @@ class Evidence:
         return tuple(r for r in self.results if isinstance(r, Failed))
 
     @cached_property
-    def groups(self) -> dict[ComparisonGroup, dict[FrameworkMode, tuple[Measured, ...]]]:
-        """Measured cells by what may be ranked together, then by framework and mode, in order of rounds and seeds."""
-        found: dict[ComparisonGroup, dict[FrameworkMode, list[Measured]]] = defaultdict(lambda: defaultdict(list))
-        for result in self.measured:
+    def groups(self) -> dict[ComparisonGroup, dict[FrameworkMode, tuple[Numbers, ...]]]:
+        """Numbers by what may be ranked together, then by framework and mode, in order of rounds and seeds."""
+        found: dict[ComparisonGroup, dict[FrameworkMode, list[Numbers]]] = defaultdict(lambda: defaultdict(list))
+        for result in self.numbers:
             found[comparison_group(result)][framework_mode(result)].append(result)
         return {
             a: {c: tuple(found[a][c]) for c in sorted(found[a], key=lambda c: (position(c.runner), c.mode))}
@@ -124,15 +143,28 @@ class Evidence:
         }
 
     @cached_property
+    def learnt(self) -> dict[ComparisonGroup, dict[FrameworkMode, tuple[Measured, ...]]]:
+        """The groups without what was timed in turns: trainings, memory and energy; a group may hold no mode."""
+        return {
+            group: {c: found for c, rs in cells.items() if (found := tuple(r for r in rs if isinstance(r, Measured)))}
+            for group, cells in self.groups.items()
+        }
+
+    @cached_property
     def specs(self) -> dict[ComparisonGroup, Spec]:
         """The spec of every group with numbers, those of inference options among them, in order."""
-        found = {comparison_group(r): r.spec for r in self.tuned} | {comparison_group(r): r.spec for r in self.measured}
+        found = {comparison_group(r): r.spec for r in self.tuned} | {comparison_group(r): r.spec for r in self.numbers}
         return {a: found[a] for a in sorted(found)}
 
     @cached_property
-    def tuning(self) -> frozenset[tuple[str, str]]:
-        """Run and id of each trial that was to tune."""
-        return tuned_entries(self.plans)
+    def kinds(self) -> Mapping[EntryId, str]:
+        """What each trial was to do."""
+        return kinds_of(self.plans, self.results)
+
+    @cached_property
+    def turned(self) -> frozenset[str]:
+        """The runs that take speed in turns."""
+        return frozenset(run for (run, _), kind in self.kinds.items() if kind == TURNS)
 
     @cached_property
     def frameworks(self) -> tuple[str, ...]:
@@ -159,6 +191,16 @@ class Evidence:
         return tuple(cells)
 
     @cached_property
+    def held(self) -> Mapping[tuple[str, str], set[int]]:
+        """The rounds in which something was timed in turns, or failed there, by run and benchmark; "" is any run."""
+        found: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for r in self.results:
+            if kind_of(r, self.kinds) == TURNS:
+                found[r.run, r.cell.spec].add(r.cell.round)
+                found["", r.cell.spec].add(r.cell.round)
+        return dict(found)
+
+    @cached_property
     def _by_way(self) -> dict[HowComputed, list[Proof]]:
         found: dict[HowComputed, list[Proof]] = defaultdict(list)
         for proof in self.proofs:
@@ -170,7 +212,7 @@ class Evidence:
         """What each spec computes, by the spec's digest; both made anew from the specs themselves."""
         return {r.spec.digest: r.spec.computation for r in self.results}
 
-    def proof_status(self, result: Measured | InferenceOptions | Timing) -> Proven | NotProven:
+    def proof_status(self, result: Numbers | InferenceOptions | Timing) -> Proven | NotProven:
         """Whether a proof covers a cell: of the same computation, by the same program in the same way and place.
 
         One proof serves every spec that computes the same; what a spec computes is derived from the spec that the
@@ -240,7 +282,7 @@ def _difference(proof: Environment, result: Environment) -> str:
     return ""
 
 
-def comparison_group(result: Measured | Proof | InferenceOptions) -> ComparisonGroup:
+def comparison_group(result: Numbers | Proof | InferenceOptions) -> ComparisonGroup:
     """Where a result may be ranked."""
     cell, env = result.cell, result.environment
     return ComparisonGroup(
@@ -253,31 +295,40 @@ def framework_mode(result: Record) -> FrameworkMode:
     return FrameworkMode(result.cell.runner, result.cell.mode)
 
 
-def _key(result: Record, places: Mapping[str, set[str]], tuning: Container[tuple[str, str]]) -> tuple[Any, ...]:
+def _key(result: Record, places: Mapping[str, set[str]], kinds: Mapping[EntryId, str]) -> tuple[Any, ...]:
     """What a cell is taken once by.  A failure may not tell its place: its run does, unless that ran in several.
 
-    A cell is measured in one trial and tuned in another: a failure of either is none of the other.
+    A cell is measured in one trial, timed in turns in another and tuned in a third: a failure of one is none of the
+    others.  A control is no double of the cell that it repeats.
     """
     cell = result.cell
     known = places.get(result.run, set())
     place = result.environment.place if result.environment else next(iter(known)) if len(known) == 1 else ""
     name = (cell.spec, position(cell.runner), cell.mode, cell.precision, cell.device, cell.round, cell.seed)
-    tuned = isinstance(result, InferenceOptions) or (isinstance(result, Failed) and to_tune(result, tuning))
-    return *name, result.run, place, tuned
+    return *name, result.run, place, kind_of(result, kinds), isinstance(result, Timed) and result.control
 
 
-def tuned_entries(plans: Mapping[str, Mapping[str, Any]]) -> frozenset[tuple[str, str]]:
-    """Run and id of each trial that was to tune."""
+def kinds_of(plans: Mapping[str, Mapping[str, Any]], results: Iterable[Record]) -> dict[EntryId, str]:
+    """What each trial was to do, by run and id: as the plans say, or a result in turns tells."""
     entries = [(run, e) for run, plan in plans.items() for e in _list(plan.get("entries")) if isinstance(e, Mapping)]
-    return frozenset((run, str(entry.get("id"))) for run, entry in entries if entry.get("kind") == "tune")
+    found = {(r.run, r.entry): TURNS for r in results if isinstance(r, Timed)}
+    return found | {(run, str(entry.get("id"))): str(entry.get("kind", "")) for run, entry in entries}
 
 
-def to_tune(failure: Record, tuning: Container[tuple[str, str]]) -> bool:
-    """Whether a failure is one of inference options."""
-    return (failure.run, failure.entry) in tuning or ("", failure.entry) in tuning
+def kind_of(result: Record, kinds: Mapping[EntryId, str]) -> str:
+    """What a cell was to be: proven, timed in turns, measured or tuned."""
+    match result:
+        case Timed():
+            return TURNS
+        case InferenceOptions():
+            return "tune"
+        case Failed() if result.cell.round:
+            said = kinds.get((result.run, result.entry)) or kinds.get(("", result.entry), "")
+            return said if said in (TURNS, "tune") else "measure"
+    return "measure" if result.cell.round else "prove"
 
 
-_BETTER = {"measured": 0, "proof": 0, "tuned": 0, "failed": 1}
+_BETTER = {"measured": 0, "timed": 0, "proof": 0, "tuned": 0, "failed": 1}
 
 
 def merge(
@@ -295,12 +346,12 @@ def merge(
     everything = list(results)
     runs = {result.run for result in everything}
     plans = plans or ({next(iter(runs)) if len(runs) == 1 else "": plan} if plan else {})
-    tuning = tuned_entries(plans)
+    kinds = kinds_of(plans, everything)
     for result in everything:
         if result.environment is not None:
             places[result.run].add(result.environment.place)
     for result in everything:
-        cells[_key(result, places, tuning)].append(result)
+        cells[_key(result, places, kinds)].append(result)
     kept, doubles = [], []
     for key in sorted(cells):
         found = cells[key]

@@ -59,11 +59,11 @@ def short_start(result: Measured) -> bool:
     return result.parent is not None and result.parent.complete is False
 
 
-def value(result: Measured, metric: str, *, penalised: bool = True) -> float | None:
+def value(result: Measured, metric: str, *, penalised: bool = True, pace: float | None = None) -> float | None:
     """What a cell gave for a metric as a claim names it; None where it has none.
 
     Sources report a loss with its L2 penalty, as Keras does, so the penalty is added where the spec has one, unless it
-    is wanted without.
+    is wanted without.  With a ``pace``, nanoseconds per epoch, times are those of its epochs at that pace.
     """
     run = result.training
     if run is None:
@@ -72,9 +72,9 @@ def value(result: Measured, metric: str, *, penalised: bool = True) -> float | N
         case "stopped_at_epoch":
             return float(len(run.epochs)) if result.spec.early_stopping else None
         case "train_seconds":
-            return sum(epoch.seconds_ns for epoch in run.epochs) / 1e9
+            return (sum(epoch.seconds_ns for epoch in run.epochs) if pace is None else len(run.epochs) * pace) / 1e9
         case "seconds_per_epoch":
-            return median(epoch.seconds_ns for epoch in run.epochs) / 1e9
+            return (median(epoch.seconds_ns for epoch in run.epochs) if pace is None else pace) / 1e9
     split, _, quantity = metric.rpartition("_")
     scores = getattr(run, split, None)
     if not isinstance(scores, Scores):
@@ -116,12 +116,14 @@ def has(spec: Spec, metric: str) -> bool:
     )
 
 
-def per_seed(results: Sequence[Measured], metric: str, *, penalised: bool = True) -> Seeds | None:
+def per_seed(
+    results: Sequence[Measured], metric: str, *, penalised: bool = True, pace: float | None = None
+) -> Seeds | None:
     """A metric such as ``test_accuracy`` by seed, from complete cells, or else from those trained longest.
 
     Rounds that repeat a seed are averaged.  None where no cell has the metric.
     """
-    found = [(r, value(r, metric, penalised=penalised)) for r in results]
+    found = [(r, value(r, metric, penalised=penalised, pace=pace)) for r in results]
     told = [(r, v) for r, v in found if v is not None or (divergence(r) and has(r.spec, metric))]
     chosen = kept([r for r, _ in told])
     if not chosen:

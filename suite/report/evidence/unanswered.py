@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked
-from suite.report.evidence.gaps import LEFT_OUT, Benchmark, Gaps, MissingNumber, failed, phrase, reasons
+from suite.report.evidence.gaps import LEFT_OUT, Benchmark, Gaps, MissingNumber, aside, failed, phrase, reasons
 from suite.report.evidence.merge import ComparisonGroup, Evidence, comparison_group, in_order
 from suite.report.text.markdown import plain
 from suite.results.questions import QuestionKind
@@ -168,7 +168,7 @@ def lines(lost: Gaps, rows: Sequence[AnswerRow]) -> tuple[str, ...]:
     """For a terminal: a line on each kind of failure, what is merely unsupported last."""
     groups: dict[tuple[bool, str, str], list[tuple[str, str, str]]] = defaultdict(list)
     for gap in lost.found:
-        part = {"prove": " in the gate", "tune": f" in {TUNED}"}.get(gap.kind, "")
+        part = f" in {where}" if (where := aside(lost, gap)) else ""
         groups[not gap.supported, gap.word + part, gap.reason].append((gap.benchmark.spec, gap.runner, gap.mode))
     for row in rows:
         for framework, best in row.bests.items():

@@ -25,7 +25,7 @@ def section(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) ->
     """Test accuracy per framework and mode over seeds, and the equivalence tests."""
     notes = Notes()
     rows: list[list[str]] = []
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for framework_mode, results in cells.items():
             seeds = per_seed(results, "test_accuracy") if framework_mode.runner not in UNRANKED else None
             if seeds is None:

@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, Pairing, comparisons
+from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, Pairing, comparisons, looks_of
 from suite.report.evidence.gaps import LEFT_OUT, Benchmark
 from suite.report.evidence.merge import ComparisonGroup, Evidence
 from suite.report.evidence.unanswered import EVERYTHING, Unanswered
+from suite.report.sections import overall
 from suite.report.text.markdown import DASH, LONGEST_TABLE, Markdown, Notes, md, plain, table
 from suite.report.text.units import duration, level, rate, speed
+from suite.results.looks import of_plan
 from suite.results.questions import Question, QuestionKind
 from suite.stats import Ratio, TooFew
 
@@ -46,10 +49,6 @@ def _best(question: Question, best: Best | NotRanked, show: Show = cost) -> tupl
     notes = [best.lacks] if best.lacks else []
     if best.variants:
         notes.append(f"identical to the reference up to {', '.join(best.variants)}")
-    if len(best.chosen) > 1:
-        notes.append(
-            f"{' and '.join(best.chosen)} are nearly equal: which one is best changes when one round is left out"
-        )
     return f"{show(question, best.cost)} ({best.framework_mode.mode})", "; ".join(notes)
 
 
@@ -144,8 +143,9 @@ def answers(
     """The section's blocks; ``others``: comparisons elsewhere in the report whose intervals share the same 95 %."""
     if not rows and not without:
         return [Markdown(nothing(evidence))]
-    blocks = [*ranking(evidence, rows, labels, without=without), *_sentences(rows, without, labels, evidence.runs)]
-    blocks.append(_rule(rows, others))
+    ranks = ranking(evidence, rows, labels, without=without)
+    blocks = [*ranks, *overall.section(rows), *_sentences(rows, without, labels, evidence.runs)]
+    blocks.append(_rule(evidence, rows, others))
     if ratio_chart:
         blocks.append(Markdown(f"![Ratios of speed with their intervals](charts/{ratio_chart})"))
     return blocks
@@ -232,22 +232,60 @@ def _clause(row: AnswerRow) -> Markdown:
     return Markdown("; ".join(clauses)) if clauses else Markdown("only one framework was measured")
 
 
-def _rule(rows: Sequence[AnswerRow], others: int) -> Markdown:
+def _rule(evidence: Evidence, rows: Sequence[AnswerRow], others: int) -> Markdown:
     count = comparisons(rows)
     if not count:
         return Markdown(
             "No interval could be computed. Ranking needs two proven frameworks and five rounds of each in which "
             "training did not diverge."
         )
-    confidence = next(p.outcome.confidence for row in rows for p in row.pairings if isinstance(p.outcome, Ratio))
-    return Markdown(
-        "How to read it: each round gives the ratio of the two frameworks' medians. The table shows the geometric "
-        f"mean of these ratios over the rounds, with its interval in brackets. {_made(count, others)} made, so each "
-        f"interval is taken at {level(confidence)}, and all of them hold together at 95 % (Bonferroni). *Equivalent*: "
-        "the interval lies within 3 % of 1. *Undecided*: the interval contains 1. A framework's best mode is the "
-        "proven mode with the lowest median over rounds. In each round the ratio uses the mode that is best over the "
-        "other rounds, so no round selects the mode that it measures."
+    levels = sorted({p.outcome.confidence for row in rows for p in row.pairings if isinstance(p.outcome, Ratio)})
+    confidence = level(levels[0]) if len(levels) == 1 else f"{level(levels[0])} or more"
+    in_turns = any(p.in_turns for row in rows for p in row.pairings)
+    first = (
+        _turns(evidence)
+        if in_turns
+        else (
+            "How to read it: each round gives the ratio of the two frameworks' medians. The table shows the geometric "
+            "mean of these ratios over the rounds, with its interval in brackets."
+        )
     )
+    looks = _looks(rows, evidence) if in_turns else ""
+    return Markdown(
+        f"{first} {_made(count, others)} made{looks}, so each "
+        f"interval is taken at {confidence}, and all of them hold together at 95 % (Bonferroni). *Equivalent*: "
+        "the interval lies within 3 % of 1. *Undecided*: the interval contains 1. A framework's best mode is the "
+        "proven mode with the lowest median over rounds; it stands for the framework in every round."
+    )
+
+
+def _turns(evidence: Evidence) -> str:
+    """How speed was taken in turns, and when a benchmark went on no more."""
+    told = (
+        "How to read it: in each *lap* every mode of every framework is asked every question once, in an order drawn "
+        "anew, while the others stand still. What disturbs the machine meets all of a lap alike. The ratio of a round "
+        "is the median over its laps of the two frameworks' ratios, and each round has fresh processes. The table "
+        "shows the geometric mean of these ratios over the rounds, with its interval in brackets."
+    )
+    width = profile_of(evidence).get("half_width")
+    if len(of_plan(evidence.plan)) > 1 and isinstance(width, int | float):
+        told += (
+            f" After a *look* only benchmarks go on that hold a comparison which is undecided and whose half-width, "
+            f"the factor from the middle of its interval to an end, is above {width:g}. Rounds count up to the last "
+            "look that a benchmark has reached."
+        )
+    return told
+
+
+def profile_of(evidence: Evidence) -> Mapping[str, Any]:
+    """The profile of the plan that the report tells, as far as it is there."""
+    profile = evidence.plan.get("profile")
+    return profile if isinstance(profile, Mapping) else {}
+
+
+def _looks(rows: Sequence[AnswerRow], evidence: Evidence) -> str:
+    counts = {looks for row in rows if (looks := looks_of(evidence, row.group)) > 1}
+    return f", each of which may be decided at {'/'.join(map(str, sorted(counts)))} looks" if counts else ""
 
 
 def _made(count: int, others: int) -> str:

@@ -16,7 +16,7 @@ from suite.report.sections.answers import asked, cost
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import digits, level
 from suite.results.questions import Question
-from suite.results.records import Measured
+from suite.results.records import Numbers
 from suite.stats import LEAST_ROUNDS, Decision, Ratio, TooFew, speed_ratio
 
 NATIVE, CONTAINER = "native", "container"
@@ -67,7 +67,7 @@ def pairs(evidence: Evidence) -> list[PlacePair]:
 
 def _common(
     evidence: Evidence, pair: PlacePair
-) -> Iterator[tuple[FrameworkMode, Sequence[Measured], Sequence[Measured]]]:
+) -> Iterator[tuple[FrameworkMode, Sequence[Numbers], Sequence[Numbers]]]:
     inside = evidence.groups[pair.container]
     for framework_mode, results in evidence.groups[pair.native].items():
         if framework_mode in inside and framework_mode.runner not in UNRANKED:
@@ -101,7 +101,7 @@ def compare(evidence: Evidence) -> list[PlaceRow]:
     return rows
 
 
-def alike(native: Sequence[Measured], inside: Sequence[Measured]) -> Alike:
+def alike(native: Sequence[Numbers], inside: Sequence[Numbers]) -> Alike:
     """Compare digests and final weights seed by seed; versions are compared whatever the weights say."""
     sides = [_by_seed(side) for side in (native, inside)]
     seeds = sorted(set(sides[0]) & set(sides[1]))
@@ -124,17 +124,17 @@ def alike(native: Sequence[Measured], inside: Sequence[Measured]) -> Alike:
     return Alike(len(seeds), agreeing, trained, equal, ordered, tuple(_versions(native, inside)))
 
 
-def _by_seed(results: Sequence[Measured]) -> dict[int, list[Measured]]:
-    found: dict[int, list[Measured]] = defaultdict(list)
+def _by_seed(results: Sequence[Numbers]) -> dict[int, list[Numbers]]:
+    found: dict[int, list[Numbers]] = defaultdict(list)
     for r in results:
         found[r.cell.seed].append(r)
     return found
 
 
-def _versions(native: Sequence[Measured], inside: Sequence[Measured]) -> list[str]:
+def _versions(native: Sequence[Numbers], inside: Sequence[Numbers]) -> list[str]:
     """What differs between the two programs, as far as both record it."""
 
-    def told(results: Sequence[Measured]) -> dict[str, set[str]]:
+    def told(results: Sequence[Numbers]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = defaultdict(set)
         for env in (r.environment for r in results):
             programs = {"Python": env.python, "the suite's source": env.source.removeprefix("sha256:")[:12]}

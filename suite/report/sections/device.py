@@ -16,7 +16,7 @@ from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import mebibytes, percent
 from suite.results.gpu_trace import Metered, Span, Unmetered
 from suite.results.questions import Question, QuestionKind
-from suite.results.records import Measured
+from suite.results.records import Measured, Numbers
 
 Labels = Mapping[ComparisonGroup, str]
 
@@ -58,7 +58,7 @@ def disturbed(group: Sequence[MeteredTrial]) -> list[tuple[MeteredTrial, str]]:
     return found
 
 
-def held_back(results: Sequence[Measured], question: Question | None = None) -> str:
+def held_back(results: Sequence[Numbers], question: Question | None = None) -> str:
     """Why power or heat throttled the GPU while it computed these cells, under one question or any; or nothing."""
     reasons: set[str] = set()
     count = 0
@@ -91,7 +91,7 @@ def warnings(evidence: Evidence, labels: Labels) -> list[str]:
 
 
 def _traced(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode, list[Measured]]]:
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for framework_mode, results in cells.items():
             mine = [r for r in results if r.gpu is not None]
             if mine and framework_mode.runner not in UNRANKED:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from suite.report.evidence.comparison import AnswerRow, Draft, NotRanked, by_round, draft, headline, questions, unranked
+from suite.report.evidence.comparison import AnswerRow, Draft, NotRanked, by_round, draft, questions, unranked
 from suite.report.evidence.diverged import marked
 from suite.report.evidence.gaps import Gaps
 from suite.report.evidence.gpu import Energy, Unknown, baseline, energy, working
@@ -15,7 +15,7 @@ from suite.report.sections.answers import asked, ranking
 from suite.report.text.markdown import Markdown, Notes, table
 from suite.report.text.units import joules, watts
 from suite.results.gpu_trace import Metered, Unmetered
-from suite.results.questions import Answering, Question, QuestionKind
+from suite.results.questions import Answering, Question, QuestionKind, headline
 from suite.results.records import Measured
 
 BESIDE = "these cells ran on the processor; the GPU was metered and computed nothing for them"
@@ -32,19 +32,28 @@ class Joules(Question):
 
     def costs(self, result: Answering) -> tuple[float, ...]:
         """Joules per example; empty where they are not known."""
-        assert isinstance(result, Measured)
-        taken = energies(result, self.timed)
+        taken = energies(result, self.timed) if isinstance(result, Measured) else []
         return tuple(e.per_image for e in taken if isinstance(e, Energy) and e.per_image)
 
     def missing(self, result: Answering) -> str:
         """Why a cell that did this work has no energy."""
-        assert isinstance(result, Measured)
-        if not self.timed.costs(result) or self.costs(result):
+        if not isinstance(result, Measured) or not _did(result, self.timed) or self.costs(result):
             return ""
         return next(
             (e.reason for e in energies(result, self.timed) if isinstance(e, Unknown)),
             "it does not say how many examples it covers",
         )
+
+
+def _did(result: Measured, question: Question) -> bool:
+    """Whether a cell did the work of a question, be its time a sample or not."""
+    match question.kind:
+        case QuestionKind.TRAINING:
+            return result.training is not None
+        case QuestionKind.LATENCY:
+            return any(m.batch_size == question.batch_size for m in result.latency)
+        case QuestionKind.THROUGHPUT:
+            return any(m.batch_size == question.batch_size for m in result.throughput)
 
 
 def energies(result: Measured, question: Question) -> list[Energy | Unknown]:
@@ -95,13 +104,27 @@ def section(evidence: Evidence, labels: Mapping[ComparisonGroup, str], rows: Seq
     ]
 
 
+def _questions(results: Sequence[Measured]) -> list[Question]:
+    """What these cells did, also where its times are no samples."""
+    return [
+        *[Question(QuestionKind.TRAINING) for _ in [r for r in results if r.training][:1]],
+        *(Question(QuestionKind.LATENCY, size) for size in sorted({m.batch_size for r in results for m in r.latency})),
+        *(
+            Question(QuestionKind.THROUGHPUT, size)
+            for size in sorted({m.batch_size for r in results for m in r.throughput})
+        ),
+    ]
+
+
 def _asked(evidence: Evidence) -> Iterator[tuple[ComparisonGroup, FrameworkMode, Question, list[Measured]]]:
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for framework_mode, results in cells.items():
-            for question in questions(results) if framework_mode.runner not in UNRANKED else ():
-                proof_status = unranked(evidence, group, framework_mode, question)
+            for question in _questions(results) if framework_mode.runner not in UNRANKED else ():
+                timed = any(question.costs(r) for r in results)
+                wanted = question if timed else Joules(question.kind, question.batch_size)
+                proof_status = unranked(evidence, group, framework_mode, wanted)
                 if not isinstance(proof_status, NotRanked) or proof_status.shown:
-                    mine = [r for r in results if question.costs(r) and r.gpu]
+                    mine = [r for r in results if _did(r, question) and r.gpu]
                     yield from [(group, framework_mode, question, mine)] if mine else []
 
 

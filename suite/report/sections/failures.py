@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from suite.errors import ResultError
-from suite.report.evidence.gaps import Gaps, lacking
+from suite.report.evidence.gaps import Gaps, aside, lacking
 from suite.report.evidence.merge import Evidence
 from suite.report.text.markdown import Markdown, bullets, md, table
 
@@ -15,7 +15,8 @@ def section(lost: Gaps) -> list[Markdown]:
     """Cells without numbers, alike ones in one row; unsupported ones last."""
     groups: dict[tuple[bool, str, str, str, str], list[str]] = defaultdict(list)
     for gap in lost.cells:
-        part = {"prove": ", in the gate", "tune": ", inference options"}.get(gap.kind, "")
+        where = aside(lost, gap)
+        part = f", {'in ' if gap.kind == 'prove' else ''}{where}" if where else ""
         key = not gap.supported, gap.word + part, gap.runner or "all", gap.mode or "all", gap.reason
         groups[key].append(gap.benchmark.spec)
     if not groups:

@@ -13,8 +13,8 @@ from suite.report.evidence.merge import (
     NotProven,
     comparison_group,
     framework_mode,
+    kind_of,
     position,
-    to_tune,
 )
 from suite.report.text.markdown import Markdown, Notes, bullets, md, table
 from suite.report.text.units import duration, percent
@@ -68,7 +68,7 @@ def lost(evidence: Evidence, here: ComparisonGroup) -> dict[FrameworkMode, int]:
     found: dict[FrameworkMode, int] = {}
     where = here.run, here.spec, here.device, here.precision
     for f in evidence.failed:
-        if f.cause is Cause.DIVERGED and to_tune(f, evidence.tuning):
+        if f.cause is Cause.DIVERGED and kind_of(f, evidence.kinds) == "tune":
             alike = (f.run, f.cell.spec, f.cell.device, f.cell.precision) == where
             found[framework_mode(f)] = found.get(framework_mode(f), 0) + alike
     return {who: count for who, count in found.items() if count}

@@ -26,11 +26,11 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """The largest peaks over rounds."""
     notes, processes = Notes(), Processes(evidence)
     everyone = [
-        r for cells in evidence.groups.values() for c, rs in cells.items() if c.runner not in UNRANKED for r in rs
+        r for cells in evidence.learnt.values() for c, rs in cells.items() if c.runner not in UNRANKED for r in rs
     ]
     phases = [name for name in PHASES if name not in ON_GPU or _peak(everyone, name) is not None]
     rows: list[list[str]] = []
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for framework_mode, results in cells.items():
             if framework_mode.runner not in UNRANKED:
                 who = marked(framework_mode.runner, results, notes)

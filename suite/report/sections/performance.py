@@ -1,4 +1,4 @@
-"""Latency, throughput, training, the instrument, and where the time of the run went."""
+"""Latency, throughput, training, and where the time of the run went."""
 
 from __future__ import annotations
 
@@ -7,38 +7,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from suite.report.evidence.comparison import NotRanked as Unranked
-from suite.report.evidence.comparison import by_round, null_share, questions, unranked
+from suite.report.evidence.comparison import by_round, questions, unranked
 from suite.report.evidence.diverged import words
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
-from suite.report.sections.answers import asked
+from suite.report.evidence.pace import epoch_ns, trainings
 from suite.report.sections.device import held_back
 from suite.report.text.markdown import DASH, Markdown, Notes, table
-from suite.report.text.units import digits, duration, percent, rate
+from suite.report.text.units import duration, percent, rate
 from suite.results.questions import Question, QuestionKind
-from suite.results.records import Latency, Measured, Proof, Throughput
-from suite.stats import BOUND_CONFIDENCE, NULL_LIMIT, NoSpread, TooFew, autocorrelation, percentile, warm_up
+from suite.results.records import Latency, Measured, Numbers, Proof, Throughput, Timed
+from suite.spec.resolved import Spec
+from suite.stats import BOUND_CONFIDENCE, NoSpread, TooFew, autocorrelation, percentile, warm_up
 
 Labels = Mapping[ComparisonGroup, str]
-
-
-def _cells(
-    evidence: Evidence, labels: Labels
-) -> Iterator[tuple[ComparisonGroup, str, FrameworkMode, tuple[Measured, ...]]]:
-    for group, cells in evidence.groups.items():
-        for framework_mode, results in cells.items():
-            if framework_mode.runner not in UNRANKED:
-                yield group, labels[group], framework_mode, results
+WAITING = (
+    "Cells that take turns live at the same time, so their seconds overlap; *other* holds what they waited for each "
+    "other. Trainings beside other work count as measured."
+)
 
 
 def _shown(
-    evidence: Evidence, labels: Labels, kind: QuestionKind
-) -> Iterator[tuple[str, FrameworkMode, Question, list[Measured]]]:
+    evidence: Evidence, kind: QuestionKind
+) -> Iterator[tuple[ComparisonGroup, FrameworkMode, Question, list[Numbers]]]:
     """What is proven and long enough to time; what diverged is shown as well, with the note."""
-    for group, label, framework_mode, results in _cells(evidence, labels):
-        for question in questions(results):
-            proof_status = unranked(evidence, group, framework_mode, question) if question.kind is kind else ()
-            if question.kind is kind and (not isinstance(proof_status, Unranked) or proof_status.shown):
-                yield label, framework_mode, question, [r for r in results if question.costs(r)]
+    for group, cells in evidence.groups.items():
+        for framework_mode, results in cells.items():
+            wanted = [q for q in questions(results) if q.kind is kind] if framework_mode.runner not in UNRANKED else []
+            for question in wanted:
+                proof_status = unranked(evidence, group, framework_mode, question)
+                if not isinstance(proof_status, Unranked) or proof_status.shown:
+                    yield group, framework_mode, question, [r for r in results if question.costs(r)]
 
 
 def _spread(times: Sequence[float]) -> str:
@@ -46,13 +44,13 @@ def _spread(times: Sequence[float]) -> str:
     return f"{duration(min(times))} to {duration(max(times))}" if len(times) > 1 else "one round"
 
 
-def _rates(costs: Sequence[float], results: Sequence[Measured], question: Question, notes: Notes) -> tuple[str, str]:
+def _rates(costs: Sequence[float], results: Sequence[Numbers], question: Question, notes: Notes) -> tuple[str, str]:
     """The median rate of rounds, and the range of their rates, which fall as costs rise."""
     low, middle, high = (rate(cost, question.counted) for cost in (max(costs), median(costs), min(costs)))
     return _marked(middle, results, question, notes), f"{low} to {high}" if len(costs) > 1 else "one round"
 
 
-def _marked(value: str, results: Sequence[Measured], question: Question, notes: Notes) -> str:
+def _marked(value: str, results: Sequence[Numbers], question: Question, notes: Notes) -> str:
     """A number, with a note if the GPU was throttled or its training diverged."""
     reasons = held_back(results, question)
     said = [f"throttled: {reasons}"] if reasons else []
@@ -60,7 +58,7 @@ def _marked(value: str, results: Sequence[Measured], question: Question, notes: 
     return notes.mark(value, "; ".join(said)) if said else value
 
 
-def _settled(results: Sequence[Measured], question: Question) -> str:
+def _settled(results: Sequence[Numbers], question: Question) -> str:
     outcomes = [warm_up(question.costs(r)) for r in results]
     tested = [o for o in outcomes if not isinstance(o, TooFew)]
     short = sum(not o.enough for o in tested)
@@ -73,14 +71,17 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Per batch size: median, percentiles with bounds, autocorrelation, whether warm-up was enough."""
     notes = Notes()
     rows: list[list[str]] = []
-    for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.LATENCY):
+    for group, framework_mode, question, results in _shown(evidence, QuestionKind.LATENCY):
         samples = [s for r in results for s in question.costs(r)]
-        line = [label, framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}"]
+        line = [labels[group], framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}"]
         line += [_marked(duration(median(samples)), results, question, notes)]
         line += [_spread(list(by_round(results, question).values()))]
+        single = [s for r in results for s in _singly(r, question)]
         for share in (0.9, 0.99, 0.999):
-            outcome = percentile(samples, share)
-            if isinstance(outcome, TooFew):
+            outcome = percentile(single, share)
+            if not single:
+                line.append(notes.dash("blocks of queries were timed, not single ones"))
+            elif isinstance(outcome, TooFew):
                 line.append(notes.dash(f"p{100 * share:g} needs {outcome.need:,} samples"))
             else:
                 line.append(f"{duration(outcome.value)} (≤ {duration(outcome.bound)})")
@@ -104,7 +105,13 @@ def latency(evidence: Evidence, labels: Labels) -> list[Markdown]:
     ]
 
 
-def _correlation(results: Sequence[Measured], question: Question, notes: Notes) -> str:
+def _singly(result: Numbers, question: Question) -> Sequence[float]:
+    """The times of single queries, which alone have percentiles; empty where only whole blocks were timed."""
+    asked = result.asked(question) if isinstance(result, Timed) else None
+    return question.costs(result) if asked is None or asked.queries_ns else ()
+
+
+def _correlation(results: Sequence[Numbers], question: Question, notes: Notes) -> str:
     outcomes = [autocorrelation(question.costs(r)) for r in results]
     numbers = [o for o in outcomes if isinstance(o, float)]
     if numbers:
@@ -117,12 +124,12 @@ def throughput(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Examples per second with the pipeline full."""
     notes = Notes()
     rows = []
-    for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.THROUGHPUT):
+    for group, framework_mode, question, results in _shown(evidence, QuestionKind.THROUGHPUT):
         medians = list(by_round(results, question).values())
         count = sum(len(question.costs(r)) for r in results)
         rows.append(
             [
-                label, framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}",
+                labels[group], framework_mode.runner, framework_mode.mode, f"{question.batch_size:,}",
                 *_rates(medians, results, question, notes), f"{count:,}",
                 Markdown(_settled(results, question)),
             ]
@@ -137,92 +144,77 @@ def training(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Speed of epochs, and the time to the first step apart."""
     notes = Notes()
     rows = []
-    for label, framework_mode, question, results in _shown(evidence, labels, QuestionKind.TRAINING):
+    for group, framework_mode, question, results in _shown(evidence, QuestionKind.TRAINING):
         medians = list(by_round(results, question).values())
-        epochs = [e.seconds_ns for r in results if r.training for e in r.training.epochs]
-        first: dict[str, list[int]] = defaultdict(list)
-        for r in results:
-            if r.training:
-                first["warm" if r.training.compile_cache == "warm" else "cold"].append(r.training.first_step_ns)
-        lengths = {len(r.training.epochs) for r in results if r.training}
+        learnt = trainings(evidence, group, framework_mode)
+        pace = epoch_ns(evidence, group, framework_mode)
+        epochs = [e.seconds_ns for r in learnt if r.training for e in r.training.epochs]
+        first = _first_steps(results)
+        lengths = {len(r.training.epochs) for r in learnt if r.training}
+        planned = f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}"
         rows.append(
             [
-                label, framework_mode.runner, framework_mode.mode, *_rates(medians, results, question, notes),
-                duration(median(epochs)),
+                labels[group], framework_mode.runner, framework_mode.mode, *_rates(medians, results, question, notes),
+                duration(median(epochs) if pace is None else pace),
                 *(_median(first[state], f"no cell began with a {state} cache", notes) for state in ("cold", "warm")),
-                _time_to_target(results, notes),
-                f"{'/'.join(map(str, sorted(lengths)))} of {results[0].spec.epochs}",
+                _time_to_target(results[0].spec, learnt, pace, notes),
+                planned if lengths else notes.dash("it was timed and not trained"),
             ]
         )  # fmt: skip
     if not rows:
         return [Markdown("No proven cell was trained.")]
     heads = ["benchmark", "framework", "mode", "median over rounds", "rounds", "per epoch"]
     heads += ["first step, cold", "first step, warm", "to target accuracy", "epochs"]
-    return [
-        table(heads, rows, "lllrlrrrlr"),
-        *notes.lines(),
-        Markdown(
-            "*First step* is building, tracing, compiling and one step. The other numbers do not include it. A mode "
-            "that keeps no compiled code between processes always starts cold."
-        ),
-    ]
+    told = (
+        "*First step* is building, tracing, compiling and one step. The other numbers do not include it. A mode "
+        "that keeps no compiled code between processes always starts cold."
+    )
+    if evidence.timed:
+        told += (
+            " In turns no training goes to its end: *per epoch* is the number of training examples times the cost of "
+            "one, *epochs* are those of the framework's trainings, and the time to the target accuracy is the epochs "
+            "that these needed times the seconds per epoch. A first step counts where nothing else was built at the "
+            "same time, if there is such a one."
+        )
+    return [table(heads, rows, "lllrlrrrlr"), *notes.lines(), Markdown(told)]
 
 
-def _time_to_target(results: Sequence[Measured], notes: Notes) -> str:
-    """Median training time until the test accuracy first reached the spec's target, without evaluation."""
-    target = results[0].spec.target_accuracy
+def _first_steps(results: Sequence[Numbers]) -> dict[str, list[int]]:
+    """Times to the first step by the state of the compiler's cache; those of builds that had company last of all."""
+    timed = [r for r in results if isinstance(r, Timed)]
+    alone = [r for r in timed if r.built_alone] or timed
+    steps = [(r.compile_cache, r.first_step_ns) for r in alone]
+    steps += [(r.training.compile_cache, r.training.first_step_ns) for r in results if r.training]
+    found: dict[str, list[int]] = defaultdict(list)
+    for cache, nanoseconds in steps:
+        found["warm" if cache == "warm" else "cold"].append(nanoseconds)
+    return found
+
+
+def _time_to_target(spec: Spec, results: Sequence[Measured], pace: float | None, notes: Notes) -> str:
+    """Median training time until the test accuracy first reached the spec's target, without evaluation.
+
+    With a ``pace``, nanoseconds per epoch, it is that times the epochs needed; else what those epochs took.
+    """
+    target = spec.target_accuracy
     if target is None:
         return notes.dash("the benchmark states no target accuracy")
-    times = []
+    if not results:
+        return notes.dash("it was timed and not trained")
+    times: list[float] = []
     for epochs in (r.training.epochs for r in results if r.training):
         reached = [i for i, e in enumerate(epochs, 1) if e.test and (e.test.accuracy or 0.0) >= target]
-        times += [sum(e.seconds_ns for e in epochs[: reached[0]])] if reached else []
+        if reached:
+            took = sum(e.seconds_ns for e in epochs[: reached[0]])
+            times.append(took if pace is None else reached[0] * pace)
     if len(times) < len(results):
-        return f"{percent(target)}: reached in {len(times)} of {len(results)} rounds"
+        what = "rounds" if pace is None else "trainings"
+        return f"{percent(target)}: reached in {len(times)} of {len(results)} {what}"
     return f"{percent(target)}: {duration(median(times))}"
 
 
 def _median(nanoseconds: Sequence[int], absent: str, notes: Notes) -> str:
     return duration(median(nanoseconds)) if nanoseconds else notes.dash(absent)
-
-
-def instrument(evidence: Evidence, labels: Labels) -> list[Markdown]:
-    """The cost of a call that computes nothing, compared with the shortest sample of all."""
-    rows = []
-    for group, cells in evidence.groups.items():
-        null = [r for c, results in cells.items() if c.runner == "null" for r in results]
-        real = {c: results for c, results in cells.items() if c.runner not in UNRANKED}
-        for question in questions(null):
-            shortest = {
-                c: min(costs) for c, rs in real.items() if (costs := [x for r in rs for x in question.costs(r)])
-            }
-            if not shortest:
-                continue
-            fastest = min(shortest, key=lambda c: (shortest[c], c))
-            share = null_share(evidence, group, real[fastest], question)
-            assert share is not None
-            nothing = median(cost for r in null for cost in question.costs(r))
-            rows.append(
-                [
-                    labels[group],
-                    asked(question),
-                    duration(nothing),
-                    f"{duration(shortest[fastest])}, {fastest.runner} ({fastest.mode})",
-                    f"{digits(100 * share, 2)} %",
-                    "yes" if share <= NULL_LIMIT else Markdown("**no**"),
-                ]
-            )
-    if not rows:
-        return [Markdown("The null runner was not measured, so the cost of the instrument itself is unknown.")]
-    return [
-        table(
-            ["benchmark", "question", "null, median", "shortest sample of all", "share", "under 1 %"], rows, "llrlrl"
-        ),
-        Markdown(
-            "Latency is per query, the others are per example. A number is not ranked if the null runner's call takes "
-            "more than 1 % of its shortest sample."
-        ),
-    ]
 
 
 def time_spent(evidence: Evidence) -> list[Markdown]:
@@ -235,18 +227,11 @@ def time_spent(evidence: Evidence) -> list[Markdown]:
         if isinstance(result, Proof):
             mine["gate"] += result.seconds
             continue
-        if not isinstance(result, Measured):
+        if not isinstance(result, Measured | Timed):
             mine["other"] += result.seconds
             continue
         imports[(result.run, result.entry, result.cell.runner)] = result.import_ns
-        run = result.training
-        epochs = [e.seconds_ns for e in run.epochs] if run else []
-        meters: list[Latency | Throughput] = [*result.latency, *result.throughput]
-        parts = {
-            "first step": run.first_step_ns / 1e9 if run else 0.0,
-            "warm-up": (sum(sum(m.warmup_ns) for m in meters) + (sum(run.warmup_ns) if run else 0)) / 1e9,
-            "measured": (sum(sum(m.samples_ns) for m in meters) + sum(epochs)) / 1e9,
-        }
+        parts = _in_turns(result) if isinstance(result, Timed) else _by_itself(result)
         for name, seconds in parts.items():
             mine[name] += seconds
         mine["other"] += max(result.seconds - sum(parts.values()), 0.0)
@@ -264,4 +249,23 @@ def time_spent(evidence: Evidence) -> list[Markdown]:
             "*Import* is counted once per process. *Other* is data, building, evaluation, restoring weights and cells "
             "that failed. A dash means that no time was spent."
         ),
+        *([Markdown(WAITING)] if evidence.timed else []),
     ]
+
+
+def _by_itself(result: Measured) -> dict[str, float]:
+    run = result.training
+    epochs = [e.seconds_ns for e in run.epochs] if run else []
+    meters: list[Latency | Throughput] = [*result.latency, *result.throughput]
+    return {
+        "first step": run.first_step_ns / 1e9 if run else 0.0,
+        "warm-up": (sum(sum(m.warmup_ns) for m in meters) + (sum(run.warmup_ns) if run else 0)) / 1e9,
+        "measured": (sum(sum(m.samples_ns) for m in meters) + sum(epochs)) / 1e9,
+    }
+
+
+def _in_turns(result: Timed) -> dict[str, float]:
+    return {
+        "first step": result.first_step_ns / 1e9,
+        "measured": sum(sum(block.blocks_ns) for block in result.blocks) / 1e9,
+    }

@@ -20,7 +20,7 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
     """Whether trainings with one seed end in the same weights, to the bit."""
     notes = Notes()
     rows: list[list[str]] = []
-    for group, cells in evidence.groups.items():
+    for group, cells in evidence.learnt.items():
         for framework_mode, results in cells.items():
             if framework_mode.runner in UNRANKED:
                 continue

@@ -22,7 +22,7 @@ from suite.report.evidence.merge import (
 from suite.report.sections.answers import cost
 from suite.report.text.markdown import DASH, Markdown, Notes, md, table
 from suite.results.identity import Check, Verdict
-from suite.results.records import InferenceOptions, Measured, Proof
+from suite.results.records import InferenceOptions, Numbers, Proof
 
 Labels = Mapping[ComparisonGroup, str]
 
@@ -88,7 +88,12 @@ def distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
     for proof in evidence.proofs:
         found[_subject(proof)].append(proof)
     covered: dict[tuple[object, ...], set[str]] = defaultdict(set)
-    everyone: list[Proof | Measured | InferenceOptions] = [*evidence.proofs, *evidence.measured, *evidence.tuned]
+    everyone: list[Proof | Numbers | InferenceOptions] = [
+        *evidence.proofs,
+        *evidence.numbers,
+        *evidence.controls,
+        *evidence.tuned,
+    ]
     for result in everyone:
         covered[_subject(result)].add(result.cell.spec)
     worst_first = (Verdict.UNPROVEN, Verdict.NOT_PROVABLE, Verdict.VARIANT, Verdict.IDENTICAL)
@@ -97,7 +102,7 @@ def distinct(evidence: Evidence) -> list[tuple[Proof, list[str]]]:
     return sorted(listed, key=lambda item: (item[1][0], position(item[0].cell.runner), item[0].cell.mode))
 
 
-def _subject(result: Proof | Measured | InferenceOptions) -> tuple[object, ...]:
+def _subject(result: Proof | Numbers | InferenceOptions) -> tuple[object, ...]:
     return result.spec.computation, way(result.cell), program(result.environment)
 
 
@@ -143,9 +148,9 @@ def not_comparable(evidence: Evidence, labels: Labels, lost: Gaps) -> list[Markd
         count = len({(gap.benchmark, gap.runner, gap.mode) for gap in lost.found})
         several = f"{specs:,} benchmark{'s' if specs > 1 else ''}"
         what = "1 mode has" if count == 1 else f"{count:,} modes have"
-        whole = "" if rows or not evidence.measured else "Every number that is shown is proven. "
+        whole = "" if rows or not evidence.numbers else "Every number that is shown is proven. "
         words = f'{whole}In {several} {what} no number or no proof in at least one round: see "Failed and unsupported".'
         blocks.append(Markdown(words))
     elif not rows:
-        blocks.append(Markdown("None: every number is proven." if evidence.measured else "There is no number."))
+        blocks.append(Markdown("None: every number is proven." if evidence.numbers else "There is no number."))
     return blocks

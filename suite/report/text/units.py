@@ -48,6 +48,14 @@ def watts(value: float) -> str:
     return f"{digits(value)} W"
 
 
+def flops(per_second: float) -> str:
+    """Arithmetic per second."""
+    for limit, unit in ((1e6, "kFLOP/s"), (1e9, "MFLOP/s"), (1e12, "GFLOP/s")):
+        if per_second < limit * (1 - 5e-4):
+            return f"{digits(per_second / (limit / 1e3))} {unit}"
+    return f"{digits(per_second / 1e12)} TFLOP/s"
+
+
 def percent(fraction: float, places: int = 2) -> str:
     """A fraction in percent."""
     return f"{100 * fraction:.{places}f} %"

@@ -1,0 +1,194 @@
+"""What speed taken in turns says: a ratio per round, each framework's best mode, and which benchmarks are still open.
+
+The report and whoever conducts a run decide by the same functions.  They need the core's statistics, so no trial and no
+plan imports this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import combinations
+from statistics import median
+from typing import Any, Protocol, TypeVar
+
+from suite.results import looks as at
+from suite.results.questions import Question, headline
+from suite.results.records import Timed
+from suite.stats import LEAST_ROUNDS, NULL_LIMIT, Decision, Ratio, TooFew, instrument_share, ratio_interval
+
+NULL = "null"
+"""The runner that computes nothing: what it takes is the instrument's own cost."""
+
+
+class _Ordered(Protocol):
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+Mode = TypeVar("Mode", bound=_Ordered)
+Rounds = Mapping[int, Timed]
+"""A cell's records by round."""
+CellName = tuple[str, str, str]
+"""Benchmark, runner and mode."""
+
+
+def lap_ratio(first: Sequence[float], second: Sequence[float]) -> float:
+    """Speed of the first over that of the second in one round, from their costs lap by lap.
+
+    The blocks of a lap are neighbours in time, so what slows the machine down in a lap slows both and cancels.  The
+    median over laps is that of the logarithms.
+    """
+    logs = [math.log(theirs / ours) for ours, theirs in zip(first, second, strict=True)]
+    return math.exp(median(logs))
+
+
+def round_ratio(first: Timed, second: Timed, question: Question) -> float | None:
+    """The same of two records of one round; None where their laps are no neighbours, or not as many."""
+    ours, theirs = first.laps(question), second.laps(question)
+    if first.spans or second.spans or not ours or len(ours) != len(theirs) or min(*ours, *theirs) <= 0:
+        return None
+    return lap_ratio(ours, theirs)
+
+
+def eligible(costs: Mapping[Mode, Mapping[int, float]]) -> dict[Mode, Mapping[int, float]]:
+    """The modes that lack no round which another mode has."""
+    most = max(map(len, costs.values()), default=0)
+    return {mode: mine for mode, mine in costs.items() if len(mine) == most}
+
+
+def best_mode(costs: Mapping[Mode, Mapping[int, float]]) -> Mode | None:
+    """The mode whose median cost over all rounds is lowest; it stands for its framework in every round.
+
+    To choose for each round by the others ties rounds together: ``benchmarks/coverage_of_speed.py`` shows that where
+    modes are nearly equal intervals are then too narrow.
+    """
+    return min(costs, key=lambda mode: (median(costs[mode].values()), mode)) if costs else None
+
+
+def cost(record: Timed, question: Question) -> float | None:
+    """What a question cost a cell in one round; None if it was not asked, or took no time at all."""
+    samples = record.samples(question)
+    middle = median(samples) if samples else 0.0
+    return middle if middle > 0 else None
+
+
+def ratios(first: Mapping[str, Rounds], second: Mapping[str, Rounds], question: Question) -> dict[int, float]:
+    """Speed of one framework over that of another by round, each in the mode that is best over all of them.
+
+    Both are given by mode, and then by round.
+    """
+    chosen = [_chosen(side, question) for side in (first, second)]
+    found = {}
+    for number in sorted(set(chosen[0]) & set(chosen[1])):
+        ours, theirs = (side[number] for side in chosen)
+        ratio = round_ratio(ours, theirs, question)
+        found[number] = (
+            ratio if ratio is not None else median(theirs.samples(question)) / median(ours.samples(question))
+        )
+    return found
+
+
+def _chosen(modes: Mapping[str, Rounds], question: Question) -> dict[int, Timed]:
+    costs = {
+        mode: {number: found for number, record in rounds.items() if (found := cost(record, question)) is not None}
+        for mode, rounds in modes.items()
+    }
+    series = eligible({mode: mine for mode, mine in costs.items() if mine})
+    best = best_mode(series)
+    return {number: modes[best][number] for number in series[best]} if best is not None else {}
+
+
+def asked(record: Timed) -> set[Question]:
+    """What a cell was asked."""
+    return {Question(block.kind, block.batch_size) for block in record.blocks}
+
+
+def settled(ratio: Ratio | TooFew, half_width: float) -> bool:
+    """Whether a comparison needs no further round: it is decided, or its interval is narrow enough.
+
+    ``half_width`` is a factor: an interval from ``r / h`` to ``r * h`` has the half-width ``h``.
+    """
+    if isinstance(ratio, TooFew):
+        return False
+    return ratio.decision is not Decision.UNDECIDED or math.sqrt(ratio.high / ratio.low) <= half_width
+
+
+Comparison = tuple[str, Question, str, str]
+"""Benchmark, question and two frameworks."""
+
+
+def compared(
+    records: Iterable[Timed], looks: Sequence[int], frameworks: Sequence[str], without: Collection[CellName] = ()
+) -> dict[Comparison, dict[int, float]]:
+    """The ratios, by round, of every comparison of a run: those of the report's answer, as far as records decide them.
+
+    Rounds count up to the last look that a benchmark has reached; before its first, all.  Left out are controls, cells
+    ``without`` a rank, those whose timed outputs are wrong, and those of which the instrument costs over 1 %.
+    """
+    cells: dict[str, dict[tuple[str, str], dict[int, Timed]]] = defaultdict(lambda: defaultdict(dict))
+    held: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        name = record.cell
+        held[name.spec].add(name.round)
+        if not record.control:
+            cells[name.spec][name.runner, name.mode][name.round] = record
+    found: dict[Comparison, dict[int, float]] = {}
+    for spec, everyone in sorted(cells.items()):
+        last = at.reached(held[spec], looks) or max(held[spec])
+        cut = {who: {n: r for n, r in rounds.items() if n <= last} for who, rounds in everyone.items()}
+        mine = {who: rounds for who, rounds in cut.items() if rounds and _sound(spec, who, rounds, without)}
+        questions = sorted(
+            {q for (runner, _), rs in mine.items() if runner != NULL for r in rs.values() for q in asked(r)}
+        )
+        for question in headline(questions):
+            timed = {who: rounds for who, rounds in mine.items() if _long_enough(cut, rounds, question)}
+            for one, other in combinations(frameworks, 2):
+                sides = [{mode: rs for (runner, mode), rs in timed.items() if runner == f} for f in (one, other)]
+                if ratio := ratios(sides[0], sides[1], question):
+                    found[spec, question, one, other] = ratio
+    return found
+
+
+def _sound(spec: str, who: tuple[str, str], rounds: Rounds, without: Collection[CellName]) -> bool:
+    return (spec, *who) not in without and all(audit.right for r in rounds.values() for audit in r.audits)
+
+
+def _long_enough(cells: Mapping[tuple[str, str], Rounds], rounds: Rounds, question: Question) -> bool:
+    nothing = [
+        s for (runner, _), rs in cells.items() if runner == NULL for r in rs.values() for s in r.samples(question)
+    ]
+    samples = [s for r in rounds.values() for s in r.samples(question)]
+    return not (nothing and samples) or instrument_share(nothing, samples) <= NULL_LIMIT
+
+
+def open_benchmarks(
+    records: Iterable[Timed],
+    looks: Sequence[int],
+    half_width: float,
+    frameworks: Sequence[str],
+    *,
+    without: Collection[CellName] = (),
+    more: int = 0,
+) -> frozenset[str]:
+    """The ids of the specs that go on after a look: they hold a comparison neither decided nor precise enough.
+
+    ``records`` are all of the run so far; a spec without any is not judged.  ``looks`` are the profile's, in order, as
+    ``looks.in_order`` gives them.  Before its first look a benchmark is open, after its last one it is not.
+    ``without`` names cells that cannot be ranked, such as unproven ones; ``more`` counts comparisons that the report
+    makes elsewhere, such as those of energy.
+    """
+    everything = list(records)
+    held: dict[str, set[int]] = defaultdict(set)
+    for record in everything:
+        held[record.cell.spec].add(record.cell.round)
+    found = compared(everything, looks, frameworks, without)
+    comparisons = max(len(found) + more, 1) * at.counted(looks, LEAST_ROUNDS)
+    still = set()
+    for (spec, *_), by_round in found.items():
+        ratio = ratio_interval(list(by_round.values()), comparisons)
+        still |= set() if settled(ratio, half_width) else {spec}
+    last = max(looks, default=0)
+    early = {spec for spec, rounds in held.items() if at.reached(rounds, looks) is None}
+    over = {spec for spec, rounds in held.items() if at.reached(rounds, looks) == last}
+    return frozenset((still | early) - over)

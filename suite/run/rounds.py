@@ -1,0 +1,309 @@
+"""One round: fresh agents of all frameworks, which open one benchmark after the other and take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import ResultError, RunError, Unsupported
+from suite.inputs import initial
+from suite.results import records
+from suite.results.environment import Environment
+from suite.results.questions import Question, QuestionKind
+from suite.results.records import Audit, Blocks, Cause, Cell, Digests, Failed, Parent, Timed
+from suite.run import turns
+from suite.run.agents import Lost, Refusal, checked
+from suite.run.parents import ParentLine, RemoteAgent
+from suite.run.plan import Entry, Plan
+from suite.run.turns import Call, Seat
+from suite.spec.resolved import Spec
+
+CONTROL = "control"
+Failure = RunError | Unsupported
+
+
+@dataclass(eq=False)
+class Place:
+    """A cell in its turn; ``control`` is the second process of one that has a place already."""
+
+    cell: Cell
+    agent: RemoteAgent
+    control: bool = False
+    seat: Seat | None = None
+    opened: Mapping[str, Any] | None = None
+    failed: Failure | None = None
+    peak: float | None = None
+
+
+class Round:
+    """The agents of one round; closing it ends them."""
+
+    def __init__(self, folder: Path, made: Plan, parents: Mapping[str, ParentLine], number: int) -> None:
+        self._folder, self._made, self._parents, self._number = folder, made, parents, number
+        self._agents: dict[str, RemoteAgent] = {}
+        self._alone = number <= made.profile.built_alone
+        self._peaked = False
+
+    def close(self) -> None:
+        """End every agent."""
+        for agent in self._agents.values():
+            agent.end()
+        self._agents = {}
+
+    def turns(self, entry: Entry) -> Iterator[str]:
+        """A benchmark's turns, from opening it to its records; yields what is going on."""
+        began, clock = dt.datetime.now(dt.UTC), time.monotonic()
+        spec = self._made.spec(entry.cells[0].spec)
+        yield "building"
+        places = self._places(entry, spec)
+        self._open(entry, places)
+        seats = [place.seat for place in places if place.seat]
+        questions = self._questions(spec)
+        profile = self._made.profile
+        draw = initial.stream(0, "turns", profile.name, entry.id, self._made.source)
+        yield "warming up"
+        self._settle(entry, places, questions)
+        yield f"{profile.laps} laps"
+        turns.play(seats, questions, profile.laps, draw, keep=lambda question: question.kind in AUDITED)
+        self._peaks(places)
+        closed = self._close(places)
+        self._write(entry, places, closed, began, time.monotonic() - clock)
+
+    def _settle(self, entry: Entry, places: Sequence[Place], questions: Sequence[Question]) -> None:
+        """Let every seat know how long its blocks are: as in an earlier round, and a control as its twin."""
+        least = self._made.profile.lap_milliseconds * 1e6
+        seats = {place.cell: place.seat for place in places if place.seat and not place.control}
+        for cell, seat in seats.items():
+            seat.calls |= self._recalled(entry, cell)
+        turns.settle(list(seats.values()), questions, least)
+        twins = [place for place in places if place.seat and place.control and place.cell in seats]
+        for place in twins:
+            assert place.seat
+            place.seat.calls |= seats[place.cell].calls
+        turns.settle([place.seat for place in twins if place.seat], questions, least)
+
+    def _recalled(self, entry: Entry, cell: Cell) -> dict[Question, Call]:
+        """How a cell answered in the first round that it has; so all rounds ask for the same."""
+        for other in self._made.entries:
+            if other.kind != "turns" or other.round >= entry.round:
+                continue
+            for before in other.cells:
+                if (before.spec, before.runner, before.mode) == (cell.spec, cell.runner, cell.mode):
+                    with contextlib.suppress(ResultError, OSError):
+                        found = records.read(self._folder / "results" / other.file(before))
+                        if isinstance(found, Timed):
+                            return {
+                                Question(b.kind, b.batch_size): Call(b.calls, b.examples, b.own_ns)
+                                for b in found.blocks
+                            }
+        return {}
+
+    def _questions(self, spec: Spec) -> tuple[Question, ...]:
+        profile = self._made.profile
+        batches = [size for size in profile.latency_batches if size <= spec.data.test]
+        return turns.questions(batches, profile.throughput_batches)
+
+    def _places(self, entry: Entry, spec: Spec) -> list[Place]:
+        """Where each cell is, its agent started anew where there is none; and the control, if it is its turn."""
+        wanted = [(cell.runner, cell, False) for cell in entry.cells]
+        first = entry.cells[0]
+        if self._made.profile.control and spec.id == self._made.specs[0].id:
+            wanted.append((CONTROL, first, True))
+        elif control := self._agents.pop(CONTROL, None):
+            control.end()
+        fresh: dict[str, RemoteAgent] = {}
+        places = []
+        for name, cell, control_ in wanted:
+            agent = self._agents.get(name) or fresh.get(name)
+            if agent is None or agent.parent.gone:
+                parent = self._parents.get(cell.runner)
+                agent = RemoteAgent(parent or absent(cell.runner), f"r{self._number:02}-{name}")
+                fresh[name] = agent
+            places.append(Place(cell, agent, control_))
+        self._agents |= fresh
+        self._start(list(fresh.values()), places)
+        return places
+
+    def _start(self, agents: Sequence[RemoteAgent], places: Sequence[Place]) -> None:
+        """Start agents, one after the other where it is told how long it takes; else all at once."""
+        if self._alone:
+            for agent in agents:
+                self._each([agent], places, _started_and_asked, RemoteAgent.started)
+            return
+        begun = [agent for agent in agents if self._noted(agent, places, RemoteAgent.start) is not FAILED]
+        for group in _one_a_parent(begun):
+            self._each(group, places, RemoteAgent.rise, RemoteAgent.started)
+
+    def _open(self, entry: Entry, places: Sequence[Place]) -> None:
+        """Let every agent build its modes of the benchmark."""
+        profile = self._made.profile
+        agents = list(dict.fromkeys(place.agent for place in places if place.failed is None))
+
+        def ask(agent: RemoteAgent) -> None:
+            runner = next(place.cell.runner for place in places if place.agent is agent)
+            modes = [cell.mode for cell in entry.cells if cell.runner == runner]  # a control is its twin in all
+            seed = entry.cells[0].seed
+            source = {"run": str(self._folder), "entry": entry.id}
+            agent.request(
+                {"do": "open", "source": source, "modes": modes, "seed": seed, "precision": profile.precision}
+            )
+
+        for group in [[agent] for agent in agents] if self._alone else _one_a_parent(agents):
+            for agent, told in self._each(group, places, ask, RemoteAgent.answer).items():
+                for place in (place for place in places if place.agent is agent):
+                    self._seated(place, told)
+
+    def _seated(self, place: Place, told: Mapping[str, Any]) -> None:
+        try:
+            checked(told["modes"][place.cell.mode])
+        except (Refusal, Unsupported) as error:
+            place.failed = error
+        else:
+            place.opened = told
+            place.seat = Seat(place.agent, place.cell.mode)
+
+    def _each(self, agents: Sequence[RemoteAgent], places: Sequence[Place], ask: Any, answer: Any) -> dict[Any, Any]:
+        """Ask all of ``agents`` at once, and note whose cells have failed."""
+        found: dict[RemoteAgent, Any] = {}
+        asked = [agent for agent in agents if self._noted(agent, places, ask) is not FAILED]
+        for agent in asked:
+            if (told := self._noted(agent, places, answer)) is not FAILED:
+                found[agent] = told
+        return found
+
+    def _noted(self, agent: RemoteAgent, places: Sequence[Place], do: Any) -> Any:
+        try:
+            return do(agent)
+        except (Lost, Refusal, Unsupported) as error:
+            for place in places:
+                if place.agent is agent:
+                    place.failed = place.failed or error
+            if isinstance(error, Lost):
+                self._agents = {name: other for name, other in self._agents.items() if other is not agent}
+            return FAILED
+
+    def _peaks(self, places: Sequence[Place]) -> None:
+        """What the machine can do, asked of each framework once in a run, in its first mode."""
+        if self._number > 1 or self._peaked:
+            return
+        self._peaked = True
+        for runner in self._made.profile.runners:
+            place = next((p for p in places if p.cell.runner == runner and p.seat and not p.seat.failed), None)
+            if place is not None and not place.control:
+                with contextlib.suppress(Refusal, Unsupported, Lost):
+                    place.peak = float(place.agent.ask({"do": "peak", "mode": place.cell.mode})["flops"])
+
+    def _close(self, places: Sequence[Place]) -> dict[RemoteAgent, Mapping[str, Any]]:
+        """What each agent tells at the end: audits, and where it ran."""
+        for place in places:
+            if place.seat and place.seat.failed:
+                place.failed = place.failed or place.seat.failed
+                if isinstance(place.failed, Lost):
+                    self._agents = {n: a for n, a in self._agents.items() if a is not place.agent}
+        agents = list(dict.fromkeys(place.agent for place in places if place.failed is None))
+        found: dict[RemoteAgent, Mapping[str, Any]] = {}
+        for group in _one_a_parent(agents):
+            found |= self._each(group, places, lambda agent: agent.request({"do": "close"}), RemoteAgent.answer)
+        return found
+
+    def _write(
+        self,
+        entry: Entry,
+        places: Sequence[Place],
+        closed: Mapping[RemoteAgent, Mapping[str, Any]],
+        began: dt.datetime,
+        seconds: float,
+    ) -> None:
+        """The record of every place, that of the control first: an entry is finished when its cells are there."""
+        for place in sorted(places, key=lambda place: not place.control):
+            common = {**self._made.record(entry, place.cell, began), "seconds": seconds}
+            path = self._folder / "results" / entry.file(place.cell)
+            if place.failed is not None or place.seat is None or place.opened is None:
+                if not place.control:
+                    records.write(path, _failed(common, place.failed))
+                continue
+            if place.control:
+                path = path.with_name(f"{path.stem}--{CONTROL}.json")
+            told = closed[place.agent]
+            shared, mode = place.opened, place.opened["modes"][place.cell.mode]
+            audits = told["audits"].get(place.cell.mode, [])
+            records.write(
+                path,
+                Timed(
+                    **common,
+                    environment=Environment.model_validate_json(json.dumps(told["environment"])),
+                    digests=Digests.model_validate_json(json.dumps(shared["digests"])),
+                    parent=Parent.model_validate_json(json.dumps(shared["parent"])) if shared["parent"] else None,
+                    import_ns=place.agent.import_ns,
+                    first_step_ns=mode["first_step_ns"],
+                    compile_cache=mode["compile_cache"],
+                    built_alone=self._alone,
+                    blocks=_blocks(place.seat),
+                    audits=tuple(Audit.model_validate_json(json.dumps(audit)) for audit in audits),
+                    control=place.control,
+                    peak_flops=place.peak,
+                ),
+            )
+
+
+AUDITED = frozenset({QuestionKind.LATENCY, QuestionKind.THROUGHPUT})
+"""Questions whose answers are outputs."""
+FAILED = object()
+
+
+def absent(token: str) -> ParentLine:
+    """A parent that never came."""
+    return ParentLine(token, None, 0.0, gone=True)
+
+
+def _started_and_asked(agent: RemoteAgent) -> None:
+    agent.start()
+    agent.rise()
+
+
+def _one_a_parent(agents: Sequence[RemoteAgent]) -> list[list[RemoteAgent]]:
+    """Groups in which no parent has two agents: one parent answers one question at a time."""
+    groups: list[list[RemoteAgent]] = []
+    for agent in agents:
+        free = [group for group in groups if all(other.parent is not agent.parent for other in group)]
+        if free:
+            free[0].append(agent)
+        else:
+            groups.append([agent])
+    return groups
+
+
+def _blocks(seat: Seat) -> tuple[Blocks, ...]:
+    return tuple(
+        Blocks(
+            kind=question.kind,
+            batch_size=question.batch_size,
+            calls=call.calls,
+            examples=call.examples,
+            blocks_ns=tuple(seat.blocks[question]),
+            queries_ns=tuple(seat.queries.get(question, ())),
+            own_ns=call.own_ns,
+        )
+        for question, call in seat.calls.items()
+        if seat.blocks.get(question)
+    )
+
+
+def _failed(common: dict[str, Any], error: Failure | None) -> Failed:
+    """A cell without numbers, and why."""
+    match error:
+        case Unsupported():
+            return Failed(**common, cause=Cause.UNSUPPORTED, reason=error.what)
+        case Lost():
+            return Failed(**common, cause=error.cause, reason=error.what)
+        case Refusal():
+            giver = common["spec"].starts_from if error.missing else None
+            return Failed(**common, cause=error.cause, reason=error.what, inherited=giver)
+        case _:
+            return Failed(**common, cause=Cause.CRASHED, reason=str(error or "it was not asked"))
