@@ -96,7 +96,6 @@ def play(
     draw: np.random.Generator,
     *,
     keep: Callable[[Question], bool] = lambda _: False,
-    going: Callable[[int], None] = lambda _: None,
 ) -> None:
     """So many laps.  Of each question that ``keep`` names, outputs of one lap are kept for the audit.
 
@@ -119,7 +118,6 @@ def play(
                 chosen, number_ = kept.get(question, (None, 0))
                 now = number_ if chosen == lap else None
                 _unless_failed(seats, seat, lambda s=seat, q=question, k=now: s.block(q, keep=k))  # type: ignore[misc]
-        going(lap + 1)
 
 
 def _lasting(seats: Sequence[Seat], question: Question) -> int:

@@ -5,21 +5,11 @@ from pathlib import Path
 import pytest
 
 from suite.errors import SpecError
-from suite.run import estimate, fit
+from suite.run import estimate, fit, plan
 from suite.run.plan import Plan, Profile
 from tests.support import runs
 
-TWO = """
-name: tiny
-dataset: digits
-model: {mlp: {hidden: [8]}}
-optimizer: {name: sgd, learning_rate: 0.1}
-batch_size: 64
-epochs: 2
-cases:
-  one: {}
-  two: {epochs: 3}
-"""
+TWO = runs.SPEC + "cases: {one: {}, two: {epochs: 3}}\n"
 
 
 @pytest.fixture
@@ -35,8 +25,6 @@ def whole(tmp_path: Path, wanted: Profile) -> Plan:
 def drafted(whole: Plan, profile: Profile) -> Plan:
     """As a session drafts a plan: the benchmarks of a profile by the ids of specs."""
     specs = tuple(s for s in whole.specs if profile.benchmarks == ("tiny",) or s.id in profile.benchmarks)
-    from suite.run import plan
-
     here = plan.Here(1, whole.machine, whole.source, whole.locks)
     return plan.make(profile, plan.Wanted(specs), here)
 

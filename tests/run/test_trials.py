@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -89,10 +88,8 @@ def test_a_trial_that_does_not_hear_is_stopped_all_the_same(tmp_path: Path, monk
 def test_a_trial_that_nobody_waits_for_is_stopped_and_is_no_result(tmp_path: Path) -> None:
     made = runs.make(tmp_path, spec=LONG, epochs=None)
     entry = training(made)
-    began = time.monotonic()
     with pytest.raises(InterruptedError):
         trials.run_trial(tmp_path, made, entry, go_on=lambda: not processes.named(tmp_path, "suite.trial", entry.id))
-    assert time.monotonic() - began < 30
     assert processes.of(tmp_path) == []
     assert not (tmp_path / "results").exists()
 

@@ -169,12 +169,6 @@ def test_outputs_of_one_lap_of_each_question_are_kept_and_which_is_drawn() -> No
     assert len(chosen) > 3
 
 
-def test_whether_laps_go_on_is_told_after_each() -> None:
-    seen: list[int] = []
-    played(3, drawn(), going=seen.append)
-    assert seen == [1, 2, 3]
-
-
 def test_what_is_asked_is_training_once_and_the_rest_at_each_batch_size() -> None:
     assert turns.questions((1, 8), (256,)) == (
         TRAINING,
