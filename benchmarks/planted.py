@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 from suite.machine.environment import ROOT
 
@@ -48,6 +50,20 @@ ROW = re.compile(r"\b(training|latency|throughput)\b.*?([\d.]+) \(([\d.]+ to [\d
 PLACE = "torch training"
 """What the slowdown is planted in."""
 ROUND = re.compile(r"^round (\d+) of ", re.MULTILINE)
+
+
+class Trial(Protocol):
+    """What a trial took: rounds, and seconds from first to last."""
+
+    @property
+    def rounds(self) -> int:
+        """Of fresh processes."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Of everything."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -112,12 +128,16 @@ def read(said: str, seconds: float) -> Told:
 def table(planted: list[Told], same: list[Told], slowdown: float) -> str:
     """Both kinds in a Markdown table."""
     found, flagged = sum(PLACE in told.slower for told in planted), sum(bool(told.slower) for told in same)
-    kinds = (
-        (f"{slowdown:.0%} in every step of {PLACE}", planted, f"found {found} of {len(planted)}"),
-        ("the same code", same, f"flagged {flagged} of {len(same)}"),
+    return markdown(
+        (f"{slowdown:.0%} in every step of {PLACE}", f"found {found} of {len(planted)}", planted),
+        ("the same code", f"flagged {flagged} of {len(same)}", same),
     )
+
+
+def markdown(*kinds: tuple[str, str, Sequence[Trial]]) -> str:
+    """A row for each kind of trial: what was planted, what came of it, and what it took."""
     lines = ["| planted | outcome | rounds | seconds, median | seconds, most |", "|---|---|---|---:|---:|"]
-    for words, told, outcome in kinds:
+    for words, outcome, told in kinds:
         fewest, most = min(each.rounds for each in told), max(each.rounds for each in told)
         rounds = f"{fewest} to {most}" if fewest < most else str(most)
         seconds = [each.seconds for each in told]

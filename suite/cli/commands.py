@@ -185,7 +185,7 @@ def _measure(folder: Path, made: Plan, *, native: bool = True, again: bool = Fal
                 display.follow(conductor.conduct(folder, made, None))
             return
         interpreters = session.pythons(made.runners) if native else None
-        if interpreters is not None:
+        if interpreters is not None and made.profile.device == "cuda":  # every framework computes on a processor
             asked = session.devices(tuple(interpreters), made.profile.device)
             for token, answer in asked.items():
                 out.print(f"[bold]{token}[/] {escape(answer.said)}", soft_wrap=True)

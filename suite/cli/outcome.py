@@ -57,11 +57,15 @@ class Renewed:
         """None before the first report, or where nothing is compared."""
 
     def following(self, progress: Iterable[Progress]) -> Iterator[Progress]:
-        """The same progress; after each round the report is written, as far as it can be told by then."""
+        """The same progress; after each round the report is written, as far as it can be told by then.
+
+        Without its charts, which take longest and the whole run waits for; and not when all is done, for whoever ran it
+        writes the last.
+        """
         for step in progress:
-            if step.ended is not None:
+            if step.ended is not None and step.done < step.total:
                 with contextlib.suppress(ResultError):  # a run is not ended by what cannot be told yet
-                    rows = writer.write(self._folder).answer
+                    rows = writer.write(self._folder, charts=False).answer
                     self.answer = comparisons.answer(rows) if len(rows) > 1 else None
             yield step
 

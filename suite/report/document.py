@@ -72,10 +72,13 @@ def build(
     refused: Iterable[ResultError] = (),
     timings: Iterable[Timing] = (),
     plans: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    draw: bool = True,
 ) -> Document:
     """Make the report of ``results``; ``plan`` may be empty, ``refused`` are files that were no results.
 
-    ``timings`` are pytest-benchmark's; ``plans`` are those of all runs, where there are several.
+    ``timings`` are pytest-benchmark's; ``plans`` are those of all runs, where there are several.  If not told to
+    ``draw`` there are no charts.
     """
     evidence = merge(results, plan, refused, plans)
     beside = pytest_benchmark.section(evidence, timings)
@@ -89,7 +92,7 @@ def build(
     differ = differences.between(runs) if len(runs) > 1 else []
     studies = studies_of(evidence)
     judgements = claims(evidence, rows)
-    drawn = charts(evidence, rows, labels, studies) | study.charts(evidence, rows, labels, studies)
+    drawn = charts(evidence, rows, labels, studies) | study.charts(evidence, rows, labels, studies) if draw else {}
     book = pages.Book(evidence, rows, labels, judgements, studies, tuple(drawn))
 
     def images(kind: str, words: str) -> list[Markdown]:

@@ -30,8 +30,10 @@ class Outcome:
     refused: tuple[ResultError, ...] = ()
 
 
-def write(folder: Path, *sources: Path) -> Outcome:
+def write(folder: Path, *sources: Path, charts: bool = True) -> Outcome:
     """Write ``report.md``, ``studies/`` and ``charts/`` into ``folder`` from its results, or from ``sources`` if any.
+
+    Without ``charts`` it takes a fraction of the time.
 
     A source is a run's folder, a folder of files or a single file, of a result or of pytest-benchmark's; the first plan
     found among them is told.
@@ -53,6 +55,7 @@ def write(folder: Path, *sources: Path) -> Outcome:
         refused,
         (timing for source in found for timing in source.timings),
         dict(reversed(plans)),
+        draw=charts,
     )
     for name, svg in document.charts.items():
         write_bytes(folder / "charts" / name, svg)

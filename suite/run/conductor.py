@@ -1,8 +1,8 @@
 """The conductor: who asks whom, from the first proof to the last round, natively and in containers alike.
 
-Proofs and trainings run side by side, a trial for each framework at a time, for nothing is timed meanwhile.  In
-each round fresh agents of all frameworks open a benchmark after the other and take turns.  After each look only those
-benchmarks go on that hold a comparison which is neither decided nor precise enough.
+Proofs and trainings run side by side, for nothing is timed meanwhile.  In each round fresh agents of all frameworks
+open a benchmark after the other and take turns.  After each look only those benchmarks go on that hold a comparison
+which is neither decided nor precise enough.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ SHORT_SECONDS = 20.0
 """A training that is predicted to take no longer fills the time in which others prove."""
 LOOK_SECONDS = 1.0
 """How often it is told how far trials are."""
+Busy = dict[ParentLine, tuple[Entry, ...]]
+"""Parents, and the trials that each runs now."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Conductor:
             return
         doing = f"round {number} of {self._made.profile.rounds}"
         yield self._told(doing)
-        round_ = Round(self._folder, self._made, self._parents, number)
+        round_ = Round(self._folder, self._made, self._parents, number, mine)
         for entry in mine:
             spec = entry.cells[0].spec
             for step in round_.turns(entry):
@@ -134,51 +136,73 @@ class Conductor:
         return [entry for entry in mine if estimate.seconds(self._made, entry) <= SHORT_SECONDS]
 
     def _side_by_side(self, doing: str, kind: str, meanwhile: Sequence[Entry] = ()) -> Generator[Progress]:
-        """Trials of one kind, at each parent one at a time, each when what it starts from is there.
+        """Trials of one kind, side by side, each when what it starts from is there.
 
-        A parent that has no more of them does those ``meanwhile``, one after the other, until the others are done.
+        Each parent runs one at a time; trainings take the place of parents that have none left.  A parent that has no
+        more does those ``meanwhile``, one after the other, until the others are done.
         Where a GPU is metered, only one: its memory and energy are told of all that is on it.  And one where inference
         options are timed.
         """
         alone = kind == "tune" or (kind == "measure" and self._made.profile.metered)
         queue = [entry for entry in self._todo if entry.kind == kind and not finished(self._folder, entry)]
-        busy: dict[ParentLine, Entry] = {}
+        queue.sort(key=lambda entry: -estimate.seconds(self._made, entry))  # the shortest fill the gaps at the end
+        busy: Busy = {}
         deadlines: dict[ParentLine, float] = {}
         fillers = list(meanwhile)
         while queue or busy:
-            if any(entry.kind == kind for entry in busy.values()):
+            if any(entry.kind == kind for entries in busy.values() for entry in entries):
                 queue += self._fillers(fillers, queue, busy)
-            for entry in list(queue):
-                parent = self._parents.get(entry.runner or "")
+            for token in dict.fromkeys(entry.runner for entry in queue):
+                mine = [entry for entry in queue if entry.runner == token]
+                parent = self._parents.get(token or "")
                 if parent is None or parent.gone:
-                    queue.remove(entry)
-                    self._fail(entry, Lost(f"the parent of {entry.runner}'s processes is gone", Cause.WORKER_DIED))
-                elif parent not in busy and not (alone and busy) and self._ready(entry, [*queue, *busy.values()]):
-                    queue.remove(entry)
-                    self._begin(parent, entry, busy)
-                    deadlines[parent] = time.monotonic() + parent.limit(len(entry.cells))
+                    queue = [entry for entry in queue if entry not in mine]
+                    self._fail(mine, Lost(f"the parent of {token}'s processes is gone", Cause.WORKER_DIED))
+                elif parent not in busy and not (alone and busy):
+                    unfinished = [*queue, *(entry for entries in busy.values() for entry in entries)]
+                    able = [entry for entry in mine if self._ready(entry, unfinished)]
+                    room = 1 if alone or kind == "prove" else self._room(mine, queue, busy)
+                    if now := able if room > 1 else able[:1]:
+                        queue = [entry for entry in queue if entry not in now]
+                        self._begin(parent, now, room, busy)
+                        deadlines[parent] = time.monotonic() + parent.limit(sum(len(entry.cells) for entry in now))
             if not busy:
                 continue
-            ended: list[Entry] = []
-            lines = wire.ready([parent.line for parent in busy if parent.line], LOOK_SECONDS)
-            late = [parent for parent in busy if parent.line not in lines and time.monotonic() > deadlines[parent]]
-            for parent in late:  # frozen: a trial that takes too long its parent would have ended
-                entry = busy.pop(parent)
-                self._fail(entry, parent.late())
-                ended.append(entry)
-            for parent in [parent for parent in busy if parent.line in lines]:
-                entry = busy.pop(parent)
-                try:
-                    parent.answer()
-                except Lost as error:
-                    self._fail(entry, error)
-                ended.append(entry)
-            names = ", ".join(f"{e.runner}: {'; '.join(dict.fromkeys(c.spec for c in e.cells))}" for e in busy.values())
+            ended = self._ended(busy, deadlines)
+            names = ", ".join(f"{parent.token}: {_benchmarks(entries)}" for parent, entries in busy.items())
             yield self._told(f"{doing}, {names}" if names else doing, self._news(ended))
 
-    def _fillers(
-        self, fillers: list[Entry], queue: Sequence[Entry], busy: Mapping[ParentLine, Entry]
-    ) -> Iterator[Entry]:
+    def _ended(self, busy: Busy, deadlines: Mapping[ParentLine, float]) -> list[Entry]:
+        """Trials that end within a look; those of a parent that is late as failures."""
+        ended: list[Entry] = []
+        lines = wire.ready([parent.line for parent in busy if parent.line], LOOK_SECONDS)
+        late = [parent for parent in busy if parent.line not in lines and time.monotonic() > deadlines[parent]]
+        for parent in late:  # frozen: a trial that takes too long its parent would have ended
+            entries = busy.pop(parent)
+            self._fail(entries, parent.late())
+            ended += entries
+        for parent in [parent for parent in busy if parent.line in lines]:
+            entries = busy.pop(parent)
+            try:
+                parent.answer()
+            except Lost as error:
+                self._fail(entries, error)
+            ended += entries
+        return ended
+
+    def _room(self, mine: Sequence[Entry], queue: Sequence[Entry], busy: Busy) -> int:
+        """How many trainings a parent may run at once: one, and as many as parents have nothing left to do."""
+        engaged = {entry.runner for entry in queue if entry not in mine} | {parent.token for parent in busy}
+        running = sum(len(entries) for entries in busy.values())
+        waiting = len(engaged - {parent.token for parent in busy})
+        return max(1, self._made.threads.intra // self._share - running - waiting)
+
+    @property
+    def _share(self) -> int:
+        """The threads of a training that others may run beside."""
+        return max(1, self._made.threads.intra // max(1, len(self._made.profile.runners)))
+
+    def _fillers(self, fillers: list[Entry], queue: Sequence[Entry], busy: Busy) -> Iterator[Entry]:
         """One of ``fillers``, which loses it, for each parent that has nothing else to do."""
         engaged = {entry.runner for entry in queue} | {parent.token for parent in busy}
         for token in self._parents.keys() - engaged:
@@ -187,16 +211,17 @@ class Conductor:
                 fillers.remove(fill)
                 yield fill
 
-    def _begin(self, parent: ParentLine, entry: Entry, busy: dict[ParentLine, Entry]) -> None:
+    def _begin(self, parent: ParentLine, entries: Sequence[Entry], room: int, busy: Busy) -> None:
         """A training has its framework's share of the cores, alone or not: else a seed would not repeat to the bit."""
-        share = max(1, self._made.threads.intra // max(1, len(self._made.profile.runners)))
-        beside = entry.kind == "measure" and self._made.profile.device == "cpu" and share < self._made.threads.intra
+        cpu = self._made.profile.device == "cpu"
+        beside = entries[0].kind == "measure" and cpu and self._share < self._made.threads.intra
+        ids = [entry.id for entry in entries]
         try:
-            parent.tell(do="trial", entry=entry.id, threads=share if beside else None)
+            parent.tell(do="trials", entries=ids, at_once=room, threads=self._share if beside else None)
         except Lost as error:
-            self._fail(entry, error)
+            self._fail(entries, error)
         else:
-            busy[parent] = entry
+            busy[parent] = tuple(entries)
 
     def _ready(self, entry: Entry, unfinished: Iterable[Entry]) -> bool:
         """Whether everything that the cells start from has been trained."""
@@ -207,8 +232,9 @@ class Conductor:
         }
         return not any(id(other) in giving for other in unfinished if other is not entry)
 
-    def _fail(self, entry: Entry, error: Lost) -> None:
-        record_failure(self._folder, self._made, entry, entry.cells, error.cause, error.what)
+    def _fail(self, entries: Iterable[Entry], error: Lost) -> None:
+        for entry in entries:
+            record_failure(self._folder, self._made, entry, entry.cells, error.cause, error.what)
 
     def _news(self, ended: Iterable[Entry]) -> tuple[str, ...]:
         """A sentence on each training that diverged."""
@@ -221,3 +247,7 @@ class Conductor:
                     who = f"{cell.spec}, {cell.runner} ({cell.mode}), seed {cell.seed}"
                     told += [f"{who}: {diverged}"] if diverged else []
         return tuple(told)
+
+
+def _benchmarks(entries: Iterable[Entry]) -> str:
+    return "; ".join(dict.fromkeys(cell.spec for entry in entries for cell in entry.cells))

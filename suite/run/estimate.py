@@ -9,6 +9,7 @@ from suite.gate.batch_size import epoch, smaller
 from suite.gate.probe import STEPS
 from suite.gate.reference_answers import images_of
 from suite.run.plan import Entry, Plan
+from suite.run.turns import LONG_EVERY, LONG_NS
 from suite.spec.resolved import Spec
 
 START_SECONDS = {"null": 1.0, "reference": 1.0}
@@ -16,7 +17,7 @@ IMPORT_SECONDS = 5.0
 """Starting a process, and importing the framework where there is one."""
 COMPILE_SECONDS = {"compile": 3.0, "xla": 2.5, "graph": 1.0, "session": 1.0}
 """Tracing and compiling one cell with a warm cache."""
-PROOF_SECONDS = {"compile": 18.0, "xla": 5.0, "graph": 1.5, "eager": 1.5, "session": 2.0}
+PROOF_SECONDS = {"compile": 26.0, "xla": 10.0, "graph": 3.0, "eager": 1.5, "session": 3.0}
 """Proving one cell with a cold cache."""
 PROOF_PASSES = 3
 """Over the images of the gate's epoch, until a proof is done: to train on and to query, in two precisions."""
@@ -33,6 +34,8 @@ PIXELS_PER_SECOND = 1e8
 """Values of images that are made anew for an epoch, and staged."""
 OPEN_SECONDS = {"compile": 2.0, "xla": 1.5, "graph": 0.7, "eager": 0.4, "session": 0.7, "null": 0.1}
 """Building a program in an agent with a warm cache, staging, and a step."""
+COLD_SECONDS = {"compile": 6.0, "xla": 2.0}
+"""More in the first round, whose batch sizes nobody has compiled for yet."""
 SIDE_BY_SIDE = 0.6
 """Of the time that frameworks take one after the other to start and build, what they take side by side."""
 SETTLING_SECONDS = 0.6
@@ -79,8 +82,11 @@ def _turns(made: Plan, entry: Entry) -> float:
     passing = max(least, spec.data.test * inference)
     training = max(least, spec.batch_size * (STEP_SECONDS / spec.batch_size + 3 * inference), OWN_CALL_SECONDS)
     asking = (1 + len(profile.latency_batches) + len(profile.throughput_batches)) * ASKING_SECONDS
-    lap = asking + len(profile.latency_batches) * least * 1.3 + len(profile.throughput_batches) * passing + training
+    lap = asking + len(profile.latency_batches) * least * 1.3 + len(profile.throughput_batches) * passing
+    lap += training / (LONG_EVERY if training * len(entry.cells) * 1e9 > LONG_NS else 1)
     opening = sum(OPEN_SECONDS.get(cell.mode, 1.0) for cell in entry.cells)
+    if entry.round == 1:
+        opening += sum(COLD_SECONDS.get(cell.mode, 0.0) for cell in entry.cells)
     start = sum(START_SECONDS.get(runner, IMPORT_SECONDS) for runner in {cell.runner for cell in entry.cells})
     start /= max(1, len(made.specs))  # one process for all benchmarks of a round
     seats = [cell for cell in entry.cells if cell.runner not in START_SECONDS]

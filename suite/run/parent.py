@@ -4,11 +4,11 @@
 
 A conductor cannot signal into another container, so each framework has a parent beside it.  Messages, and answers:
 
-    {"do": "trial", "entry": ID, "threads": 1 or null} -> {"done": true}
-    {"do": "start", "agent": NAME}                     -> {"done": true}, while it imports its framework
-    {"do": "up", "agent": NAME}                        -> {"import_ns": 1}
-    {"do": "ask", "agent": NAME, "request": {...}}     -> {"answer": {...}}
-    {"do": "end", "agent": NAME}                       -> {"done": true}
+    {"do": "trials", "entries": [ID], "at_once": 1, "threads": 1 or null} -> {"done": true}, when all of them are
+    {"do": "start", "agent": NAME}                 -> {"done": true}, while it imports its framework
+    {"do": "up", "agent": NAME}                    -> {"import_ns": 1}
+    {"do": "ask", "agent": NAME, "request": {...}} -> {"answer": {...}}
+    {"do": "end", "agent": NAME}                   -> {"done": true}
 
 An agent that is gone is ``{"lost": SENTENCE, "cause": CAUSE}``; an agent's own error is an answer.
 ``{"stop": SENTENCE}`` says that nobody can go on: a full disk.  The parent ends, and all that it started, when the
@@ -22,6 +22,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,8 +62,8 @@ class Parent:
         do = message.pop("do")
         try:
             match do:
-                case "trial":
-                    return self._trial(**message)
+                case "trials":
+                    return self._trials(**message)
                 case "start":
                     return self._start(**message)
                 case "up":
@@ -90,8 +92,31 @@ class Parent:
     def _wanted(self) -> bool:
         return not self._line.hung_up
 
-    def _trial(self, entry: str, threads: int | None) -> dict[str, Any]:
-        run_trial(self._folder, self._made, self._made.entry(entry), threads=threads, go_on=self._wanted)
+    def _trials(self, entries: list[str], at_once: int, threads: int | None) -> dict[str, Any]:
+        """Run them, so many beside each other; what ends one for good, a full disk or who hangs up, ends all."""
+        broken = threading.Event()
+
+        def go_on() -> bool:
+            return self._wanted() and not broken.is_set()
+
+        def one(entry: str) -> None:
+            try:
+                if not go_on():
+                    raise InterruptedError
+                run_trial(self._folder, self._made, self._made.entry(entry), threads=threads, go_on=go_on)
+            except BaseException:
+                broken.set()
+                raise
+
+        with ThreadPoolExecutor(at_once) as pool:  # whose threads live on: a trial ends with the one that began it
+            running = [pool.submit(one, entry) for entry in entries]
+            try:
+                errors = [error for each in running if (error := each.exception())]
+            except BaseException:  # a signal is heard here alone
+                broken.set()
+                raise
+        for error in sorted(errors, key=lambda error: isinstance(error, InterruptedError)):
+            raise error  # what broke the others off, rather than that they were
         return {"done": True}
 
     def _start(self, agent: str) -> dict[str, Any]:

@@ -98,9 +98,12 @@ class RemoteAgent:
     parent: ParentLine
     name: str
     import_ns: int = 0
+    told: bool = False
+    """Whether its parent was told to start it."""
 
     def start(self) -> None:
         """Let its parent start it; it imports its framework while others are started.  Raises Lost."""
+        self.told = True
         self.parent.tell(do="start", agent=self.name)
         self.parent.answer()
 

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,16 @@ class Place:
 class Round:
     """The agents of one round; closing it ends them."""
 
-    def __init__(self, folder: Path, made: Plan, parents: Mapping[str, ParentLine], number: int) -> None:
+    def __init__(
+        self, folder: Path, made: Plan, parents: Mapping[str, ParentLine], number: int, entries: Sequence[Entry]
+    ) -> None:
         self._folder, self._made, self._parents, self._number = folder, made, parents, number
         self._agents: dict[str, RemoteAgent] = {}
         self._alone = number <= made.profile.built_alone
         self._peaked = False
+        twice = (entry.cells[0] for entry in entries if entry.cells[0].spec == made.specs[0].id)
+        self._control: Cell | None = next(twice, None) if made.profile.control else None
+        """The cell that is to stand twice in its laps, as long as they are ahead."""
 
     def close(self) -> None:
         """End every agent."""
@@ -61,31 +66,49 @@ class Round:
         began, clock = dt.datetime.now(dt.UTC), time.monotonic()
         spec = self._made.spec(entry.cells[0].spec)
         yield "building"
-        places = self._places(entry, spec)
-        self._open(entry, places)
+        places = self._places(entry)
+        late = self._start(places)
+        self._open(entry, [place for place in places if not place.control])
+        self._rise(late, places)
+        self._open(entry, [place for place in places if place.control])
         seats = [place.seat for place in places if place.seat]
         questions = self._questions(spec)
         profile = self._made.profile
         draw = initial.stream(0, "turns", profile.name, entry.id, self._made.source)
         yield "warming up"
-        self._settle(entry, places, questions)
+        self._warm(entry, places, questions)
+        yield "settling"
+        self._settle(places, questions)
         yield f"{profile.laps} laps"
         turns.play(seats, questions, profile.laps, draw, keep=lambda question: question.kind in AUDITED)
         self._peaks(places)
         closed = self._close(places)
         self._write(entry, places, closed, began, time.monotonic() - clock)
 
-    def _settle(self, entry: Entry, places: Sequence[Place], questions: Sequence[Question]) -> None:
+    def _warm(self, entry: Entry, places: Sequence[Place], questions: Sequence[Question]) -> None:
+        """Let all warm up at once, for calls of the lengths of earlier rounds; nothing is timed yet."""
+        for place in places:
+            if place.seat:
+                place.seat.calls |= self._recalled(entry, place.cell)
+
+        def ask(agent: RemoteAgent) -> None:
+            mine = [place.seat for place in places if place.agent is agent and place.seat]
+            agent.request({"do": "warm", "modes": {seat.mode: seat.warming(questions) for seat in mine}})
+
+        for group in _one_a_parent(_agents([place for place in places if place.seat])):
+            for agent, told in self._each(group, places, ask, RemoteAgent.answer).items():
+                for place in (place for place in places if place.agent is agent and place.seat):
+                    self._well(place, told)
+
+    def _settle(self, places: Sequence[Place], questions: Sequence[Question]) -> None:
         """Let every seat know how long its blocks are: as in an earlier round, and a control as its twin."""
         least = self._made.profile.lap_milliseconds * 1e6
         seats = {place.cell: place.seat for place in places if place.seat and not place.control}
-        for cell, seat in seats.items():
-            seat.calls |= self._recalled(entry, cell)
         turns.settle(list(seats.values()), questions, least)
-        twins = [place for place in places if place.seat and place.control and place.cell in seats]
+        twins = [place for place in places if place.seat and place.control]
         for place in twins:
             assert place.seat
-            place.seat.calls |= seats[place.cell].calls
+            place.seat.calls |= seats[place.cell].calls if place.cell in seats else {}
         turns.settle([place.seat for place in twins if place.seat], questions, least)
 
     def _recalled(self, entry: Entry, cell: Cell) -> dict[Question, Call]:
@@ -109,45 +132,47 @@ class Round:
         batches = [size for size in profile.latency_batches if size <= spec.data.test]
         return turns.questions(batches, profile.throughput_batches)
 
-    def _places(self, entry: Entry, spec: Spec) -> list[Place]:
-        """Where each cell is, its agent started anew where there is none; and the control, if it is its turn."""
-        wanted = [(cell.runner, cell, False) for cell in entry.cells]
-        first = entry.cells[0]
-        if self._made.profile.control and spec.id == self._made.specs[0].id:
-            wanted.append((CONTROL, first, True))
-        elif control := self._agents.pop(CONTROL, None):
-            control.end()
-        fresh: dict[str, RemoteAgent] = {}
-        places = []
-        for name, cell, control_ in wanted:
-            agent = self._agents.get(name) or fresh.get(name)
-            if agent is None or agent.parent.gone:
-                parent = self._parents.get(cell.runner)
-                agent = RemoteAgent(parent or absent(cell.runner), f"r{self._number:02}-{name}")
-                fresh[name] = agent
-            places.append(Place(cell, agent, control_))
-        self._agents |= fresh
-        self._start(list(fresh.values()), places)
-        return places
+    def _places(self, entry: Entry) -> list[Place]:
+        """Where each cell is; and the control, if it is its turn."""
+        wanted = [(cell.runner, cell) for cell in entry.cells]
+        if self._control in entry.cells:
+            wanted.append((CONTROL, entry.cells[0]))
+        return [Place(cell, self._agent(name, cell.runner), name == CONTROL) for name, cell in wanted]
 
-    def _start(self, agents: Sequence[RemoteAgent], places: Sequence[Place]) -> None:
-        """Start agents, one after the other where it is told how long it takes; else all at once."""
+    def _agent(self, name: str, runner: str) -> RemoteAgent:
+        """The agent of a name, a new one where there is none."""
+        if (agent := self._agents.get(name)) is None or agent.parent.gone:
+            parent = self._parents.get(runner) or absent(runner)
+            agent = self._agents[name] = RemoteAgent(parent, f"r{self._number:02}-{name}")
+        return agent
+
+    def _start(self, places: Sequence[Place]) -> list[RemoteAgent]:
+        """Start agents that are new: one after the other where it is told how long it takes, else all at once.
+
+        Returns those that others need not wait for: a control's, which comes up while they build.
+        """
+        control = self._agent(CONTROL, self._control.runner) if self._control else None
+        agents = [agent for agent in self._agents.values() if not agent.told]
         if self._alone:
             for agent in agents:
                 self._each([agent], places, _started_and_asked, RemoteAgent.started)
-            return
+            return []
         begun = [agent for agent in agents if self._noted(agent, places, RemoteAgent.start) is not FAILED]
-        for group in _one_a_parent(begun):
+        self._rise([agent for agent in begun if agent is not control], places)
+        return [agent for agent in begun if agent is control]
+
+    def _rise(self, agents: Sequence[RemoteAgent], places: Sequence[Place]) -> None:
+        """Wait for agents to be up."""
+        for group in _one_a_parent(agents):
             self._each(group, places, RemoteAgent.rise, RemoteAgent.started)
 
     def _open(self, entry: Entry, places: Sequence[Place]) -> None:
         """Let every agent build its modes of the benchmark."""
         profile = self._made.profile
-        agents = list(dict.fromkeys(place.agent for place in places if place.failed is None))
+        agents = _agents([place for place in places if place.failed is None])
 
         def ask(agent: RemoteAgent) -> None:
-            runner = next(place.cell.runner for place in places if place.agent is agent)
-            modes = [cell.mode for cell in entry.cells if cell.runner == runner]  # a control is its twin in all
+            modes = list(dict.fromkeys(place.cell.mode for place in places if place.agent is agent))
             seed = entry.cells[0].seed
             source = {"run": str(self._folder), "entry": entry.id}
             agent.request(
@@ -160,13 +185,17 @@ class Round:
                     self._seated(place, told)
 
     def _seated(self, place: Place, told: Mapping[str, Any]) -> None:
+        if self._well(place, told):
+            place.opened = told
+            place.seat = Seat(place.agent, place.cell.mode)
+
+    def _well(self, place: Place, told: Mapping[str, Any]) -> bool:
+        """Whether the place's mode did what its agent was asked; if not, why is noted."""
         try:
             checked(told["modes"][place.cell.mode])
         except (Refusal, Unsupported) as error:
-            place.failed = error
-        else:
-            place.opened = told
-            place.seat = Seat(place.agent, place.cell.mode)
+            place.failed, place.seat = error, None
+        return place.failed is None
 
     def _each(self, agents: Sequence[RemoteAgent], places: Sequence[Place], ask: Any, answer: Any) -> dict[Any, Any]:
         """Ask all of ``agents`` at once, and note whose cells have failed."""
@@ -206,10 +235,13 @@ class Round:
                 place.failed = place.failed or place.seat.failed
                 if isinstance(place.failed, Lost):
                     self._agents = {n: a for n, a in self._agents.items() if a is not place.agent}
-        agents = list(dict.fromkeys(place.agent for place in places if place.failed is None))
         found: dict[RemoteAgent, Mapping[str, Any]] = {}
-        for group in _one_a_parent(agents):
+        for group in _one_a_parent(_agents([place for place in places if place.failed is None])):
             found |= self._each(group, places, lambda agent: agent.request({"do": "close"}), RemoteAgent.answer)
+        if any(place.control for place in places):
+            self._control = None
+            if control := self._agents.pop(CONTROL, None):
+                control.end()
         return found
 
     def _write(
@@ -265,6 +297,11 @@ def absent(token: str) -> ParentLine:
 def _started_and_asked(agent: RemoteAgent) -> None:
     agent.start()
     agent.rise()
+
+
+def _agents(places: Iterable[Place]) -> list[RemoteAgent]:
+    """The agents of places, each once."""
+    return list(dict.fromkeys(place.agent for place in places))
 
 
 def _one_a_parent(agents: Sequence[RemoteAgent]) -> list[list[RemoteAgent]]:

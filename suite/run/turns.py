@@ -1,7 +1,8 @@
-"""Turns: laps in which every seat answers every question with one block, in an order drawn anew for each lap.
+"""Turns: laps in which every seat answers every question with one block.
 
-Neighbours in a lap are neighbours in time, so what differs from minute to minute cancels in their ratio.  The same code
-sets framework against framework and commit against commit.
+Questions come in an order drawn anew for each lap, and so do the seats, for each question.  All answer it one after the
+other, so what differs from moment to moment cancels in their ratio.  The same code sets framework against framework and
+commit against commit.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from suite.errors import Unsupported
 from suite.results.questions import Question, QuestionKind
 from suite.run.agents import Lost, Refusal
 
-LONG_NS = 200_000_000
-"""Blocks of a question that take longer, those of all seats together, are asked in every other lap alone."""
+LONG_NS, LONG_EVERY = 200_000_000, 3
+"""Blocks of a question that take longer, those of all seats together, are asked in every third lap alone."""
 
 
 class Asked(Protocol):
@@ -57,9 +58,10 @@ class Seat:
         self.calls[question] = call
         return call
 
-    def warm(self, question: Question) -> None:
-        """Let it warm up: how the question is answered is known, from an earlier round or its twin."""
-        self._ask("warm", question, examples=self.calls[question].examples)
+    def warming(self, questions: Sequence[Question]) -> list[tuple[str, int, int]]:
+        """What an agent is asked that warms up for ``questions``; 0 examples where it is not known how many."""
+        known = {question: self.calls[question].examples for question in questions if question in self.calls}
+        return [(question.kind.value, question.batch_size, known.get(question, 0)) for question in questions]
 
     def block(self, question: Question, *, keep: int | None = None) -> int:
         """Nanoseconds of a block, which is noted as well; ``keep`` is drawn where outputs are kept for the audit."""
@@ -76,17 +78,11 @@ class Seat:
 
 
 def settle(seats: Sequence[Seat], questions: Sequence[Question], nanoseconds: float, **more: float) -> None:
-    """Let every seat find how it answers every question, or warm up where that is known; who cannot answers no more."""
-
-    def ready(seat: Seat, question: Question) -> None:
-        if question in seat.calls:
-            seat.warm(question)
-        else:
-            seat.settle(question, nanoseconds, **more)
-
+    """Let every seat find how it answers every question, where that is not known; who cannot answers no more."""
     for question in questions:
         for seat in seats:
-            _unless_failed(seats, seat, lambda seat=seat, q=question: ready(seat, q))  # type: ignore[misc]
+            if question not in seat.calls:
+                _unless_failed(seats, seat, lambda s=seat, q=question: s.settle(q, nanoseconds, **more))  # type: ignore[misc]
 
 
 def play(
@@ -100,24 +96,27 @@ def play(
     """So many laps.  Of each question that ``keep`` names, outputs of one lap are kept for the audit.
 
     Both are drawn: the lap, and a number by which the agent chooses among the calls and rows of the block.  A question
-    whose blocks take long is asked in every other lap, by everyone.
+    whose blocks take long is asked in every third lap, by everyone.
     """
     kept = {
-        question: (2 * int(draw.integers((laps + 1) // 2)), int(draw.integers(2**31)))
+        question: (LONG_EVERY * int(draw.integers(-(-laps // LONG_EVERY))), int(draw.integers(2**31)))
         for question in questions
         if keep(question)
     }
-    turns = [(seat, question) for seat in seats for question in questions]
     long: set[Question] = set()
     for lap in range(laps):
         if lap == 1:
             long = {question for question in questions if _lasting(seats, question) > LONG_NS}
-        for number in draw.permutation(len(turns)):
-            seat, question = turns[number]
-            if question in seat.calls and not (lap % 2 and question in long):
-                chosen, number_ = kept.get(question, (None, 0))
-                now = number_ if chosen == lap else None
-                _unless_failed(seats, seat, lambda s=seat, q=question, k=now: s.block(q, keep=k))  # type: ignore[misc]
+        for place in draw.permutation(len(questions)):
+            question = questions[place]
+            order = draw.permutation(len(seats))
+            if lap % LONG_EVERY and question in long:
+                continue
+            chosen, number = kept.get(question, (None, 0))
+            now = number if chosen == lap else None
+            for seat in (seats[i] for i in order):
+                if question in seat.calls:
+                    _unless_failed(seats, seat, lambda s=seat, q=question, k=now: s.block(q, keep=k))  # type: ignore[misc]
 
 
 def _lasting(seats: Sequence[Seat], question: Question) -> int:

@@ -12,7 +12,7 @@ Requests and answers are JSON, a line each, over the standard streams:
         -> {"calls": 3, "examples": 64, "own_ns": null}
     {"do": "block", "mode": MODE, "question": KIND, "batch_size": 1, "calls": 3, "examples": 64, "keep": null}
         -> {"ns": 51000000, "queries_ns": [...]}
-    {"do": "warm", "mode": MODE, "question": KIND, "batch_size": 1, "examples": 64} -> {}
+    {"do": "warm", "modes": {MODE: [[KIND, 1, 64]]}} -> {"modes": {MODE: {} or an error}}    # batch size, examples
     {"do": "peak", "mode": MODE} -> {"flops": 1.5e11}
     {"do": "close"} -> {"audits": {MODE: [...]}, "environment": {...}}
 
@@ -32,7 +32,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter_ns
@@ -50,7 +50,7 @@ from suite.run import plan
 from suite.runners import base
 from suite.trial import measure
 
-REQUESTS, BLOCKS = frozenset({"open", "peak", "close"}), frozenset({"settle", "warm", "block"})
+REQUESTS, BLOCKS = frozenset({"open", "warm", "peak", "close"}), frozenset({"settle", "block"})
 """What an agent is asked, and what one of its programs is."""
 WARM_STEPS = 8
 """Steps of the calls that warm training up."""
@@ -60,15 +60,15 @@ MOST_CALLS, MOST_QUERIES = 10_000, 500
 """Of a block; every query is timed by itself, and kept."""
 OWN_SHARE = 0.009
 """What a call of training may cost by itself, as a share of the call, where the request names none."""
-SHORT_NS, LONG_NS = 10_000_000, 40_000_000
-"""About how long the two calls of training last by whose difference a call's own cost is told."""
-APART_NS = 15_000_000
-"""They differ by so much at least: where a call costs much by itself, the longer one is made longer still."""
+LONG_NS = 40_000_000
+"""About how long a call lasts that tells what a step takes; one of a step tells what a call costs by itself."""
+PASSES = 2
+"""Of looking for both."""
 MOST_TRAINING_NS = 300_000_000
 """No call of training is made longer than this for the sake of its own cost."""
 MOST_STEPS = 20_000
-TRIES = 4
-"""Of each, of which the shortest counts: whatever else the machine does only adds."""
+TRIES, SHORT_TRIES = 4, 12
+"""Of calls of many steps, and of one, of which the shortest counts: whatever else the machine does only adds."""
 OWN = "npz:"
 """How the name of a data set begins that is a file of the user's own."""
 MOVED = 0.875
@@ -103,14 +103,11 @@ class Seat:
     def _training_call(self, nanoseconds: float, own_share: float) -> dict[str, Any]:
         """One call of so many steps that it lasts that long, and that its own cost is at most ``own_share`` of it."""
         step = max(self._steps_taking(4) / 4, 1.0)
-        short = max(1, min(MOST_STEPS, round(SHORT_NS / step)))
-        long = max(4 * short, min(MOST_STEPS, round(LONG_NS / step)))
         own: float | None = None
-        while step * long <= MOST_TRAINING_NS:
-            step, own = self._step_and_own(short, long)
-            if step * (long - short) >= APART_NS or long >= MOST_STEPS:
-                break
-            long = min(MOST_STEPS, max(2 * long, min(16 * long, round(LONG_NS / step))))
+        for _ in range(PASSES):  # the first takes a call's own cost for a part of its steps
+            long = max(2, min(MOST_STEPS, round(LONG_NS / step)))
+            if step * long <= MOST_TRAINING_NS:
+                step, own = self._step_and_own(long)
         steps = math.ceil(max(1.0, nanoseconds / step, (own or 0.0) / (own_share * step)))
         steps = max(1, min(steps, MOST_STEPS, round(MOST_TRAINING_NS / step)))
         taken = max(self._steps_taking(steps), 1.0)
@@ -119,12 +116,12 @@ class Seat:
         told = None if own is None else round(own)
         return {"calls": 1, "examples": steps * self._batch, "own_ns": told}
 
-    def _step_and_own(self, short: int, long: int) -> tuple[float, float]:
-        """What a step takes, and a call by itself, by calls of two lengths that alternate."""
-        pairs = [(self._steps_taking(short), self._steps_taking(long)) for _ in range(TRIES)]
-        less, more = (min(taken) for taken in zip(*pairs, strict=True))
-        step = max((more - less) / (long - short), 1.0)
-        return step, max(0.0, less - short * step)
+    def _step_and_own(self, long: int) -> tuple[float, float]:
+        """What a step takes, and a call by itself: what a call of one step takes beyond a step of a ``long`` one."""
+        one = min(self._steps_taking(1) for _ in range(SHORT_TRIES))
+        more = min(self._steps_taking(long) for _ in range(TRIES))
+        step = max((more - one) / (long - 1), 1.0)
+        return step, max(0.0, one - step)
 
     @property
     def _batch(self) -> int:
@@ -181,14 +178,15 @@ class Seat:
             self._keep(question, batch_size, self.images, outputs, keep)
         return {"ns": taken}
 
-    def warm(self, question: str, batch_size: int, examples: int) -> dict[str, Any]:
-        """Warm up what a block of the question calls."""
-        if question == QuestionKind.TRAINING:
-            self._warmed_order(examples)
-        elif question == QuestionKind.LATENCY:
-            self._warmed_up(question, batch_size, self.program.infer, self._queries(batch_size), QUERIES)
-        else:
-            self._warmed_up(question, batch_size, lambda size: self.program.predict("test", size), [batch_size])
+    def warm(self, asked: list[tuple[str, int, int]]) -> dict[str, Any]:
+        """Warm up what blocks of these questions call, by batch size and examples; 0 of them where it is not known."""
+        for question, batch_size, examples in asked:
+            if question == QuestionKind.TRAINING:
+                self._warmed_order(examples or WARM_STEPS * self._batch)
+            elif question == QuestionKind.LATENCY:
+                self._warmed_up(question, batch_size, self.program.infer, self._queries(batch_size), QUERIES)
+            else:
+                self._warmed_up(question, batch_size, lambda size: self.program.predict("test", size), [batch_size])
         return {}
 
     def _warmed_order(self, examples: int) -> Any:
@@ -255,11 +253,11 @@ class Agent:
     def __init__(self, token: str, device: base.Device, threads: base.Threads) -> None:
         self._token, self._device, self._threads = token, device, threads
         self._runner = base.find(token)(device, threads, 0)
-        self._seats: dict[str, Seat] = {}
+        self.seats: dict[str, Seat] = {}
 
     def open(self, source: dict[str, Any], modes: list[str], seed: int, precision: base.Precision) -> dict[str, Any]:
         """Build a benchmark in every mode, stage its data, take a step; what it held before is gone."""
-        self._seats = {}
+        self.seats = {}
         gc.unfreeze()
         gc.collect()
         if "run" in source:
@@ -270,13 +268,7 @@ class Agent:
             begin = measure.start(found, seed)
             shared = {"digests": measure.digests(_anywhere(found), seed).model_dump(mode="json")}
         held = measure.splits(found)
-        told: dict[str, dict[str, Any]] = {}
-        for mode in modes:
-            try:
-                told[mode] = self._open(found, held, begin, mode, precision)
-            except Exception as error:  # noqa: BLE001 - whatever a framework raises is an answer
-                told[mode] = _complaint(error)
-        return {**shared, "modes": told}
+        return {**shared, "modes": {mode: _tried(self._open, found, held, begin, mode, precision) for mode in modes}}
 
     def _open(self, spec: Any, held: Any, begin: base.State, mode: str, precision: base.Precision) -> dict[str, Any]:
         if mode not in self._runner.modes:
@@ -295,12 +287,12 @@ class Agent:
         program.train(order)
         first = built + perf_counter_ns() - began
         program.load(begin)
-        self._seats[mode] = Seat(program, begin, spec, held["test"].images, self._runner.warmup[mode])
+        self.seats[mode] = Seat(program, begin, spec, held["test"].images, self._runner.warmup[mode])
         return {"first_step_ns": first, "compile_cache": cache}
 
-    def seat(self, mode: str) -> Seat:
-        """The program that is open in a mode."""
-        return self._seats[mode]
+    def warm(self, modes: dict[str, list[tuple[str, int, int]]]) -> dict[str, Any]:
+        """Warm up what will be asked of each mode."""
+        return {"modes": {mode: _tried(self.seats[mode].warm, asked) for mode, asked in modes.items()}}
 
     def peak(self, mode: str) -> dict[str, Any]:
         """FLOP/s of a large matrix product."""
@@ -310,7 +302,7 @@ class Agent:
     def close(self) -> dict[str, Any]:
         """The audits of what was kept, and where all this ran."""
         audit = importlib.import_module("suite.trial.audit")
-        computing = {} if self._token in base.INSTRUMENT else self._seats
+        computing = {} if self._token in base.INSTRUMENT else self.seats
         found = {mode: audit.audits(seat, self._runner, self._threads) for mode, seat in computing.items()}
         planned = importlib.import_module("suite.trial.planned")
         return {"audits": found, "environment": planned.environment(self._runner)}
@@ -340,6 +332,14 @@ def requests(stream: TextIO) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
+def _tried(do: Callable[..., dict[str, Any]], *arguments: Any, **more: Any) -> dict[str, Any]:
+    """What it returns, or its error as an answer."""
+    try:
+        return do(*arguments, **more)
+    except Exception as error:  # noqa: BLE001 - whatever a framework raises is an answer
+        return _complaint(error)
+
+
 def _complaint(error: Exception) -> dict[str, Any]:
     """An error as an answer; ``kind`` is its class's name, ``cause`` why what it starts from is not there."""
     traceback.print_exc()
@@ -350,14 +350,11 @@ def _complaint(error: Exception) -> dict[str, Any]:
 
 def answered(agent: Agent, do: str, **request: Any) -> dict[str, Any]:
     """The answer to a request. An error is an answer as well."""
-    try:
-        if do not in REQUESTS | BLOCKS:
-            raise Unsupported(f"there is no request {do!r}")
-        answering = agent.seat(request.pop("mode")) if do in BLOCKS else agent
-        found: dict[str, Any] = getattr(answering, do)(**request)
-        return found
-    except Exception as error:  # noqa: BLE001 - whatever a framework raises is an answer
-        return _complaint(error)
+    if do not in REQUESTS | BLOCKS:
+        return _complaint(Unsupported(f"there is no request {do!r}"))
+    if do in REQUESTS:
+        return _tried(getattr(agent, do), **request)
+    return _tried(lambda mode, **more: getattr(agent.seats[mode], do)(**more), **request)
 
 
 def main(token: str, device: base.Device, threads: base.Threads) -> None:

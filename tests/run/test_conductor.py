@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,10 +20,10 @@ from suite.machine.environment import ROOT
 from suite.results import records
 from suite.results.questions import QuestionKind
 from suite.results.records import Cause, Failed, Measured, Proof, Record, Timed
-from suite.run import conductor
+from suite.run import conductor, parent, wire
 from suite.run import folder as folders
 from suite.run.conductor import Progress
-from suite.run.plan import Plan
+from suite.run.plan import Entry, Plan
 from suite.run.rounds import CONTROL
 from tests.support import processes, runs
 
@@ -29,6 +31,8 @@ SPEED = {"trainings": 0, "control": False, "built_alone": 0}
 """A run of proofs and rounds alone, as short as can be."""
 BUSY = runs.SPEC.replace("hidden: [8]", "hidden: [512, 512]")
 """Its blocks take long enough to be seen."""
+LONG = BUSY.replace("epochs: 2", "epochs: 40")
+"""Its training does, too."""
 TWO = BUSY + "cases: {one: {}, two: {batch_size: 32}}\n"
 
 
@@ -215,6 +219,55 @@ def test_a_parent_that_is_killed_in_a_training_fails_it_and_takes_the_trial_alon
     ]
 
 
+ALONE = {"runners": {"reference": ("numpy",), "toy": ()}, "threads": 2}
+"""Half of the cores belong to a framework that has nothing to do."""
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "CORES", 2)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_trainings_take_the_place_of_parents_that_have_nothing_left(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, spec=LONG, epochs=None, rounds=1, trainings=3, control=False, **ALONE)
+    names = [entry.id for entry in made.entries if entry.kind == "measure"]
+    seen: list[int] = []
+
+    def look() -> None:
+        while processes.named(tmp_path, "suite.run.parent", "reference"):
+            seen.append(sum(bool(processes.named(tmp_path, "suite.trial", name)) for name in names))
+
+    play(tmp_path, made, "training", look)
+    assert max(seen) == 2
+    trained = [r for r in outcomes(tmp_path).values() if isinstance(r, Measured)]
+    assert [r.environment.threads_intra for r in trained] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_breaks_one_of_two_trials_ends_the_other_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    made = runs.make(tmp_path, trainings=2)
+    broken, *_ = names = [entry.id for entry in made.entries if entry.kind == "measure"]
+
+    def trial(folder: Path, made: Plan, entry: Entry, *, threads: int, go_on: Callable[[], bool]) -> None:
+        if entry.id == broken:
+            raise RunError("the disk is full")
+        while go_on():
+            time.sleep(0.01)
+        raise InterruptedError
+
+    monkeypatch.setattr(parent, "run_trial", trial)
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(wire.Line(ours)) as line, contextlib.closing(wire.Line(theirs)) as far:
+        worker = threading.Thread(target=parent.Parent(tmp_path, made, "reference", line).work)
+        worker.start()
+        far.send(do="trials", entries=names if first == 0 else names[::-1], at_once=2, threads=1)
+        assert far.receive(10) == {"stop": "the disk is full"}
+    worker.join(10)
+
+
 def test_an_agent_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
     made = runs.make(tmp_path, spec=BUSY, rounds=1, laps=30, timeout_seconds=8, **SPEED)
 
@@ -244,7 +297,7 @@ def test_no_two_agents_run_at_once(tmp_path: Path) -> None:
             seen.append(len(running & {agent.pid for agent in agents if agent.state not in ("T", "", "Z", "X")}))
             time.sleep(0.001)
 
-    play(tmp_path, made, "warming up", look)
+    play(tmp_path, made, "settling", look)
     assert len(seen) > 100
     assert seen.count(1) > 50
     assert sum(count > 1 for count in seen) <= 0.02 * len(seen), "a signal takes its time"

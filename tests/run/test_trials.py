@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,23 @@ def test_what_a_trial_started_ends_with_it(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     with pytest.raises(ProcessLookupError):
         processes.until(lambda: os.killpg(process.pid, 0), 5)
+
+
+def test_threads_sleep_while_they_wait_unless_something_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, str]] = []
+
+    class Noted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, words: list[str], **more: Any) -> None:
+            given.append(more["env"])
+            super().__init__(["true"], **more)
+
+    made = runs.make(tmp_path, tunings=("batch:8",))
+    monkeypatch.setattr(trials.subprocess, "Popen", Noted)
+    for kind, waits in {"prove": "PASSIVE", "measure": "PASSIVE", "tune": None}.items():
+        trials.run_trial(tmp_path, made, next(e for e in made.entries if e.kind == kind))
+        assert given[-1].get("OMP_WAIT_POLICY") == waits
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    trials.run_trial(tmp_path, made, made.entries[0])
+    assert given[-1]["OMP_WAIT_POLICY"] == "ACTIVE", "whoever runs it knows better"

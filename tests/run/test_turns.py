@@ -38,7 +38,6 @@ class Fake:
     mode: str = ""
     at: int = 0
     asked: Counter[str] = field(default_factory=Counter)
-    warmed: list[str] = field(default_factory=list)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         mode = str(request["mode"])
@@ -47,9 +46,6 @@ class Fake:
             raise self.error
         if request["do"] == "settle":
             return {"calls": 3, "examples": 64, "own_ns": 7 if request["question"] == "training" else None}
-        if request["do"] == "warm":
-            self.warmed.append(str(request["question"]))
-            return {}
         self.said.append((self.name, mode, str(request["question"]), bool(request["keep"])))
         return {"ns": len(self.said), "queries_ns": [1, 0, 3] if request["question"] == "latency" else []}
 
@@ -89,6 +85,16 @@ def test_the_order_is_drawn_anew_for_each_lap_and_is_the_same_by_the_same_seed()
     assert said == again != other
     assert len({tuple(lap) for lap in laps_of(said)}) == 8
     assert len({lap[0] for lap in laps_of(said)}) > 2, "nobody is always the first"
+
+
+def test_whoever_is_compared_answers_a_question_one_after_the_other() -> None:
+    said, _ = played(8, drawn())
+    orders = set()
+    for lap in laps_of(said):
+        asked = [lap[i : i + 3] for i in range(0, 9, 3)]
+        assert [len({question for _, _, question in three}) for three in asked] == [1, 1, 1]
+        orders |= {tuple(mode for _, mode, _ in three) for three in asked}
+    assert len(orders) == 6, "every order comes up"
 
 
 def test_a_block_is_asked_for_as_it_was_settled_and_noted() -> None:
@@ -161,7 +167,7 @@ def test_what_else_goes_wrong_is_no_seats_affair() -> None:
 def test_outputs_of_one_lap_of_each_question_are_kept_and_which_is_drawn() -> None:
     chosen = set()
     for seed in range(6):
-        said, _ = played(5, drawn(seed), keep=lambda question: question.kind is not QuestionKind.TRAINING)
+        said, _ = played(9, drawn(seed), keep=lambda question: question.kind is not QuestionKind.TRAINING)
         kept = [(number // 9, each[2]) for number, each in enumerate(said) if each[3]]
         assert Counter(question for _, question in kept) == {"latency": 3, "throughput": 3}
         assert len(set(kept)) == 2, "every seat's of the same lap"
@@ -178,18 +184,19 @@ def test_what_is_asked_is_training_once_and_the_rest_at_each_batch_size() -> Non
     )
 
 
-def test_who_knows_how_it_answers_is_warmed_up_and_not_asked_again() -> None:
+def test_who_knows_how_it_answers_is_not_asked_again_and_warms_up_for_that() -> None:
     agent = Fake("torch")
     known = Call(5, 128, None)
     seat = Seat(agent, "eager", calls={LATENCY: known})
+    assert seat.warming((TRAINING, LATENCY)) == [("training", 0, 0), ("latency", 1, 128)]
     turns.settle([seat], QUESTIONS, 1e6)
     assert seat.calls[LATENCY] == known
     assert seat.calls[TRAINING] == Call(3, 64, 7)
-    assert agent.warmed == ["latency"]
+    assert agent.asked["eager"] == 2
     assert not seat.blocks
 
 
-def test_a_question_whose_blocks_take_long_is_asked_in_every_other_lap_by_everyone(
+def test_a_question_whose_blocks_take_long_is_asked_in_every_third_lap_by_everyone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(turns, "LONG_NS", 5)
@@ -200,6 +207,6 @@ def test_a_question_whose_blocks_take_long_is_asked_in_every_other_lap_by_everyo
     turns.settle(seats, QUESTIONS, 1e6)
     slow = seats[1].agent
     monkeypatch.setattr(slow, "ask", lambda request: {"ns": 9 if request["question"] == "training" else 1})
-    turns.play(seats, QUESTIONS, 5, drawn())
+    turns.play(seats, QUESTIONS, 7, drawn())
     assert [len(seat.blocks[TRAINING]) for seat in seats] == [3, 3]
-    assert {len(seat.blocks[question]) for seat in seats[1:] for question in (LATENCY, THROUGHPUT)} == {5}
+    assert {len(seat.blocks[question]) for seat in seats[1:] for question in (LATENCY, THROUGHPUT)} == {7}

@@ -175,6 +175,22 @@ def test_a_call_that_was_not_made_before_is_warmed_up_untimed_as_often_as_its_mo
     assert program.done == ["infer 8"] * (10 // agent.SETTLING + 10), "threads that have slept are woken, untimed"
 
 
+def test_what_is_warmed_up_at_once_is_not_warmed_up_again_by_its_blocks(tiny: Spec) -> None:
+    program = Counting(tiny, "float32")
+    found = seat(program, tiny, warm=2)
+    program.done.clear()
+    assert found.warm([("training", 0, 0), ("training", 0, 640), ("latency", 8, 0), ("throughput", 64, 0)]) == {}
+    assert program.done.count("train") == 2 + 1 + 1, "short calls, and one of each length that is told"
+    assert [len(order) for order in program.orders] == [512, 512, 512, 640]
+    assert program.done.count("infer 8") == 2 * agent.QUERIES
+    assert program.done.count("predict test 64") == 2
+    program.done.clear()
+    found.block("training", 0, 1, 640)
+    found.block("latency", 8, 1, 8)
+    found.block("throughput", 64, 1, 360)
+    assert program.done == ["load", "train", "infer 8", "predict test 64"]
+
+
 def test_queries_go_over_the_test_images_in_turn_and_each_is_told(tiny: Spec) -> None:
     found = seat(null.Program(tiny, "float32"), tiny)
     told = found.block("latency", 8, 50, 8)
@@ -280,16 +296,16 @@ def test_what_a_run_planned_is_opened_and_told(two: tuple[Path, Plan]) -> None:
     assert told["modes"]["numpy"]["compile_cache"] == "none"
     assert (told["modes"]["zork"]["error"], told["modes"]["zork"]["unsupported"]) == ("there is no mode 'zork'", True)
     assert json.loads(json.dumps(told)) == told
-    assert made.seat("numpy").settle("latency", 1, 1e5)["calls"] >= 1
+    assert made.seats["numpy"].settle("latency", 1, 1e5)["calls"] >= 1
 
 
 def test_a_benchmark_that_is_opened_leaves_nothing_of_the_one_before(two: tuple[Path, Plan]) -> None:
     """Not even where the collector was told to leave it alone, and where its last answer failed."""
     made = Agent("reference", "cpu", THREADS)
     opened(made, two, 0, "numpy")
-    first = made._seats["numpy"]
-    made.seat("numpy").block("throughput", 64, 1, 360, keep=1)
-    made.seat("numpy").block("latency", 8, 2, 8, keep=1)
+    first = made.seats["numpy"]
+    made.seats["numpy"].block("throughput", 64, 1, 360, keep=1)
+    made.seats["numpy"].block("latency", 8, 2, 8, keep=1)
     agent.answered(made, "block", mode="numpy", question="latency", batch_size=9999, calls=1, examples=1)
     circle: list[Any] = [first.program]
     circle.append(circle)
@@ -298,13 +314,13 @@ def test_a_benchmark_that_is_opened_leaves_nothing_of_the_one_before(two: tuple[
     del first, circle
     opened(made, two, 1, "numpy")
     assert [ref() for ref in gone] == [None, None]
-    assert made._seats["numpy"].kept == []
+    assert made.seats["numpy"].kept == []
 
 
 def test_a_benchmark_that_cannot_be_opened_leaves_nothing_of_the_one_before_either(two: tuple[Path, Plan]) -> None:
     made = Agent("reference", "cpu", THREADS)
     opened(made, two, 0, "numpy")
-    gone = weakref.ref(made._seats["numpy"].program)
+    gone = weakref.ref(made.seats["numpy"].program)
     told = agent.answered(made, "open", source={"run": "/nowhere", "entry": "x"}, modes=[], seed=0, precision="float32")
     assert "plan.json" in told["error"]
     assert gone() is None
@@ -339,6 +355,15 @@ def test_an_error_is_an_answer_and_says_what_kind_it_is(
     asked = agent.answered(made, "settle", mode="null", question="latency", batch_size=1, nanoseconds=1.0)
     assert asked["kind"] == "KeyError"
     assert agent.answered(made, "dance")["unsupported"]
+
+
+def test_a_mode_that_cannot_be_warmed_up_fails_alone(two: tuple[Path, Plan]) -> None:
+    made = Agent("reference", "cpu", THREADS)
+    opened(made, two, 0, "numpy")
+    made.seats["other"] = made.seats["numpy"]
+    told = agent.answered(made, "warm", modes={"numpy": [["latency", 9999, 0]], "other": [["latency", 8, 0]]})
+    assert told["modes"]["numpy"]["unsupported"]
+    assert told["modes"]["other"] == {}
 
 
 def test_requests_are_lines_until_the_other_end_closes() -> None:
