@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from suite.errors import ResultError, RunError, Unsupported
 from suite.inputs import initial
 from suite.results import records
@@ -22,6 +24,7 @@ from suite.run.agents import Lost, Refusal, checked
 from suite.run.parents import ParentLine, RemoteAgent
 from suite.run.plan import Entry, Plan
 from suite.run.turns import Call, Seat
+from suite.runners.base import INSTRUMENT
 from suite.spec.resolved import Spec
 
 CONTROL = "control"
@@ -50,7 +53,7 @@ class Round:
         self._folder, self._made, self._parents, self._number = folder, made, parents, number
         self._agents: dict[str, RemoteAgent] = {}
         self._alone = number <= made.profile.built_alone
-        self._peaked = False
+        self._peaked: set[str] = set()
         twice = (entry.cells[0] for entry in entries if entry.cells[0].spec == made.specs[0].id)
         self._control: Cell | None = next(twice, None) if made.profile.control else None
         """The cell that is to stand twice in its laps, as long as they are ahead."""
@@ -62,28 +65,51 @@ class Round:
         self._agents = {}
 
     def turns(self, entry: Entry) -> Iterator[str]:
-        """A benchmark's turns, from opening it to its records; yields what is going on."""
+        """A benchmark's turns, from opening it to its records; yields what is going on.
+
+        Where programs do not fit side by side, each framework has all of its laps in one piece, in drawn order.
+        """
         began, clock = dt.datetime.now(dt.UTC), time.monotonic()
-        spec = self._made.spec(entry.cells[0].spec)
+        profile = self._made.profile
+        questions = self._questions(self._made.spec(entry.cells[0].spec))
+        draw = initial.stream(0, "turns", profile.name, entry.id, self._made.source)
+        together: list[Place] = []
+        first = next(self._earlier(entry), None)
+        if not (apart := first is not None and first.spans):
+            together = self._places(entry)
+            yield from self._ready(entry, together, questions)
+            apart = _crowded(together)
+        for places in self._one_by_one(entry, draw) if apart else [together]:
+            if apart:
+                yield from self._ready(entry, places, questions)
+            yield f"{profile.laps} laps"
+            seats = [place.seat for place in places if place.seat]
+            turns.play(seats, questions, profile.laps, draw, keep=lambda question: question.kind in AUDITED)
+            self._peaks(places)
+            closed = self._close(places)
+            self._write(entry, places, closed, began, time.monotonic() - clock, apart)
+
+    def _one_by_one(self, entry: Entry, draw: np.random.Generator) -> Iterator[list[Place]]:
+        """Each framework's places, when no other's agent is there."""
+        self._control = None
+        runners = list(dict.fromkeys(cell.runner for cell in entry.cells))
+        for number in draw.permutation(len(runners)):
+            self.close()
+            mine = [cell for cell in entry.cells if cell.runner == runners[number]]
+            yield [Place(cell, self._agent(cell.runner, cell.runner)) for cell in mine]
+        self.close()
+
+    def _ready(self, entry: Entry, places: Sequence[Place], questions: Sequence[Question]) -> Iterator[str]:
+        """Start what is not there, build, warm up, and settle how long blocks are."""
         yield "building"
-        places = self._places(entry)
         late = self._start(places)
         self._open(entry, [place for place in places if not place.control])
         self._rise(late, places)
         self._open(entry, [place for place in places if place.control])
-        seats = [place.seat for place in places if place.seat]
-        questions = self._questions(spec)
-        profile = self._made.profile
-        draw = initial.stream(0, "turns", profile.name, entry.id, self._made.source)
         yield "warming up"
         self._warm(entry, places, questions)
         yield "settling"
         self._settle(places, questions)
-        yield f"{profile.laps} laps"
-        turns.play(seats, questions, profile.laps, draw, keep=lambda question: question.kind in AUDITED)
-        self._peaks(places)
-        closed = self._close(places)
-        self._write(entry, places, closed, began, time.monotonic() - clock)
 
     def _warm(self, entry: Entry, places: Sequence[Place], questions: Sequence[Question]) -> None:
         """Let all warm up at once, for calls of the lengths of earlier rounds; nothing is timed yet."""
@@ -113,19 +139,20 @@ class Round:
 
     def _recalled(self, entry: Entry, cell: Cell) -> dict[Question, Call]:
         """How a cell answered in the first round that it has; so all rounds ask for the same."""
-        for other in self._made.entries:
-            if other.kind != "turns" or other.round >= entry.round:
-                continue
-            for before in other.cells:
-                if (before.spec, before.runner, before.mode) == (cell.spec, cell.runner, cell.mode):
-                    with contextlib.suppress(ResultError, OSError):
-                        found = records.read(self._folder / "results" / other.file(before))
-                        if isinstance(found, Timed):
-                            return {
-                                Question(b.kind, b.batch_size): Call(b.calls, b.examples, b.own_ns)
-                                for b in found.blocks
-                            }
+        for found in self._earlier(entry):
+            if (found.cell.runner, found.cell.mode) == (cell.runner, cell.mode):
+                return {Question(b.kind, b.batch_size): Call(b.calls, b.examples, b.own_ns) for b in found.blocks}
         return {}
+
+    def _earlier(self, entry: Entry) -> Iterator[Timed]:
+        """The records of a benchmark's earlier rounds, as far as they can be read."""
+        for other in self._made.entries:
+            if other.kind == "turns" and other.round < entry.round and other.cells[0].spec == entry.cells[0].spec:
+                for cell in other.cells:
+                    with contextlib.suppress(ResultError, OSError):
+                        found = records.read(self._folder / "results" / other.file(cell))
+                        if isinstance(found, Timed):
+                            yield found
 
     def _questions(self, spec: Spec) -> tuple[Question, ...]:
         profile = self._made.profile
@@ -219,12 +246,12 @@ class Round:
 
     def _peaks(self, places: Sequence[Place]) -> None:
         """What the machine can do, asked of each framework once in a run, in its first mode."""
-        if self._number > 1 or self._peaked:
+        if self._number > 1:
             return
-        self._peaked = True
-        for runner in self._made.profile.runners:
+        for runner in self._made.profile.runners.keys() - self._peaked:
             place = next((p for p in places if p.cell.runner == runner and p.seat and not p.seat.failed), None)
             if place is not None and not place.control:
+                self._peaked.add(runner)
                 with contextlib.suppress(Refusal, Unsupported, Lost):
                     place.peak = float(place.agent.ask({"do": "peak", "mode": place.cell.mode})["flops"])
 
@@ -251,6 +278,7 @@ class Round:
         closed: Mapping[RemoteAgent, Mapping[str, Any]],
         began: dt.datetime,
         seconds: float,
+        apart: bool,
     ) -> None:
         """The record of every place, that of the control first: an entry is finished when its cells are there."""
         for place in sorted(places, key=lambda place: not place.control):
@@ -279,6 +307,7 @@ class Round:
                     blocks=_blocks(place.seat),
                     audits=tuple(Audit.model_validate_json(json.dumps(audit)) for audit in audits),
                     control=place.control,
+                    spans=apart,
                     peak_flops=place.peak,
                 ),
             )
@@ -302,6 +331,13 @@ def _started_and_asked(agent: RemoteAgent) -> None:
 def _agents(places: Iterable[Place]) -> list[RemoteAgent]:
     """The agents of places, each once."""
     return list(dict.fromkeys(place.agent for place in places))
+
+
+def _crowded(places: Sequence[Place]) -> bool:
+    """Whether somebody found no memory beside others."""
+    errors = [place.failed or (place.seat.failed if place.seat else None) for place in places]
+    short = any(isinstance(e, Lost | Refusal) and e.cause is Cause.OUT_OF_MEMORY for e in errors)
+    return short and len({place.cell.runner for place in places} - INSTRUMENT.keys()) > 1
 
 
 def _one_a_parent(agents: Sequence[RemoteAgent]) -> list[list[RemoteAgent]]:
