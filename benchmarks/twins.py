@@ -51,6 +51,9 @@ benchmarks: [digits-mlp]
 runners: {torch: [eager], twin: [eager]}
 rounds: 8
 looks: [5, 8]
+half_width: 1.1
+laps: 30
+threads: {intra: 1, inter: 1}  # threads that wait for each other suffer most from whatever else a machine does
 built_alone: 0
 control: false
 trainings: 0
