@@ -40,9 +40,9 @@ SIDE_BY_SIDE = 0.6
 """Of the time that frameworks take one after the other to start and build, what they take side by side."""
 SETTLING_SECONDS = 0.6
 """Warming up a program, and finding how long its blocks are."""
-ASKING_SECONDS = 0.0015
-"""Of a block: waking an agent, and hearing its answer."""
-OWN_CALL_SECONDS = 0.05
+ASKING_SECONDS = 0.008
+"""Of a block: waking an agent, with calls that are not timed, and hearing its answer."""
+OWN_CALL_SECONDS = 0.1
 """A call of training that is a hundred times as long as its own cost, by compiled modes."""
 
 

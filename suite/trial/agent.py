@@ -33,10 +33,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 
@@ -62,19 +63,18 @@ OWN_SHARE = 0.009
 """What a call of training may cost by itself, as a share of the call, where the request names none."""
 LONG_NS = 40_000_000
 """About how long a call lasts that tells what a step takes; one of a step tells what a call costs by itself."""
-PASSES = 2
-"""Of looking for both."""
-MOST_TRAINING_NS = 300_000_000
-"""No call of training is made longer than this for the sake of its own cost."""
-MOST_STEPS = 20_000
+MOST_TRAINING_NS, MOST_STEPS = 300_000_000, 20_000
+"""No call of training is made longer for the sake of its own cost."""
 TRIES, SHORT_TRIES = 4, 12
 """Of calls of many steps, and of one, of which the shortest counts: whatever else the machine does only adds."""
 OWN = "npz:"
 """How the name of a data set begins that is a file of the user's own."""
 MOVED = 0.875
 """What the weights of the start are multiplied by, where outputs are kept for the audit."""
-SETTLING = 5
-"""One call for so many of a block goes before it, untimed: its threads have slept."""
+WAKING_NS, WAKING_STEPS_NS, AWAKE_NS = 5_000_000, 10_000_000, 200_000_000
+"""Calls of so long, or steps, go before a block, untimed: who slept loses some 2 ms.  Long blocks need none."""
+LEAST_TRAINING_NS = 25_000_000
+"""Of a call of training: what is lost after waking then is less than 1 % of it."""
 
 
 class Seat:
@@ -86,6 +86,7 @@ class Seat:
         self._warmed: set[tuple[str, int]] = set()
         self._orders: dict[int, Any] = {}
         self._inputs: dict[int, list[base.Array]] = {}
+        self._lasted: dict[tuple[str, int], int] = {}
         self.kept: list[Any] = []
 
     def settle(
@@ -102,9 +103,9 @@ class Seat:
 
     def _training_call(self, nanoseconds: float, own_share: float) -> dict[str, Any]:
         """One call of so many steps that it lasts that long, and that its own cost is at most ``own_share`` of it."""
-        step = max(self._steps_taking(4) / 4, 1.0)
+        step, nanoseconds = max(self._steps_taking(4) / 4, 1.0), max(nanoseconds, LEAST_TRAINING_NS)
         own: float | None = None
-        for _ in range(PASSES):  # the first takes a call's own cost for a part of its steps
+        for _ in range(2):  # the first time a call's own cost is taken for a part of its steps
             long = max(2, min(MOST_STEPS, round(LONG_NS / step)))
             if step * long <= MOST_TRAINING_NS:
                 step, own = self._step_and_own(long)
@@ -153,30 +154,35 @@ class Seat:
 
         With ``keep``, drawn, the outputs of the last call stay for the audit: of a pass, or of the query that is drawn.
         """
-        if question == QuestionKind.TRAINING:
-            order, train = self._warmed_order(examples), self.program.train
-            self.program.load(self._begin)
-            with gc_disabled():
-                began = perf_counter_ns()
-                for _ in range(calls):
-                    train(order)
-                return {"ns": perf_counter_ns() - began}
         if keep is not None:
             self._train_otherwise()
         if question == QuestionKind.LATENCY:
             return self._latency(batch_size, calls, keep)
-        predict = self.program.predict
-        self._warmed_up(question, batch_size, lambda size: predict("test", size), [batch_size])
+        call = waking = cast("Callable[[], Any]", partial(self.program.predict, "test", batch_size))
+        if training := question == QuestionKind.TRAINING:
+            call = partial(self.program.train, self._warmed_order(examples))
+            waking = partial(self.program.train, self._order(min(examples, WARM_STEPS * self._batch)))
+        else:
+            self._warmed_up(question, batch_size, lambda size: self.program.predict("test", size), [batch_size])
         with gc_disabled():
-            if calls >= SETTLING:
-                predict("test", batch_size)
+            self._wake((question, batch_size), waking)
+            if training:
+                self.program.load(self._begin)
             began = perf_counter_ns()
             for _ in range(calls):
-                outputs = predict("test", batch_size)
-            taken = perf_counter_ns() - began
+                outputs = call()
+            taken = self._lasted[question, batch_size] = perf_counter_ns() - began
         if keep is not None:
             self._keep(question, batch_size, self.images, outputs, keep)
         return {"ns": taken}
+
+    def _wake(self, asked: tuple[str, int], call: Callable[[], object]) -> None:
+        """Call untimed, until caches and threads that have slept are awake."""
+        began, least = perf_counter_ns(), WAKING_STEPS_NS if asked[0] == QuestionKind.TRAINING else WAKING_NS
+        while self._lasted.get(asked, 0) < AWAKE_NS:
+            call()
+            if perf_counter_ns() - began >= least:
+                return
 
     def warm(self, asked: list[tuple[str, int, int]]) -> dict[str, Any]:
         """Warm up what blocks of these questions call, by batch size and examples; 0 of them where it is not known."""
@@ -191,7 +197,7 @@ class Seat:
 
     def _warmed_order(self, examples: int) -> Any:
         """So many examples to train on; short calls warm training up, and one of each length goes before its first."""
-        short = min(examples, WARM_STEPS * self._batch)
+        short = min(examples, 4 * WARM_STEPS * self._batch)
         self._warmed_up(QuestionKind.TRAINING, 0, self.program.train, [self._order(short)])
         order = self._order(examples)
         if (QuestionKind.TRAINING, examples) not in self._warmed:
@@ -206,9 +212,9 @@ class Seat:
         if keep is not None:  # the same queries, of which the one that is drawn comes last
             images = images[keep % calls + 1 :] + images[: keep % calls + 1]
         taken = []
+        waking = cycle(queries)
         with gc_disabled():
-            for each in islice(cycle(queries), calls // SETTLING):
-                infer(each)
+            self._wake((QuestionKind.LATENCY, batch_size), lambda: infer(next(waking)))
             for each in images:
                 began = clock()
                 outputs = infer(each)

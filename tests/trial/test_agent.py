@@ -41,6 +41,13 @@ def thawed() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.fixture
+def awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call wakes a program up."""
+    monkeypatch.setattr(agent, "WAKING_NS", 0)
+    monkeypatch.setattr(agent, "WAKING_STEPS_NS", 0)
+
+
 class Counting(null.Program):
     """Notes the orders, queries and passes that it is given, and the loads between them."""
 
@@ -142,6 +149,7 @@ def test_a_block_of_what_takes_next_to_no_time_is_of_so_many_calls_and_no_more(
     assert found.settle("latency", 1, 1e12) == {"calls": 50, "examples": 1, "own_ns": None}
 
 
+@pytest.mark.usefixtures("awake")
 def test_training_takes_full_batches_and_starts_from_the_start_in_every_block(tiny: Spec) -> None:
     """The examples are those of the first epoch, over and over."""
     program = Counting(tiny, "float32")
@@ -158,23 +166,33 @@ def test_training_takes_full_batches_and_starts_from_the_start_in_every_block(ti
     program.done.clear()
     found.block("training", 0, 1, call["examples"])
     found.block("training", 0, 2, call["examples"])
-    assert program.done[-5:] == ["load", "train", "load", "train", "train"]
+    assert program.done[-7:] == ["train", "load", "train", "train", "load", "train", "train"]
 
 
+@pytest.mark.usefixtures("awake")
 def test_a_call_that_was_not_made_before_is_warmed_up_untimed_as_often_as_its_mode_wants(tiny: Spec) -> None:
     program = Counting(tiny, "float32")
     found = seat(program, tiny, warm=3)
     program.done.clear()
     found.block("throughput", 64, 2, 360)
-    assert program.done == ["predict test 64"] * (3 + 2)
+    assert program.done == ["predict test 64"] * (3 + 1 + 2)
     program.done.clear()
     found.block("latency", 8, 2, 8)
-    assert program.done == ["infer 8"] * (3 * agent.QUERIES + 2)
-    program.done.clear()
-    found.block("latency", 8, 10, 8)
-    assert program.done == ["infer 8"] * (10 // agent.SETTLING + 10), "threads that have slept are woken, untimed"
+    assert program.done == ["infer 8"] * (3 * agent.QUERIES + 1 + 2)
 
 
+def test_whoever_has_slept_is_woken_untimed_but_before_long_blocks(tiny: Spec, clock: Clock) -> None:
+    """Steps of 4 ms are made until 10 ms have passed; where a block took over 200 ms the next begins at once."""
+    program = Costly(tiny, clock, 0, 4 * MS)
+    found = seat(program, tiny)
+    found.warm([("training", 0, 64 * 2), ("training", 0, 64 * 60)])
+    for steps, made in ((2, [2, 2, 2]), (60, [8, 60]), (60, [60])):
+        program.lengths.clear()
+        assert found.block("training", 0, 1, 64 * steps)["ns"] == pytest.approx(4 * MS * steps, abs=1000)
+        assert program.lengths == made
+
+
+@pytest.mark.usefixtures("awake")
 def test_what_is_warmed_up_at_once_is_not_warmed_up_again_by_its_blocks(tiny: Spec) -> None:
     program = Counting(tiny, "float32")
     found = seat(program, tiny, warm=2)
@@ -188,7 +206,7 @@ def test_what_is_warmed_up_at_once_is_not_warmed_up_again_by_its_blocks(tiny: Sp
     found.block("training", 0, 1, 640)
     found.block("latency", 8, 1, 8)
     found.block("throughput", 64, 1, 360)
-    assert program.done == ["load", "train", "infer 8", "predict test 64"]
+    assert program.done == ["train", "load", "train", *["infer 8"] * 2, *["predict test 64"] * 2]
 
 
 def test_queries_go_over_the_test_images_in_turn_and_each_is_told(tiny: Spec) -> None:
@@ -230,7 +248,7 @@ def test_a_program_without_any_cost_of_its_own_is_called_as_long_as_was_asked(
     clock.noise = noise
     call = seat(Costly(tiny, clock, 0, 500_000), tiny).settle("training", 0, 5 * MS)
     assert call["own_ns"] < 500_000
-    assert call["examples"] // tiny.batch_size == pytest.approx(10, abs=1 if not noise else 20)
+    assert call["examples"] // tiny.batch_size == pytest.approx(50, abs=1 if not noise else 20)
 
 
 def test_a_step_that_takes_longer_than_a_call_may_is_a_call(tiny: Spec, clock: Clock) -> None:
