@@ -334,9 +334,9 @@ def _agents(places: Iterable[Place]) -> list[RemoteAgent]:
 
 
 def _crowded(places: Sequence[Place]) -> bool:
-    """Whether somebody found no memory beside others."""
+    """Whether a framework said that it found no memory beside others; whose process was killed said nothing."""
     errors = [place.failed or (place.seat.failed if place.seat else None) for place in places]
-    short = any(isinstance(e, Lost | Refusal) and e.cause is Cause.OUT_OF_MEMORY for e in errors)
+    short = any(isinstance(error, Refusal) and error.cause is Cause.OUT_OF_MEMORY for error in errors)
     return short and len({place.cell.runner for place in places} - INSTRUMENT.keys()) > 1
 
 

@@ -100,13 +100,10 @@ def left(folder: Path, number: int = 1) -> Iterator[Record]:
     return (records.read(path) for path in sorted((folder / "results").glob(f"r{number:02}-*.json")))
 
 
-@pytest.mark.parametrize("killing", [False, True], ids=["refused", "killed"])
 @pytest.mark.parametrize("alone", [0, 1])
-def test_programs_that_do_not_fit_side_by_side_take_their_laps_one_after_the_other(
-    tmp_path: Path, killing: bool, alone: int
-) -> None:
+def test_programs_that_do_not_fit_side_by_side_take_their_laps_one_after_the_other(tmp_path: Path, alone: int) -> None:
     made = runs.make(tmp_path, runners=MODES, rounds=2, trainings=0, built_alone=alone)
-    memory = Memory(room=2, killing=killing)
+    memory = Memory(room=2)
     parents = played(tmp_path, made, memory)
     found = list(left(tmp_path))
     assert [(r.outcome, isinstance(r, Timed) and r.spans) for r in found] == [("timed", True)] * 4
@@ -129,6 +126,13 @@ def test_what_does_not_fit_alone_is_a_failure_and_the_others_have_their_laps(tmp
     failed = outcomes["fast"]
     assert isinstance(failed, Failed)
     assert failed.cause is Cause.OUT_OF_MEMORY
+
+
+def test_whose_process_is_killed_has_failed_and_the_others_have_their_laps_side_by_side(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, runners=MODES, rounds=1, trainings=0, control=False)
+    played(tmp_path, made, Memory(room=2, killing=True))
+    found = {r.cell.mode: isinstance(r, Timed) and not r.spans for r in left(tmp_path)}
+    assert found == {"null": True, "numpy": True, "plain": False, "fast": False}
 
 
 def test_who_fits_answers_side_by_side_and_has_a_control(tmp_path: Path) -> None:
