@@ -24,7 +24,7 @@ preflight:  ## can this machine run the suite, and what will it cost?
 envs:  ## install the environments, one per framework, from the lock files
 	@$(PYTHON) -m suite.install.bootstrap
 
-bench: envs  ## compare the frameworks on this machine: about eight minutes, then a report
+bench: envs  ## compare the frameworks on this machine: about seven minutes, then a report
 	@$(CORE) -m suite run quick
 
 # The core comes first: it fetches the data.  SPECS="digits-cnn mnist-cnn" names other benchmarks, and TIMED= runs each call once.

@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One benchmark spec, every framework, and proof that it was the same benchmark.\n\n"
     "Start with [bold]suite doctor[/], which says what this machine has. Then [bold]suite run[/] compares the "
-    "frameworks in about eight minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
+    "frameworks in about seven minutes and writes a report. [bold]suite COMMAND --help[/] says more.",
     epilog="Exit status: " + "; ".join(f"[bold]{status}[/] {words}" for status, words in outcome.STATUS.items()) + ".",
 )
 app.add_typer(assets.data_app, name="data")

@@ -39,7 +39,7 @@ COSTS = {
     "tf-cuda": Cost(3450, 6680, 30),
 }
 SPARE_MB = 1500  # data, compiler caches and results of a run
-BENCH_MINUTES = 8  # the profile quick on two cores
+BENCH_MINUTES = 7  # the profile quick on two cores
 LINE_MBIT = 100  # the line that the expected minutes assume
 
 
