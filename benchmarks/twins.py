@@ -109,15 +109,9 @@ def trial(folder: Path, reports: Path) -> Told:
     if done.returncode:
         sys.exit(f"the run ended with status {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     told = read(reports / "latest", seconds)
-    words = ", ".join(
-        f"{asked_} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})" for asked_, found in _named(told)
-    )
-    print(f"{words}; {told.rounds} rounds, {seconds:.0f} s", flush=True)
+    words = (f"{kind} {found.value:.3f} ({found.low:.3f} to {found.high:.3f})" for kind, found in told.answers.items())
+    print(f"{', '.join(words)}; {told.rounds} rounds, {seconds:.0f} s", flush=True)
     return told
-
-
-def _named(told: Told) -> list[tuple[str, Ratio]]:
-    return [(kind.value, found) for kind, found in told.answers.items()]
 
 
 def read(folder: Path, seconds: float) -> Told:

@@ -197,7 +197,7 @@ class Seat:
 
     def _warmed_order(self, examples: int) -> Any:
         """So many examples to train on; short calls warm training up, and one of each length goes before its first."""
-        short = min(examples, 4 * WARM_STEPS * self._batch)
+        short = min(examples, WARM_STEPS * self._batch)
         self._warmed_up(QuestionKind.TRAINING, 0, self.program.train, [self._order(short)])
         order = self._order(examples)
         if (QuestionKind.TRAINING, examples) not in self._warmed:
@@ -211,8 +211,7 @@ class Seat:
         images = list(islice(cycle(queries), calls))
         if keep is not None:  # the same queries, of which the one that is drawn comes last
             images = images[keep % calls + 1 :] + images[: keep % calls + 1]
-        taken = []
-        waking = cycle(queries)
+        taken, waking = [], cycle(queries)
         with gc_disabled():
             self._wake((QuestionKind.LATENCY, batch_size), lambda: infer(next(waking)))
             for each in images:
@@ -221,7 +220,8 @@ class Seat:
                 taken.append(clock() - began)
         if keep is not None:
             self._keep(QuestionKind.LATENCY, batch_size, images[-1], outputs, keep)
-        return {"ns": sum(taken), "queries_ns": taken}
+        lasted = self._lasted[QuestionKind.LATENCY, batch_size] = sum(taken)
+        return {"ns": lasted, "queries_ns": taken}
 
     def _train_otherwise(self) -> None:
         """Hold weights that no timed block before held, loaded and then trained: what is remembered of others is wrong.

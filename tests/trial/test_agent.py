@@ -192,6 +192,20 @@ def test_whoever_has_slept_is_woken_untimed_but_before_long_blocks(tiny: Spec, c
         assert program.lengths == made
 
 
+@pytest.mark.parametrize("question", ["latency", "throughput"])
+@pytest.mark.parametrize(("cost", "woken"), [(2 * MS, [3, 3]), (250 * MS, [1, 0])])
+def test_queries_and_passes_are_woken_so_too(
+    tiny: Spec, clock: Clock, question: str, cost: int, woken: list[int]
+) -> None:
+    """Calls of 2 ms are made until 5 ms have passed; before a block that took over 200 ms there is none."""
+    found = seat(Costly(tiny, clock, cost, 0), tiny)
+    found.warm([(question, 8, 360)])
+    for calls in woken:
+        before = clock.now
+        taken = found.block(question, 8, 1, 360)["ns"]
+        assert clock.now - before - taken == pytest.approx(calls * cost, abs=1000)
+
+
 @pytest.mark.usefixtures("awake")
 def test_what_is_warmed_up_at_once_is_not_warmed_up_again_by_its_blocks(tiny: Spec) -> None:
     program = Counting(tiny, "float32")
