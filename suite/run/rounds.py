@@ -113,9 +113,10 @@ class Round:
 
     def _warm(self, entry: Entry, places: Sequence[Place], questions: Sequence[Question]) -> None:
         """Let all warm up at once, for calls of the lengths of earlier rounds; nothing is timed yet."""
+        recalled = self._recalled(entry)
         for place in places:
             if place.seat:
-                place.seat.calls |= self._recalled(entry, place.cell)
+                place.seat.calls |= recalled.get((place.cell.runner, place.cell.mode), {})
 
         def ask(agent: RemoteAgent) -> None:
             mine = [place.seat for place in places if place.agent is agent and place.seat]
@@ -137,12 +138,15 @@ class Round:
             place.seat.calls |= seats[place.cell].calls if place.cell in seats else {}
         turns.settle([place.seat for place in twins if place.seat], questions, least)
 
-    def _recalled(self, entry: Entry, cell: Cell) -> dict[Question, Call]:
-        """How a cell answered in the first round that it has; so all rounds ask for the same."""
+    def _recalled(self, entry: Entry) -> dict[tuple[str, str], dict[Question, Call]]:
+        """How runners answered in their modes in the first round that they have; so all rounds ask for the same."""
+        known: dict[tuple[str, str], dict[Question, Call]] = {}
         for found in self._earlier(entry):
-            if (found.cell.runner, found.cell.mode) == (cell.runner, cell.mode):
-                return {Question(b.kind, b.batch_size): Call(b.calls, b.examples, b.own_ns) for b in found.blocks}
-        return {}
+            calls = {Question(b.kind, b.batch_size): Call(b.calls, b.examples, b.own_ns) for b in found.blocks}
+            known.setdefault((found.cell.runner, found.cell.mode), calls)
+            if len(known) == len(entry.cells):
+                break
+        return known
 
     def _earlier(self, entry: Entry) -> Iterator[Timed]:
         """The records of a benchmark's earlier rounds, as far as they can be read."""

@@ -260,12 +260,14 @@ def test_what_breaks_one_of_two_trials_ends_the_other_and_is_told(
 
     monkeypatch.setattr(parent, "run_trial", trial)
     ours, theirs = socket.socketpair()
-    with contextlib.closing(wire.Line(ours)) as line, contextlib.closing(wire.Line(theirs)) as far:
+    with contextlib.closing(wire.Line(ours)) as line:
         worker = threading.Thread(target=parent.Parent(tmp_path, made, "reference", line).work)
         worker.start()
-        far.send(do="trials", entries=names if first == 0 else names[::-1], at_once=2, threads=1)
-        assert far.receive(10) == {"stop": "the disk is full"}
-    worker.join(10)
+        with contextlib.closing(wire.Line(theirs)) as far:
+            far.send(do="trials", entries=names if first == 0 else names[::-1], at_once=2, threads=1)
+            assert far.receive(10) == {"stop": "the disk is full"}
+        worker.join(10)  # it hears that the conductor has hung up
+        assert not worker.is_alive()
 
 
 def test_an_agent_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
