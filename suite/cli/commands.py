@@ -25,7 +25,7 @@ from suite.machine import doctor, environment
 from suite.meters import nvml
 from suite.results import records
 from suite.results.questions import QuestionKind
-from suite.run import conductor, estimate, fit, plan, proof_cache, session
+from suite.run import conductor, fit, plan, proof_cache, session
 from suite.run import folder as folders
 from suite.run.plan import Plan
 from suite.runners import base
@@ -154,7 +154,7 @@ def run_(
         made = session.draft(wanted, command)
         _tell(made.notes)
         out.print(display.trials(made))
-        say(f"{len(made.entries)} entries, {display.spoken(estimate.total(made, made.entries))}; run {made.id}")
+        say(f"{len(made.entries)} entries, {display.lasting(made, made.entries)}; run {made.id}")
         say(f"{display.threads(made.threads)}; this process may use {environment.cores()}")
         return
     folder, made = session.prepare(wanted, reports.resolve(), command, lambda line: say(f"data: {line}"))
@@ -190,7 +190,7 @@ def _measure(folder: Path, made: Plan, *, native: bool = True, again: bool = Fal
             for token, answer in asked.items():
                 out.print(f"[bold]{token}[/] {escape(answer.said)}", soft_wrap=True)
             _tell(session.unfit(asked, made.profile.device))
-        lasting = display.spoken(estimate.total(made, left))
+        lasting = display.lasting(made, left)
         say(f"{len(left)} of {len(made.entries)} entries to do, {lasting}, into {folder}")
         with contextlib.closing(conductor.conduct(folder, made, interpreters)) as progress:
             report = outcome.Renewed(folder)
@@ -228,9 +228,7 @@ def prepare(
         if mine is None:
             raise RunError("this run is under way already", where=str(folder), way_out="Wait for it, or stop it.")
     left = conductor.left_to_do(folder, made)
-    say(
-        f"{len(left)} of {len(made.entries)} entries to do, {display.spoken(estimate.total(made, left))}, into {folder}"
-    )
+    say(f"{len(left)} of {len(made.entries)} entries to do, {display.lasting(made, left)}, into {folder}")
     session.point(reports.resolve() / ".compose", folder)
 
 

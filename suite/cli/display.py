@@ -21,7 +21,7 @@ from suite.results.identity import Identity
 from suite.results.records import Failed, Proof, Record
 from suite.run import estimate
 from suite.run.conductor import Progress
-from suite.run.plan import Plan
+from suite.run.plan import Entry, Plan
 from suite.runners.base import Threads
 from suite.spec.differences import Difference, DifferenceKind
 from suite.spec.graph import walk
@@ -69,6 +69,12 @@ def spoken(seconds: float) -> str:
     if minutes >= 120:
         return f"about {round(minutes / 60)} hours"
     return "under a minute" if minutes < 1 else "about a minute" if minutes == 1 else f"about {minutes} minutes"
+
+
+def lasting(made: Plan, entries: Sequence[Entry]) -> str:
+    """How long trials will take, and how long at most where that depends on what is decided when."""
+    likely, most = (spoken(find(made, entries)) for find in (estimate.total, estimate.most))
+    return likely if likely == most else f"{likely}, {most} at most"
 
 
 def threads(given: Threads) -> str:

@@ -1,13 +1,13 @@
 """Has it become slower?  The working tree against another commit, in turns, block by block, until it is decided.
 
 Each round starts a fresh process per checkout, for the layout of memory and the luck of compiling differ from process
-to process.  Both build the same benchmarks and take turns in laps (``suite/run/turns.py``).  A round's ratio is the
-median over laps, the interval over rounds.  At each look, what is decided is closed; when all is, rounds end.
+to process.  Both build the same benchmarks and take turns in laps (``suite/run/turns.py``).  A round's ratio is that
+of the least disturbed laps; the interval is over rounds.  At each look, what is decided is closed; when all is, rounds
+end.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import time
@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from suite.compare import sides, worktree
 from suite.compare.compatible import refuse_another_layout
@@ -30,6 +29,7 @@ from suite.report.sections.answers import asked
 from suite.report.text.units import level
 from suite.results import looks
 from suite.results.questions import Question, QuestionKind
+from suite.results.turns import undisturbed
 from suite.run import plan, session, turns
 from suite.run.plan import Plan, Profile
 from suite.run.turns import Call, Seat
@@ -87,9 +87,8 @@ def paired(here: Seat, there: Seat, questions: Sequence[Question], nanoseconds: 
 
 
 def ratio(here: Seat, there: Seat, question: Question) -> float:
-    """Cost here over cost there: the median over laps."""
-    both = zip(here.blocks[question], there.blocks[question], strict=True)
-    return math.exp(median(math.log(one / other) for one, other in both))
+    """Cost here over cost there, of equally many calls."""
+    return undisturbed(here.blocks[question]) / undisturbed(there.blocks[question])
 
 
 class Comparison:

@@ -250,7 +250,7 @@ class Audit(Frozen):
 class Timed(_Record):
     """The speed of a cell in one round, its blocks taken in turns with those of all other cells of the benchmark.
 
-    Laps have the same numbers in every cell of an entry, so lap by lap their blocks are neighbours in time.
+    Laps have the same numbers in every cell of an entry, so all of them met the same quiet and the same trouble.
     ``control`` is a second process of the same cell in the same laps: it is compared with the first, never ranked.
     """
 

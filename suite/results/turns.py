@@ -1,4 +1,4 @@
-"""What speed taken in turns says: a ratio per round, each framework's best mode, and which benchmarks are still open.
+"""What speed taken in turns says: costs and ratios by round, each framework's best mode, and what is still open.
 
 The report and whoever conducts a run decide by the same functions.  They need the core's statistics, so no trial and no
 plan imports this.
@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Protocol, TypeVar
 
 from suite.results import looks as at
@@ -33,22 +33,16 @@ CellName = tuple[str, str, str]
 """Benchmark, runner and mode."""
 
 
-def lap_ratio(first: Sequence[float], second: Sequence[float]) -> float:
-    """Speed of the first over that of the second in one round, from their costs lap by lap.
+def undisturbed(costs: Sequence[float]) -> float:
+    """What positive costs of one cell's laps are where least disturbs it: the geometric mean of the cheapest third.
 
-    The blocks of a lap are neighbours in time, so what slows the machine down in a lap slows both and cancels.  The
-    median over laps is that of the logarithms.
+    Whatever else a machine does adds time and takes none away, and some programs suffer more from it than others, so it
+    does not cancel in a ratio; and it often lasts for seconds, so a median over laps is no refuge.  Of very few laps it
+    is the cheapest.  J. Chen, J. Revels, "Robust benchmarking in noisy environments" (2016), take the least of all; a
+    third leaves the say to more than one block.
     """
-    logs = [math.log(theirs / ours) for ours, theirs in zip(first, second, strict=True)]
-    return math.exp(median(logs))
-
-
-def round_ratio(first: Timed, second: Timed, question: Question) -> float | None:
-    """The same of two records of one round; None where their laps are no neighbours, or not as many."""
-    ours, theirs = first.laps(question), second.laps(question)
-    if first.spans or second.spans or not ours or len(ours) != len(theirs) or min(*ours, *theirs) <= 0:
-        return None
-    return lap_ratio(ours, theirs)
+    cheapest = sorted(costs)[: max(1, round(len(costs) / 3))]
+    return math.exp(fmean(map(math.log, cheapest)))
 
 
 def eligible(costs: Mapping[Mode, Mapping[int, float]]) -> dict[Mode, Mapping[int, float]]:
@@ -68,9 +62,8 @@ def best_mode(costs: Mapping[Mode, Mapping[int, float]]) -> Mode | None:
 
 def cost(record: Timed, question: Question) -> float | None:
     """What a question cost a cell in one round; None if it was not asked, or took no time at all."""
-    samples = record.samples(question)
-    middle = median(samples) if samples else 0.0
-    return middle if middle > 0 else None
+    laps = record.laps(question)
+    return undisturbed(laps) if laps and min(laps) > 0 else None
 
 
 def ratios(first: Mapping[str, Rounds], second: Mapping[str, Rounds], question: Question) -> dict[int, float]:
@@ -78,25 +71,19 @@ def ratios(first: Mapping[str, Rounds], second: Mapping[str, Rounds], question: 
 
     Both are given by mode, and then by round.
     """
-    chosen = [_chosen(side, question) for side in (first, second)]
-    found = {}
-    for number in sorted(set(chosen[0]) & set(chosen[1])):
-        ours, theirs = (side[number] for side in chosen)
-        ratio = round_ratio(ours, theirs, question)
-        found[number] = (
-            ratio if ratio is not None else median(theirs.samples(question)) / median(ours.samples(question))
-        )
-    return found
+    ours, theirs = (_chosen(side, question) for side in (first, second))
+    return {number: theirs[number] / ours[number] for number in sorted(set(ours) & set(theirs))}
 
 
-def _chosen(modes: Mapping[str, Rounds], question: Question) -> dict[int, Timed]:
+def _chosen(modes: Mapping[str, Rounds], question: Question) -> Mapping[int, float]:
+    """The costs of the best mode by round."""
     costs = {
         mode: {number: found for number, record in rounds.items() if (found := cost(record, question)) is not None}
         for mode, rounds in modes.items()
     }
     series = eligible({mode: mine for mode, mine in costs.items() if mine})
     best = best_mode(series)
-    return {number: modes[best][number] for number in series[best]} if best is not None else {}
+    return series[best] if best is not None else {}
 
 
 def asked(record: Timed) -> set[Question]:
@@ -104,14 +91,16 @@ def asked(record: Timed) -> set[Question]:
     return {Question(block.kind, block.batch_size) for block in record.blocks}
 
 
-def settled(ratio: Ratio | TooFew, half_width: float) -> bool:
-    """Whether a comparison needs no further round: it is decided, or its interval is narrow enough.
+def settled(ratio: Ratio | TooFew, half_width: float, widest: float) -> bool:
+    """Whether a comparison needs no further round: it is decided and no wider than ``widest``, or precise enough.
 
-    ``half_width`` is a factor: an interval from ``r / h`` to ``r * h`` has the half-width ``h``.
+    Widths are factors: an interval from ``r / h`` to ``r * h`` has the half-width ``h``.
     """
     if isinstance(ratio, TooFew):
         return False
-    return ratio.decision is not Decision.UNDECIDED or math.sqrt(ratio.high / ratio.low) <= half_width
+    return math.sqrt(ratio.high / ratio.low) <= (
+        half_width if ratio.decision is Decision.UNDECIDED else max(widest, half_width)
+    )
 
 
 Comparison = tuple[str, Question, str, str]
@@ -166,12 +155,13 @@ def open_benchmarks(
     records: Iterable[Timed],
     looks: Sequence[int],
     half_width: float,
+    widest: float,
     frameworks: Sequence[str],
     *,
     without: Collection[CellName] = (),
     more: int = 0,
 ) -> frozenset[str]:
-    """The ids of the specs that go on after a look: they hold a comparison neither decided nor precise enough.
+    """The ids of the specs that go on after a look: they hold a comparison that is not ``settled``.
 
     ``records`` are all of the run so far; a spec without any is not judged.  ``looks`` are the profile's, in order, as
     ``looks.in_order`` gives them.  Before its first look a benchmark is open, after its last one it is not.
@@ -187,7 +177,7 @@ def open_benchmarks(
     still = set()
     for (spec, *_), by_round in found.items():
         ratio = ratio_interval(list(by_round.values()), comparisons)
-        still |= set() if settled(ratio, half_width) else {spec}
+        still |= set() if settled(ratio, half_width, widest) else {spec}
     last = max(looks, default=0)
     early = {spec for spec, rounds in held.items() if at.reached(rounds, looks) is None}
     over = {spec for spec, rounds in held.items() if at.reached(rounds, looks) == last}

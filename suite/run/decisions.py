@@ -20,7 +20,9 @@ def waived(folder: Path, made: Plan) -> frozenset[str]:
     refused: list[ResultError] = []
     found = records.read_all(folder / "results", refused.append)
     timed = [record for record in found if isinstance(record, Timed)]
-    still = turns.open_benchmarks(timed, at, profile.half_width, tuple(profile.runners), without=_unproven(made, found))
+    still = turns.open_benchmarks(
+        timed, at, profile.half_width, profile.widest, tuple(profile.runners), without=_unproven(made, found)
+    )
     held = {record.cell.spec for record in timed}
     last = {spec: max(record.cell.round for record in timed if record.cell.spec == spec) for spec in held}
     return frozenset(

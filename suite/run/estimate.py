@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from suite.gate.batch_size import epoch, smaller
 from suite.gate.probe import STEPS
 from suite.gate.reference_answers import images_of
-from suite.run.plan import Entry, Plan
+from suite.run.plan import Entry, Plan, Profile
 from suite.run.turns import LONG_EVERY, LONG_NS
 from suite.spec.resolved import Spec
 
@@ -42,6 +42,10 @@ SETTLING_SECONDS = 0.6
 """Warming up a program, and finding how long its blocks are."""
 ASKING_SECONDS = 0.008
 """Of a block: waking an agent, with calls that are not timed, and hearing its answer."""
+GOING_ON = 0.5
+"""The share of rounds after the first look that are needed."""
+LEAST_ROUNDS = 5
+"""Fewer give no interval (``suite.stats``, which no framework's environment can import)."""
 OWN_CALL_SECONDS = 0.1
 """A call of training that is a hundred times as long as its own cost, by compiled modes."""
 
@@ -110,16 +114,31 @@ def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     return COMPILE_SECONDS.get(mode, 0.5) + epochs * epoch + 1.0
 
 
-def total(made: Plan, entries: Sequence[Entry]) -> float:
-    """Predicted seconds of several trials."""
+def most(made: Plan, entries: Sequence[Entry]) -> float:
+    """Predicted seconds of several trials, if every benchmark goes on to the last look."""
     return sum(seconds(made, entry) for entry in entries)
+
+
+def total(made: Plan, entries: Sequence[Entry]) -> float:
+    """Predicted seconds of several trials, of which those after the first look may not be needed."""
+    return sum(_likely(made, entry) for entry in entries)
+
+
+def _likely(made: Plan, entry: Entry) -> float:
+    further = entry.kind == "turns" and entry.round > first_look(made.profile)
+    return seconds(made, entry) * (GOING_ON if further else 1.0)
+
+
+def first_look(profile: Profile) -> int:
+    """The first round after which anything can be decided; the last of all where nothing is."""
+    return min((look for look in profile.looks if look >= LEAST_ROUNDS), default=profile.rounds)
 
 
 class Forecast:
     """Seconds still to go of a run, asked for every second: so each trial is predicted once, while nothing is timed."""
 
     def __init__(self, made: Plan, todo: Sequence[Entry]) -> None:
-        self._seconds = {entry.id: seconds(made, entry) for entry in todo}
+        self._seconds = {entry.id: _likely(made, entry) for entry in todo}
 
     def remaining(self, left: Sequence[Entry], elapsed: float) -> float:
         """The prediction for those ``left`` after ``elapsed`` seconds, scaled by how right it was for what is done."""

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator
 
 from suite.errors import SpecError
 from suite.run import estimate
+from suite.run.estimate import LEAST_ROUNDS
 from suite.run.plan import Plan, Profile
-
-LEAST_ROUNDS = 5
-"""Fewer give no interval (``suite.stats``, which no framework's environment can import)."""
 
 
 def fitted(wanted: Profile, seconds: float, draft: Callable[[Profile], Plan]) -> tuple[Profile, tuple[str, ...]]:
@@ -21,13 +19,13 @@ def fitted(wanted: Profile, seconds: float, draft: Callable[[Profile], Plan]) ->
     made = draft(wanted)
     notes: list[str] = []
     for smaller, told in _steps(wanted, made):
-        if estimate.total(made, made.entries) <= seconds:
+        if estimate.most(made, made.entries) <= seconds:
             return wanted, tuple(notes)
         wanted, made = smaller, draft(smaller)
         notes.append(told)
-    if estimate.total(made, made.entries) <= seconds:
+    if estimate.most(made, made.entries) <= seconds:
         return wanted, tuple(notes)
-    least = estimate.total(made, made.entries) / 60
+    least = estimate.most(made, made.entries) / 60
     raise SpecError(
         f"{seconds / 60:g} minutes are too few: the least of profile {wanted.name} takes about {least:.0f}",
         way_out="Give it more time, or fewer benchmarks (-b) or frameworks (-r).",

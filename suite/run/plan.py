@@ -70,7 +70,10 @@ class Profile(Frozen):
         (), description="rounds after which it is seen what is decided, and goes on no more; the last is `rounds`"
     )
     half_width: Annotated[float, Field(gt=1)] = Field(
-        1.05, description="the precision wanted: a factor; what is that precise goes on no more, either"
+        1.05, description="the precision wanted: a factor; what is that precise goes on no more"
+    )
+    widest: Annotated[float, Field(gt=1)] = Field(
+        1.25, description="how wide an interval may be that decides: a factor; what is wider goes on"
     )
     laps: PositiveInt = Field(12, description="of a round: in each, every cell answers every question once")
     lap_milliseconds: PositiveFloat = Field(5.0, description="least time of a block of one question")

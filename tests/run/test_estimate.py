@@ -21,6 +21,17 @@ def test_a_total_is_the_sum_of_its_trials(made: Plan) -> None:
     assert all(estimate.seconds(made, entry) > 0 for entry in made.entries)
 
 
+def test_rounds_that_may_not_be_needed_count_by_half(tmp_path: Path) -> None:
+    plan = runs.make(tmp_path, runners={"torch": ("eager",)}, rounds=9, looks=(2, 6, 9))
+    late = [entry for entry in plan.entries if entry.kind == "turns" and entry.round > 6]
+    assert len(late) == 3, "the look after two rounds decides nothing"
+    assert estimate.most(plan, plan.entries) == pytest.approx(
+        estimate.total(plan, plan.entries) + estimate.most(plan, late) / 2
+    )
+    shown = estimate.Forecast(plan, plan.entries).remaining(plan.entries, 0.0)
+    assert shown == pytest.approx(estimate.total(plan, plan.entries))
+
+
 def test_more_of_anything_takes_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def total(name: str, **changes: object) -> float:
         plan = runs.make(tmp_path / name, **{"runners": {"torch": ("eager",)}, **changes})

@@ -94,12 +94,16 @@ class AnswerRow:
 
 
 def by_round(results: Sequence[Numbers], question: Question) -> dict[int, float]:
-    """Median cost per round; where a round has several cells (seeds), the median of their medians."""
-    medians: dict[int, list[float]] = {}
+    """Cost per round: of what took turns that of its least disturbed laps, else the median of its samples.
+
+    Where a round has several cells (seeds), the median of theirs.
+    """
+    found: dict[int, list[float]] = {}
     for result in results:
         if costs := question.costs(result):
-            medians.setdefault(result.cell.round, []).append(median(costs))
-    return {number: median(found) for number, found in sorted(medians.items())}
+            in_turns = turns.cost(result, question) if isinstance(result, Timed) else None
+            found.setdefault(result.cell.round, []).append(median(costs) if in_turns is None else in_turns)
+    return {number: median(several) for number, several in sorted(found.items())}
 
 
 def unranked(
@@ -252,9 +256,7 @@ def looks_of(evidence: Evidence, group: ComparisonGroup) -> int:
 def draft(evidence: Evidence, lost: Gaps, group: ComparisonGroup, question: Question) -> Draft:
     """Each framework's best mode under a question, and what pairs of frameworks are compared by."""
     bests = {f: best(evidence, lost, group, f, question) for f in evidence.frameworks}
-    pairs = tuple(
-        (a, b, _pair(evidence, group, question, bests, a, b)) for a, b in combinations(evidence.frameworks, 2)
-    )
+    pairs = tuple((a, b, _pair(evidence, group, bests, a, b)) for a, b in combinations(evidence.frameworks, 2))
     cells = (r for c, rs in evidence.groups[group].items() if c.runner not in UNRANKED for r in rs if question.costs(r))
     in_turns = any(isinstance(r, Timed) for r in cells)
     looks = looks_of(evidence, group) if in_turns else 1
@@ -299,7 +301,6 @@ def _pairing(of: Draft, one: str, other: str, by: ByRound | NotRanked, compariso
 def _pair(
     evidence: Evidence,
     group: ComparisonGroup,
-    question: Question,
     bests: Mapping[str, Best | NotRanked],
     one: str,
     other: str,
@@ -319,22 +320,7 @@ def _pair(
     if differs := unlike(evidence, group, one, other):
         return NotRanked(differs)
     rounds = sorted(set(first.by_round) & set(second.by_round))
-    return {r: _round_ratio(evidence.groups[group], question, first, second, r) for r in rounds}
-
-
-def _round_ratio(
-    cells: Mapping[FrameworkMode, Sequence[Numbers]], question: Question, first: Best, second: Best, number: int
-) -> float:
-    """That of the laps where both were timed in turns, else that of the medians."""
-    both = [_in_turns(cells[best.framework_mode], question, number) for best in (first, second)]
-    taken = turns.round_ratio(both[0], both[1], question) if both[0] and both[1] else None
-    return second.by_round[number] / first.by_round[number] if taken is None else taken
-
-
-def _in_turns(results: Sequence[Numbers], question: Question, number: int) -> Timed | None:
-    found = [r for r in results if r.cell.round == number and question.costs(r)]
-    only = found[0] if len(found) == 1 else None
-    return only if isinstance(only, Timed) else None
+    return {r: second.by_round[r] / first.by_round[r] for r in rounds}
 
 
 _SHARED = ("spec", "data set", "initial weights", "batch order", "parent", "drawn examples")

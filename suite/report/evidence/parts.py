@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import median
 
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, questions, unranked
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode, in_order
+from suite.results import turns
 from suite.results.questions import Question, QuestionKind
 from suite.results.records import Timed
 from suite.stats import Centre, Ratio, TooFew, line, mean_interval, ratio_interval
@@ -51,8 +51,7 @@ def parts(evidence: Evidence, group: ComparisonGroup) -> list[Parts]:
 
 
 def _line(record: Timed, asked: Sequence[Question]) -> tuple[float, float] | None:
-    costs = {q.batch_size: median(samples) for q in asked if (samples := record.samples(q))}
-    costs = {size: cost for size, cost in costs.items() if cost > 0}
+    costs = {q.batch_size: taken for q in asked if (taken := turns.cost(record, q)) is not None}
     return line(list(costs), list(costs.values())) if len(costs) > 1 else None
 
 

@@ -263,16 +263,17 @@ def _turns(evidence: Evidence) -> str:
     """How speed was taken in turns, and when a benchmark went on no more."""
     told = (
         "How to read it: in each *lap* every mode of every framework is asked every question once, in an order drawn "
-        "anew, while the others stand still. What disturbs the machine meets all of a lap alike. The ratio of a round "
-        "is the median over its laps of the two frameworks' ratios, and each round has fresh processes. The table "
-        "shows the geometric mean of these ratios over the rounds, with its interval in brackets."
+        "anew, while the others stand still. A mode's cost in a round is that of its least disturbed laps, the "
+        "cheapest third of them, and each round has fresh processes. The table shows the geometric mean over rounds "
+        "of the ratio of two costs, with its interval in brackets."
     )
-    width = profile_of(evidence).get("half_width")
+    width, widest = (profile_of(evidence).get(name) for name in ("half_width", "widest"))
     if len(of_plan(evidence.plan)) > 1 and isinstance(width, int | float):
+        decided = f", or decided and above {widest:g}" if isinstance(widest, int | float) else ""
         told += (
             f" After a *look* only benchmarks go on that hold a comparison which is undecided and whose half-width, "
-            f"the factor from the middle of its interval to an end, is above {width:g}. Rounds count up to the last "
-            "look that a benchmark has reached."
+            f"the factor from the middle of its interval to an end, is above {width:g}{decided}. Rounds count up to "
+            "the last look that a benchmark has reached."
         )
     return told
 

@@ -20,9 +20,9 @@ from suite.report.evidence.merge import (
 from suite.report.sections.answers import asked
 from suite.report.text.markdown import DASH, Markdown, Notes, md, table
 from suite.report.text.units import digits, duration
+from suite.results import turns
 from suite.results.questions import Question, QuestionKind, headline
 from suite.results.records import Audit, Timed
-from suite.results.turns import round_ratio
 from suite.stats import NULL_LIMIT, SAME_SPEED, Ratio, TooFew, ratio_interval
 
 OWN_LIMIT = 0.01
@@ -108,8 +108,8 @@ def controlled(evidence: Evidence) -> list[ControlRow]:
             ratios: dict[int, float] = {}
             for second in records:
                 first = firsts.get(second.cell.round)
-                ratio = round_ratio(first, second, question) if first else None
-                ratios |= {second.cell.round: ratio} if ratio is not None else {}
+                ours, theirs = (turns.cost(r, question) if r else None for r in (first, second))
+                ratios |= {second.cell.round: theirs / ours} if ours and theirs else {}
             if ratios:
                 found.append(ControlRow(group, mode, question, dict(sorted(ratios.items()))))
     return found
@@ -204,7 +204,7 @@ def apart(evidence: Evidence, labels: Labels) -> list[str]:
     """For the top of the report: benchmarks whose programs did not fit side by side."""
     names = list(dict.fromkeys(labels[comparison_group(r)] for r in evidence.timed if r.spans))
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    words = "Programs did not fit side by side, so each cell's laps came in one piece and drift does not cancel"
+    words = "Programs did not fit side by side, so each cell's laps came in one piece, and not all met the same drift"
     return [f"{words}: {', '.join(names[:MOST_NAMES])}{more}."] if names else []
 
 
