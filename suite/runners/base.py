@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,15 @@ from pydantic import PositiveInt
 
 from suite.errors import MachineError
 from suite.spec.differences import Difference
+from suite.spec.precision import Array as Array
+from suite.spec.precision import Precision as Precision
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
 from suite.spec.spelling import hint, listed
 from suite.spec.tensors import Frozen
 from suite.spec.vocabulary.tables import Place
 
-Array = NDArray[Any]
 Weights = dict[str, Array]
-Precision = Literal["float64", "float32"]
-TIMED: Literal["float32"] = "float32"
-"""What is timed unless a profile says otherwise."""
 Device = Literal["cpu", "cuda"]
 InferenceOption = Literal["channels_last", "channels_first", "bfloat16", "int8_dynamic", "int8_static"]
 """One option of inference that changes speed and, some of them, the numbers: a memory format, or a narrower type."""
@@ -79,8 +77,9 @@ class Probe:
 class Program(Protocol):
     """A spec built in one mode and precision.  Every call ends behind the device's barrier.
 
-    Images are (n, h, w, c) in the program's precision, already scaled, or int32 tokens (n, t) whatever the precision;
-    targets are int32 labels (n,), floats of the outputs' shape, or class and box (n, 5) for the loss ``detection``.
+    Images are (n, h, w, c) in the type that the precision holds, already scaled, or int32 tokens (n, t) whatever the
+    precision; targets are int32 labels (n,), floats of the outputs' shape, or class and box (n, 5) for the loss
+    ``detection``.  Outputs, losses and states are in that type as well.
     Building, compiling and layout changes belong to construction or to the first call of a shape.
     """
 

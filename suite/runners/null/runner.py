@@ -14,6 +14,7 @@ from suite.errors import Unsupported
 from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
+from suite.spec.precision import held
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
 from suite.spec.tensors import Shape
@@ -36,7 +37,7 @@ class Program:
     """Answers in the right shapes, with zeros that are made once per shape."""
 
     def __init__(self, spec: Spec, precision: Precision) -> None:
-        self._spec, self._dtype = spec, np.dtype(precision)
+        self._spec, self._dtype = spec, np.dtype(held(precision))
         self._state = State({})
         self._images: dict[str, int] = {}
         self._outputs = _Zeros(self._spec.graph[-1].output, self._dtype)

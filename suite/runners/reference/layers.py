@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from suite.runners.base import Array
+from suite.spec.precision import NONE, Rounding
 from suite.spec.tensors import Padding, padding_of, window
 
 Backward = Callable[[Array], tuple[Array, ...]]
@@ -177,22 +178,24 @@ def embedding(tokens: Array, table: Array) -> Result:
     return table[tokens].mean(axis=1), backward
 
 
-def sampled_scores(tokens: Array, table: Array, output: Array, context: int) -> Result:
+def sampled_scores(tokens: Array, table: Array, output: Array, context: int, rounding: Rounding = NONE) -> Result:
     """``score[n, j] = O[candidate j] . h[n]``, ``h`` the ``embedding`` of the context, for tokens (n, context + k).
 
     The first ``context`` tokens are the context, the others the candidates; tables (v, d).  It is what negative
     sampling scores (Mikolov et al. 2013, Distributed Representations of Words and Phrases, equation 4), with CBOW's
     projection as the input vector.  Backward, ``dh = sum over j of dy[j] O[candidate j]``, and ``dO[w]`` gains
-    ``dy[n, j] h[n]`` each time that w is candidate j.
+    ``dy[n, j] h[n]`` each time that w is candidate j.  The operands of the product are rounded, and so is what it hands
+    back to each of them; what a table gains is summed as it is held.
     """
-    hidden, chain = embedding(tokens[:, :context], table)
+    mean, chain = embedding(tokens[:, :context], table)
     candidates = tokens[:, context:]
-    rows = output[candidates]
+    hidden, rows = rounding.operand(mean), rounding.operand(output[candidates])
 
     def backward(dy: Array) -> tuple[Array, ...]:
         d_output = np.zeros_like(output)
-        np.add.at(d_output, candidates, dy[..., None] * hidden[:, None])
-        _, d_table = chain(np.einsum("nk,nkd->nd", dy, rows))
+        dy = rounding.operand(dy)
+        np.add.at(d_output, candidates, rounding.handed(dy[..., None] * hidden[:, None]))
+        _, d_table = chain(rounding.handed(np.einsum("nk,nkd->nd", dy, rows)))
         return np.zeros(tokens.shape, dy.dtype), d_table, d_output
 
     return np.einsum("nkd,nd->nk", rows, hidden), backward
@@ -237,7 +240,7 @@ STATELESS: Mapping[str, Callable[..., Result]] = {
     "average_pool": lambda layer, x: average_pool(x, layer.window, layer.strides, layer.padding, layer.count_padding),
     "global_average_pool": lambda _, x: global_average_pool(x),
     "embedding": lambda _, x, table: embedding(x, table),
-    "sampled_scores": lambda layer, x, table, output: sampled_scores(x, table, output, layer.context),
+    "sampled_scores": lambda layer, x, *given: sampled_scores(x, given[0], given[1], layer.context, *given[2:]),
     "relu": lambda _, x: relu(x),
     "tanh": lambda _, x: tanh(x),
     "sigmoid": lambda _, x: sigmoid(x),

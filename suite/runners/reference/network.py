@@ -11,24 +11,32 @@ from suite.runners.base import Array, Weights
 from suite.runners.reference import layers
 from suite.spec.graph import Concat, Node, Residual
 from suite.spec.layers import BatchNorm, Dropout
+from suite.spec.precision import NONE, Rounding
 from suite.spec.tensors import Role
 
+PRODUCTS = frozenset({"dense", "conv2d"})
+LOOKED_UP = frozenset({"sampled_scores"})
+"""Layers that make a product of rows that they look up."""
+IN_FULL = frozenset({"softmax"})
+"""Layers whose output is not rounded, whatever the precision."""
 
-def evaluate(nodes: tuple[Node, ...], x: Array, weights: Weights) -> Array:
-    """Outputs with running statistics and without dropout."""
+
+def evaluate(nodes: tuple[Node, ...], x: Array, weights: Weights, rounding: Rounding = NONE) -> Array:
+    """Outputs with running statistics and without dropout; ``x`` is what a layer before might have handed on."""
     for node in nodes:
         match node.layer:
             case Residual():
-                x = evaluate(node.body, x, weights) + evaluate(node.shortcut, x, weights)
+                body, shortcut = (evaluate(branch, x, weights, rounding) for branch in (node.body, node.shortcut))
+                x = rounding.handed(body + shortcut)
             case Concat():
-                x = np.concatenate([evaluate(branch, x, weights) for branch in node.branches], axis=-1)
+                x = np.concatenate([evaluate(branch, x, weights, rounding) for branch in node.branches], axis=-1)
             case BatchNorm(epsilon=epsilon):
                 gamma, beta, mean, variance = (weights[t.name] for t in node.tensors)
-                x = layers.normalise(x, gamma, beta, mean, variance, epsilon)
+                x = rounding.handed(layers.normalise(x, gamma, beta, mean, variance, epsilon))
             case Dropout():
                 pass
             case _:
-                x, _ = _stateless(node, x, weights)
+                x, _ = _stateless(node, x, weights, rounding)
     return x
 
 
@@ -36,12 +44,14 @@ def evaluate(nodes: tuple[Node, ...], x: Array, weights: Weights) -> Array:
 class TrainingPass:
     """One forward and backward pass; ``statistics`` fill on the way forth, ``gradients`` on the way back.
 
-    Tensors in ``frozen`` take no gradient, and a batch norm among them keeps to its running statistics.
+    Tensors in ``frozen`` take no gradient, and a batch norm among them keeps to its running statistics.  What a layer
+    hands on, forth and back, is rounded as ``rounding`` says; where branches meet, so is their sum.
     """
 
     weights: Weights
     random: np.random.Generator
     frozen: frozenset[str] = frozenset()
+    rounding: Rounding = NONE
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
 
@@ -69,7 +79,8 @@ class TrainingPass:
         """``body(x) + shortcut(x)``: both branches take the gradient of the sum, and theirs add up in ``x``."""
         body, body_back = self.forward(node.body, x)
         shortcut, shortcut_back = self.forward(node.shortcut, x)
-        return body + shortcut, lambda dy: body_back(dy) + shortcut_back(dy)
+        handed = self.rounding.handed
+        return handed(body + shortcut), lambda dy: handed(body_back(dy) + shortcut_back(dy))
 
     def _concat(self, node: Node, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Branches side by side: each takes its own columns of the gradient, and theirs add up in ``x``."""
@@ -79,7 +90,7 @@ class TrainingPass:
         def backward(dy: Array) -> Array:
             parts = np.split(dy, edges, axis=-1)
             total: Array = sum(back(part) for back, part in zip(backs, parts, strict=True))
-            return total
+            return self.rounding.handed(total)
 
         return np.concatenate(ends, axis=-1), backward
 
@@ -87,18 +98,20 @@ class TrainingPass:
         match node.layer:
             case BatchNorm():
                 y, chain = self._batch_norm(node, node.layer, x)
+                y = self.rounding.handed(y)
             case Dropout(rate=rate):
                 y, chain = layers.dropout(x, rate, self.random)
+                y = self.rounding.handed(y)
             case _:
-                y, chain = _stateless(node, x, self.weights)
-        frozen = self._is_frozen(node)
+                y, chain = _stateless(node, x, self.weights, self.rounding)
+        frozen, full = self._is_frozen(node), node.layer.layer in IN_FULL
         names = [t.name for t in node.tensors if t.role.trainable]
 
         def backward(dy: Array) -> Array:
-            dx, *gradients = chain(dy)
+            dx, *gradients = chain(dy if full else self.rounding.handed(dy))
             if not frozen:
                 self.gradients.update(zip(names, gradients, strict=True))
-            return dx
+            return self.rounding.handed(dx)
 
         return y, backward
 
@@ -125,6 +138,29 @@ class TrainingPass:
         return y, chain
 
 
-def _stateless(node: Node, x: Array, weights: Weights) -> layers.Result:
-    """A layer that computes the same in training and in evaluation."""
-    return layers.STATELESS[node.layer.layer](node.layer, x, *(weights[tensor.name] for tensor in node.tensors))
+def _stateless(node: Node, x: Array, weights: Weights, rounding: Rounding) -> layers.Result:
+    """A layer that computes the same in training and in evaluation.
+
+    Of a product's operands the kernel and the input are rounded, and on the way back the gradient of its output; where
+    activations are handed on in few bits so are the bias, and the gradients of both, which belong to their rounded
+    copies.  Tables are looked up as they are held: what is made of their rows is rounded.
+    """
+    kind, tensors = node.layer.layer, [weights[tensor.name] for tensor in node.tensors]
+    if kind not in PRODUCTS:
+        more = [rounding] if kind in LOOKED_UP and rounding.anywhere else []
+        y, chain = layers.STATELESS[kind](node.layer, x, *tensors, *more)
+        return y if kind in IN_FULL else rounding.handed(y), chain
+    operands = [
+        rounding.operand(value) if tensor.role is Role.KERNEL else rounding.handed(value)
+        for tensor, value in zip(node.tensors, tensors, strict=True)
+    ]
+    y, chain = layers.STATELESS[kind](node.layer, rounding.operand(x), *operands)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        operand = rounding.operand(dy)
+        dx, d_kernel, *d_bias = chain(operand)
+        if d_bias and operand is not dy:  # the bias' gradient is a sum, and no product
+            d_bias = [dy.reshape(-1, dy.shape[-1]).sum(axis=0)]
+        return dx, *(rounding.handed(gradient) for gradient in (d_kernel, *d_bias))
+
+    return rounding.handed(y), backward

@@ -1,6 +1,6 @@
-"""The runner that defines what a Spec means: plain NumPy, in any NumPy float type.
+"""The runner that defines what a Spec means: plain NumPy, in any precision, or in any NumPy float type.
 
-The mathematics is in ``suite/reference``; here it is put behind the protocol.
+The mathematics stands beside it; here it is put behind the protocol.
 """
 
 from __future__ import annotations
@@ -16,17 +16,25 @@ from numpy.typing import DTypeLike, NDArray
 from suite.errors import Unsupported
 from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads, Weights
 from suite.runners.reference import losses, network, optimizers
+from suite.spec.precision import NONE, Rounding, held
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant, under
 from suite.spec.tensors import Role
 
 
 class Program:
-    """A spec in NumPy; ``dtype`` is any NumPy float type, and everything is computed in it."""
+    """A spec in NumPy; ``dtype`` is any NumPy float type, and everything is computed in it, rounded as told."""
 
-    def __init__(self, spec: Spec, dtype: DTypeLike, seed: int = 0, variants: frozenset[Variant] = frozenset()) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        dtype: DTypeLike,
+        seed: int = 0,
+        variants: frozenset[Variant] = frozenset(),
+        rounding: Rounding = NONE,
+    ) -> None:
         spec = under(spec, variants)
-        self._spec, self._dtype, self._seed = spec, np.dtype(dtype), seed
+        self._spec, self._dtype, self._seed, self._rounding = spec, np.dtype(dtype), seed, rounding
         self._trainable = list(spec.trainable)
         self._kernels = [name for name, tensor in spec.trainable.items() if tensor.role is Role.KERNEL]
         self._splits: dict[str, tuple[Array, Array]] = {}
@@ -95,8 +103,8 @@ class Program:
 
         The sum is over the kernels that are trained.
         """
-        training = network.TrainingPass(self._weights, random, self._spec.frozen_names)
-        outputs, backward = training.forward(self._spec.graph, images)
+        training = network.TrainingPass(self._weights, random, self._spec.frozen_names, self._rounding)
+        outputs, backward = training.forward(self._spec.graph, self._entering(images))
         loss, gradient = losses.loss(self._spec.loss, outputs, targets, self._spec.box_weight)
         backward(gradient)
         if self._spec.l2:
@@ -111,7 +119,7 @@ class Program:
 
     def infer(self, images: Array) -> Array:
         """Evaluation outputs (n, *output) of one batch."""
-        return network.evaluate(self._spec.graph, self._cast(images), self._weights)
+        return network.evaluate(self._spec.graph, self._entering(self._cast(images)), self._weights, self._rounding)
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One forward and backward pass over a batch; nothing is updated, and the dropout stream stays where it is."""
@@ -123,6 +131,10 @@ class Program:
     def _cast(self, values: Array) -> Array:
         """Floats in the program's type; integer labels and tokens as they are."""
         return np.asarray(values, self._dtype if np.issubdtype(values.dtype, np.floating) else None)
+
+    def _entering(self, images: Array) -> Array:
+        """Inputs as a layer would hand them on; tokens as they are."""
+        return self._rounding.handed(images) if np.issubdtype(images.dtype, np.floating) else images
 
     def infer_with(self, option: InferenceOption, calibration: Array) -> Callable[[Array], Array]:  # noqa: ARG002 - it has none
         """Raises Unsupported: it defines numbers, and has no second way to them."""
@@ -181,4 +193,4 @@ class Runner:
         """Raises Unsupported for another mode or device."""
         if reason := self.missing(mode):
             raise Unsupported(reason)
-        return Program(spec, precision, self._seed, self._computed)
+        return Program(spec, held(precision), self._seed, self._computed, Rounding(precision))

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from suite.spec.precision import Precision
 from suite.spec.resolved import Spec
 from suite.spec.targets import Loss
 
@@ -23,12 +24,18 @@ finally:
     if _keras is None:
         del sys.modules["keras"]
 
-__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "onednn", "tf", "types"]
+__all__ = ["Function", "Tensor", "is_op_determinism_enabled", "onednn", "switch_tf32", "tf", "types"]
 
 Tensor = Any
 Function = Callable[..., Any]
 onednn: Callable[[], bool] = IsMklEnabled
 """Whether TensorFlow takes oneDNN's kernels on this processor."""
+
+
+def switch_tf32(device: str, precision: Precision) -> None:
+    """Let products on a GPU be in TF32, or not: a switch of the process, which programs of several precisions share."""
+    if "GPU" in device:
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
 def types(spec: Spec, real: type[np.floating[Any]]) -> tuple[type[np.generic], type[np.generic]]:

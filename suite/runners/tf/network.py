@@ -36,8 +36,13 @@ class Network:
 
     layout = "NHWC"
 
-    def __init__(self, spec: Spec, dtype: Any, seed: int) -> None:
-        self._graph, self._seed = spec.graph, seed
+    def __init__(self, spec: Spec, dtype: Any, seed: int, *, mixed: bool = False, wide: bool = False) -> None:
+        """``mixed`` computes in bfloat16 what it holds in ``dtype``, but for statistics and softmax.
+
+        With ``wide`` convolutions take what bfloat16 holds as float32: on a processor the gradient of a kernel in
+        bfloat16 is summed in bfloat16, and was 18 % off where all terms were of one sign.
+        """
+        self._graph, self._seed, self._mixed, self._wide = spec.graph, seed, mixed, mixed and wide
         self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
         self._alone = unfusable(spec.graph)
         self._padding = self._paddings()
@@ -50,7 +55,7 @@ class Network:
         """Another network of this one's values as they are now, in ``dtype`` but for those of batch norms."""
         other = kind.__new__(kind)
         other._graph, other._seed, other._frozen, other._alone = self._graph, self._seed, self._frozen, self._alone
-        other._padding = other._paddings()
+        other._padding, other._mixed, other._wide = other._paddings(), False, False
         norms = {t.name for node in walk(self._graph) if isinstance(node.layer, BatchNorm) for t in node.tensors}
         other.variables = {
             name: tf.Variable(tf.cast(variable, tf.float32 if name in norms else dtype), trainable=False)
@@ -65,12 +70,24 @@ class Network:
 
     def evaluate(self, images: Tensor) -> Tensor:
         """Outputs with running statistics and without dropout."""
-        return self._run(self._graph, images, None, {})
+        return self._through(images, None, {})
 
     def train(self, images: Tensor, step: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Training outputs, and the running statistics as they are after this batch; ``step`` picks what drops out."""
         statistics: dict[str, Tensor] = {}
-        return self._run(self._graph, images, step, statistics), statistics
+        return self._through(images, step, statistics), statistics
+
+    def _through(self, images: Tensor, step: Tensor | None, statistics: dict[str, Tensor]) -> Tensor:
+        outputs = self._run(self._graph, self._low(images) if images.dtype.is_floating else images, step, statistics)
+        return self._full(outputs)
+
+    def _low(self, values: Tensor) -> Tensor:
+        """As a product takes them, and as a layer hands them on."""
+        return tf.cast(values, tf.bfloat16) if self._mixed else values
+
+    def _full(self, values: Tensor) -> Tensor:
+        """As sums are taken."""
+        return tf.cast(values, tf.float32) if self._mixed else values
 
     def _run(self, nodes: tuple[Node, ...], x: Tensor, step: Tensor | None, statistics: dict[str, Tensor]) -> Tensor:
         """Run ``nodes`` one after another; ``step`` is None in evaluation."""
@@ -83,7 +100,8 @@ class Network:
                 case Dropout(rate=rate):
                     if rate and step is not None:
                         stream = tf.constant(self._seed << 32 | zlib.crc32(node.name.encode()), tf.int64)
-                        x = tf.nn.experimental.stateless_dropout(x, rate, tf.stack([stream, step]))
+                        kept = tf.nn.experimental.stateless_dropout(self._full(x), rate, tf.stack([stream, step]))
+                        x = self._low(kept)
                 case Residual():
                     shortcut = self._run(node.shortcut, x, step, statistics)
                     x = self._run(node.body, x, step, statistics) + shortcut
@@ -99,21 +117,34 @@ class Network:
             case Flatten():
                 return tf.reshape(x, (-1, *node.output))
             case Dense():
-                y = tf.matmul(x, held[0])
-                return tf.nn.bias_add(y, held[1]) if len(held) == 2 else y
+                return self._biased(tf.matmul(x, self._low(held[0])), held[1:], "NHWC")
             case Conv2D(stride=stride):
-                y = tf.nn.conv2d(x, held[0], stride, self._padding[node.name], self.layout)
-                return tf.nn.bias_add(y, held[1], self.layout) if len(held) == 2 else y
+                operands = self._operands(x, held[0])
+                y = tf.nn.conv2d(*operands, stride, self._padding[node.name], self.layout)
+                return self._biased(y, held[1:], self.layout)
             case MaxPool() | AveragePool() as layer:
                 return self._pool(node, layer, x)
             case GlobalAveragePool():
-                return tf.reduce_mean(x, (1, 2))
+                return self._low(tf.reduce_mean(self._full(x), (1, 2)))
             case Activation(layer=name) if name in ACTIVATIONS:
-                return ACTIVATIONS[name](x)
+                return ACTIVATIONS[name](self._full(x) if name == "softmax" else x)
             case Embedding() | SampledScores() as layer:
-                return _look_up(layer, x, held)
+                return self._low(_look_up(layer, x, held, *([self._low] if self._mixed else [])))
             case layer:
                 raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
+
+    def _operands(self, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """What a convolution multiplies, as it is rounded; ``wide``, in float32."""
+        low = x, self._low(kernel)
+        return (self._full(low[0]), self._full(low[1])) if self._wide else low
+
+    def _biased(self, y: Tensor, bias: list[Tensor], layout: str) -> Tensor:
+        """Mixed, added in float32: the gradient of a bias in bfloat16 TensorFlow sums in bfloat16."""
+        if not bias:
+            return self._low(y)
+        if not self._mixed:
+            return tf.nn.bias_add(y, bias[0], layout)
+        return self._low(tf.nn.bias_add(self._full(y), self._full(self._low(bias[0])), layout))
 
     def _pool(self, node: Node, layer: MaxPool | AveragePool, x: Tensor) -> Tensor:
         """Natively where TensorFlow knows the padding by name, for of other padding it counts every value.
@@ -128,7 +159,8 @@ class Network:
         pooled = pool(padded, layer.window, layer.strides, "VALID", self.layout)
         if isinstance(layer, MaxPool) or layer.count_padding:
             return pooled
-        return pooled * _share(node, layer, self.layout).astype(x.dtype.as_numpy_dtype)
+        share = _share(node, layer, self.layout)
+        return self._low(self._full(pooled) * share.astype(self._full(pooled).dtype.as_numpy_dtype))
 
     def _normalise(
         self, node: Node, layer: BatchNorm, x: Tensor, held: list[Tensor], statistics: dict[str, Tensor] | None
@@ -137,22 +169,29 @@ class Network:
         images = x if len(node.input) == 3 else tf.reshape(x, (-1, 1, 1, *node.input))
         alone = statistics is None and node.name in self._alone
         norm: Function = _plain_norm if x.dtype == tf.float64 or alone else _fused_norm
-        held = [tf.cast(values, x.dtype) for values in held] if alone else held
+        if alone and self._mixed:
+            images = self._full(images)
+        elif alone:
+            held = [tf.cast(values, x.dtype) for values in held]
         y, mean, variance = norm(images, *held, layer.epsilon, statistics is not None)
+        y = self._low(y)
         if statistics is not None:
-            keep = x.dtype.as_numpy_dtype(layer.momentum)
+            images = self._full(images)
+            keep = images.dtype.as_numpy_dtype(layer.momentum)
             taken = (1 - keep), (1 - keep) * (_biased_share(images) if layer.running_variance == "biased" else 1)
             for tensor, old, new, share in zip(node.tensors[2:], held[2:], (mean, variance), taken, strict=True):
                 statistics[tensor.name] = keep * old + share * new
         return y if len(node.input) == 3 else tf.reshape(y, (-1, *node.input))
 
 
-def _look_up(layer: Embedding | SampledScores, x: Tensor, held: list[Tensor]) -> Tensor:
-    """The mean of a context's rows, and what candidates score by it."""
+def _look_up(
+    layer: Embedding | SampledScores, x: Tensor, held: list[Tensor], low: Function = lambda values: values
+) -> Tensor:
+    """The mean of a context's rows, and what candidates score by it: a product, whose operands ``low`` rounds."""
     if isinstance(layer, Embedding):
         return tf.reduce_mean(tf.gather(held[0], x), 1)
     hidden = tf.reduce_mean(tf.gather(held[0], x[:, : layer.context]), 1)
-    return tf.linalg.matvec(tf.gather(held[1], x[:, layer.context :]), hidden)
+    return tf.linalg.matvec(low(tf.gather(held[1], x[:, layer.context :])), low(hidden))
 
 
 def _padding(node: Node, layer: Conv2D | MaxPool | AveragePool, layout: str) -> str | Sides:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
 from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads, Weights, gpu_uuid
-from suite.runners.tf.core import Function, Tensor, is_op_determinism_enabled, onednn, tf, types
+from suite.runners.tf.core import Function, Tensor, is_op_determinism_enabled, onednn, switch_tf32, tf, types
 from suite.runners.tf.options import QUANTISED, applied, lite, refusals
 from suite.runners.tf.session import Program as SessionProgram
 from suite.runners.tf.session import settings as session_settings
 from suite.runners.tf.trainer import Learner
 from suite.spec.graph import walk
 from suite.spec.layers import AveragePool, Conv2D, MaxPool
+from suite.spec.precision import NO_TF32, held
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
 
@@ -31,11 +32,11 @@ class Program:
     """A spec in TensorFlow; see ``suite.runners.base.Program``."""
 
     def __init__(self, spec: Spec, mode: str, precision: Precision, device: str, seed: int) -> None:
-        self._spec, self._device = spec, device
-        self._real = np.dtype(precision).type
+        self._spec, self._device, self._precision = spec, device, precision
+        self._real = np.dtype(held(precision)).type
         self._types = types(spec, self._real)
         with tf.device(device):
-            self._learner = Learner(spec, precision, seed)
+            self._learner = Learner(spec, precision, seed, device)
         self._network, self._trainer = self._learner.network, self._learner.trainer
         self._splits: dict[str, tuple[Tensor, Tensor]] = {}
         self._step = self._capacity = 0
@@ -84,6 +85,7 @@ class Program:
 
         Returns the mean data loss per image over the call, as seen before each step.
         """
+        switch_tf32(self._device, self._precision)
         size, split = self._spec.batch_size, self._splits["train"]
         full, ragged = divmod(len(order), size)
         rows = max(full, self._capacity)  # an order is filled up to one length, so that it compiles once
@@ -148,6 +150,7 @@ class Program:
 
     def predict(self, split: str, batch_size: int) -> Array:
         """Evaluation outputs of a whole staged split; they leave the device together."""
+        switch_tf32(self._device, self._precision)
         outputs: Array = self._sweep(self._splits[split][0], batch_size).numpy()
         return outputs
 
@@ -171,12 +174,14 @@ class Program:
 
     def infer(self, images: Array) -> Array:
         """One query: a batch in host memory to outputs in host memory."""
+        switch_tf32(self._device, self._precision)
         with tf.device(self._device):
             outputs: Array = self._infer(tf.constant(images, self._types[0])).numpy()
         return outputs
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""
+        switch_tf32(self._device, self._precision)
         with tf.device(self._device):
             seen = self._inspect(*self._given(images, targets), tf.constant(self._step, tf.int64))
         training_outputs, outputs, loss, gradients, statistics = seen
@@ -277,8 +282,8 @@ class Runner:
         return peak
 
     def build(self, spec: Spec, mode: str, precision: Precision) -> Program | SessionProgram:
-        """Raises Unsupported where TensorFlow lacks the mode."""
-        if reason := self.missing(mode):
+        """Raises Unsupported where TensorFlow, or this machine, lacks the mode or the precision."""
+        if reason := self.missing(mode) or (NO_TF32 if precision == "tf32" and not self._cuda else None):
             raise Unsupported(reason)
         device = "/GPU:0" if self._cuda else "/CPU:0"
         if mode == "session":

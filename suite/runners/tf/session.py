@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.runners.base import Array, InferenceOption, Precision, Probe, State
-from suite.runners.tf.core import Tensor, tf, types
+from suite.runners.tf.core import Tensor, switch_tf32, tf, types
 from suite.runners.tf.options import QUANTISED, applied, lite, refusals
 from suite.runners.tf.trainer import Learner
+from suite.spec.precision import held
 from suite.spec.resolved import Spec
 from suite.spec.targets import Loss
 
@@ -61,14 +62,14 @@ class Program:
     """A spec in a graph and a session of TensorFlow 1; see ``suite.runners.base.Program``."""
 
     def __init__(self, spec: Spec, precision: Precision, device: str, seed: int) -> None:
-        self._spec, self._device = spec, device
-        self._real = np.dtype(precision).type
+        self._spec, self._device, self._precision = spec, device, precision
+        self._real = np.dtype(held(precision)).type
         self._types = types(spec, self._real)
         self._splits: dict[str, _Split] = {}
         self._sweeps: dict[str, _Sweep] = {}
         self._graph = tf.Graph()
         with self._building():
-            self._learner = Learner(spec, precision, seed)
+            self._learner = Learner(spec, precision, seed, device)
             self._held = {"": self._learner.network.variables, **self._learner.trainer.slots}
             self._fed = {
                 kind: {name: placeholder(v.dtype, v.shape) for name, v in held.items()}
@@ -143,6 +144,7 @@ class Program:
 
         Returns the mean data loss per image over the call, as seen before each step.
         """
+        switch_tf32(self._device, self._precision)
         step, run, size = self._training, self._session.run, self._spec.batch_size
         starts = range(0, len(order), size)
         rates, epsilons = self._learner.trainer.rates(self._step, len(starts))
@@ -163,6 +165,7 @@ class Program:
                 begin, end = placeholder(tf.int64, ()), placeholder(tf.int64, ())
                 outputs = self._learner.network.evaluate(self._split(split).variables[0][begin:end])
             self._sweeps[split] = _Sweep(begin, end, outputs)
+        switch_tf32(self._device, self._precision)
         begin, end, outputs = self._sweeps[split]
         images = self._splits[split].images
         starts = range(0, images, batch_size)
@@ -178,6 +181,7 @@ class Program:
 
     def infer(self, images: Array) -> Array:
         """One query: a batch in host memory to outputs in host memory."""
+        switch_tf32(self._device, self._precision)
         fed, outputs = self._query
         answer: Array = self._session.run(outputs, {fed: images})
         return answer
@@ -204,6 +208,7 @@ class Program:
 
     def probe(self, images: Array, targets: Array) -> Probe:
         """One batch through the same forward pass, loss and differentiation as in training; nothing is updated."""
+        switch_tf32(self._device, self._precision)
         look = self._looking
         fed = dict(zip((*look.batch, look.number), (images, targets, self._step), strict=True))
         training_outputs, outputs, loss, gradients, statistics = self._session.run(look.seen, fed)

@@ -10,6 +10,7 @@ import numpy as np
 from suite.runners.base import SLOTS, Array, Precision
 from suite.runners.tf.core import Tensor, is_op_determinism_enabled, tf
 from suite.runners.tf.network import Network
+from suite.spec.precision import held
 from suite.spec.recipe import Adam, RmsProp, Sgd
 from suite.spec.resolved import Spec
 from suite.spec.targets import Loss
@@ -148,10 +149,10 @@ def dense(gradient: Tensor) -> Tensor:
 class Learner:
     """A spec's network and its trainer: what every mode steps, whatever holds the loop."""
 
-    def __init__(self, spec: Spec, precision: Precision, seed: int) -> None:
+    def __init__(self, spec: Spec, precision: Precision, seed: int, device: str) -> None:
         self._loss, self._box_weight = spec.loss, spec.box_weight
-        self.network = Network(spec, precision, seed)
-        self.trainer = Trainer(spec, self.network.variables, np.dtype(precision).type)
+        self.network = Network(spec, held(precision), seed, mixed=precision == "bfloat16", wide="CPU" in device)
+        self.trainer = Trainer(spec, self.network.variables, np.dtype(held(precision)).type)
 
     def differentiate(
         self, images: Tensor, targets: Tensor, step: Tensor

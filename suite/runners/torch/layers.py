@@ -52,7 +52,21 @@ class Scale(nn.Module):  # type: ignore[misc]
         self.register_buffer("factor", factor)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor
+        return (x * self.factor).to(x.dtype)
+
+
+class Low(nn.Module):  # type: ignore[misc]
+    """What is held in full is handed on in few bits."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(torch.bfloat16)
+
+
+class Full(nn.Module):  # type: ignore[misc]
+    """Few bits, held in full."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float()
 
 
 class Sum(nn.Module):  # type: ignore[misc]
@@ -117,23 +131,25 @@ class BiasedNorm(nn.BatchNorm2d):  # type: ignore[misc]
         return y
 
 
-def model(spec: Spec, holders: dict[str, nn.Module]) -> nn.Sequential:
+def model(spec: Spec, holders: dict[str, nn.Module], *, mixed: bool = False) -> nn.Sequential:
     """From NHWC images, or tokens, to outputs in canonical form.
 
     ``holders`` gets the modules with tensors, by the canonical name of their layer.  Frozen ones want no gradient.
+    A ``mixed`` one is for autocast to bfloat16, which rounds the operands of products by itself: what comes out of a
+    table is handed on in bfloat16 as well, and softmax is taken in float32.
     """
     nodes = spec.graph
     images, flat = len(nodes[0].input) == 3, isinstance(nodes[0].layer, Flatten)
     first = [nn.Flatten()] if flat else [ChannelsFirst()] if images else []
     last = [ChannelsLast()] if len(nodes[-1].output) == 3 else []
-    return nn.Sequential(*first, *_modules(spec, nodes[flat:], holders), *last)
+    return nn.Sequential(*first, *_modules(spec, nodes[flat:], holders, mixed), *last)
 
 
-def _modules(spec: Spec, nodes: tuple[Node, ...], holders: dict[str, nn.Module]) -> list[nn.Module]:
+def _modules(spec: Spec, nodes: tuple[Node, ...], holders: dict[str, nn.Module], mixed: bool) -> list[nn.Module]:
     """The modules of a branch, images in NCHW.  Raises Unsupported for a layer that is not known here."""
 
     def branch(nodes: tuple[Node, ...]) -> nn.Sequential:
-        return nn.Sequential(*_modules(spec, nodes, holders))
+        return nn.Sequential(*_modules(spec, nodes, holders, mixed))
 
     modules: list[nn.Module] = []
     for node in nodes:
@@ -148,6 +164,8 @@ def _modules(spec: Spec, nodes: tuple[Node, ...], holders: dict[str, nn.Module])
                 modules += MAKERS[layer.layer](node, layer)
         if node.tensors:
             holders[node.name] = modules[-1].requires_grad_(not spec.is_frozen(node))
+        if mixed and node.layer.layer in MIXED:
+            MIXED[node.layer.layer](modules)
     return modules
 
 
@@ -236,6 +254,13 @@ MAKERS: Mapping[str, Callable[[Node, Any], list[nn.Module]]] = {
     "sampled_scores": lambda _, layer: [SampledScores(layer.vocabulary, layer.units, layer.context)],
 }
 """What each layer is made of, but those of several branches, which are made of layers."""
+
+
+MIXED: Mapping[str, Callable[[list[nn.Module]], object]] = {
+    "embedding": lambda modules: modules.append(Low()),
+    "softmax": lambda modules: modules.insert(-1, Full()),
+}
+"""What a mixed model does besides, where autocast does not: at the end of the modules so far."""
 
 
 def canonical(tensor: torch.Tensor, role: Role) -> torch.Tensor:

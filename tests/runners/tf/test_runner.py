@@ -14,6 +14,7 @@ tf = pytest.importorskip("suite.runners.tf.runner", reason="needs the tf environ
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.gate.tolerance import bound  # noqa: E402
 from suite.inputs import initial  # noqa: E402
+from suite.results.identity import Verdict  # noqa: E402
 from suite.runners.base import InferenceOption, State  # noqa: E402
 from suite.runners.reference import runner as reference  # noqa: E402
 from suite.runners.tf import network  # noqa: E402
@@ -21,6 +22,9 @@ from suite.runners.tf.core import onednn  # noqa: E402
 from suite.runners.tf.network import Network  # noqa: E402
 from suite.runners.tf.options import lite  # noqa: E402
 from suite.spec.resolved import Spec  # noqa: E402
+from tests.faults.catalogue import OtherPrecision  # noqa: E402
+from tests.faults.run import examine  # noqa: E402
+from tests.faults.specs import SPECS  # noqa: E402
 from tests.support import contract  # noqa: E402 - it needs no framework, but is of use only with one
 
 pytestmark = pytest.mark.tf
@@ -435,3 +439,28 @@ def test_what_is_said_of_keras_is_so() -> None:
         [sys.executable, "-c", KERAS], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_gate_proves_bfloat16(on_cpu: tf.Runner, name: str) -> None:
+    """Weights, statistics, sums and losses in float32, what products take and layers hand on in bfloat16."""
+    found = examine(SPECS[name], on_cpu, on_cpu.modes[1], precision="bfloat16")
+    assert found.verdict is Verdict.IDENTICAL, found.divergence
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_gate_proves_bfloat16_in_every_mode(on_cpu: tf.Runner, mode: str) -> None:
+    found = examine(SPECS["usual"], on_cpu, mode, precision="bfloat16")
+    assert found.verdict is Verdict.IDENTICAL, found.divergence
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_gate_sees_what_computes_in_more_than_was_asked(on_cpu: tf.Runner, mode: str) -> None:
+    found = examine(SPECS["early"], OtherPrecision(on_cpu, "float32"), mode, precision="bfloat16")
+    assert found.divergence is not None
+    assert found.divergence.tensor == "as coarse as asked"
+
+
+def test_a_processor_has_no_tf32(on_cpu: tf.Runner) -> None:
+    with pytest.raises(Unsupported, match="tf32"):
+        on_cpu.build(contract.FEW[0][1], on_cpu.modes[0], "tf32")

@@ -9,11 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from suite.errors import MachineError, Unsupported  # noqa: E402
+from suite.results.identity import Verdict  # noqa: E402
 from suite.runners.base import InferenceOption, find  # noqa: E402
 from suite.runners.torch import layers, own  # noqa: E402
 from suite.runners.torch.runner import Runner  # noqa: E402
 from suite.spec.resolved import Spec  # noqa: E402
 from suite.spec.semantics import under  # noqa: E402
+from tests.faults.catalogue import OtherPrecision  # noqa: E402
+from tests.faults.run import examine  # noqa: E402
+from tests.faults.specs import SPECS  # noqa: E402
 from tests.support import contract  # noqa: E402 - it and the runner need the framework
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")]
@@ -309,3 +313,28 @@ def test_what_is_said_of_pytorchs_own_api_is_so() -> None:
     with pytest.raises(ValueError, match="padding='same' is not supported for strided"):
         torch.nn.Conv2d(1, 1, 3, 2, padding="same")
     assert torch.nn.Embedding(1000, 100).weight.std().item() == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_gate_proves_bfloat16(on_cpu: Runner, name: str) -> None:
+    """Weights, statistics, sums and losses in float32, what products take and layers hand on in bfloat16."""
+    found = examine(SPECS[name], on_cpu, on_cpu.modes[0], precision="bfloat16")
+    assert found.verdict is Verdict.IDENTICAL, found.divergence
+
+
+@pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=compiles)])
+def test_the_gate_proves_bfloat16_in_every_mode(on_cpu: Runner, mode: str) -> None:
+    found = examine(SPECS["usual"], on_cpu, mode, precision="bfloat16")
+    assert found.verdict is Verdict.IDENTICAL, found.divergence
+
+
+@pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=compiles)])
+def test_the_gate_sees_what_computes_in_more_than_was_asked(on_cpu: Runner, mode: str) -> None:
+    found = examine(SPECS["early"], OtherPrecision(on_cpu, "float32"), mode, precision="bfloat16")
+    assert found.divergence is not None
+    assert found.divergence.tensor == "as coarse as asked"
+
+
+def test_a_processor_has_no_tf32(on_cpu: Runner) -> None:
+    with pytest.raises(Unsupported, match="tf32"):
+        on_cpu.build(contract.FEW[0][1], on_cpu.modes[0], "tf32")
