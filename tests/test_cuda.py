@@ -2,9 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from suite.meters import nvml
 from suite.results.identity import Verdict
 from suite.run import plan
 from suite.runners import base
-from suite.runners.base import Runner
+from suite.runners.base import Precision, Runner
 from suite.spec.resolved import Spec
-from tests.faults.catalogue import FAULTS
-from tests.faults.plant import Planted, layers
+from tests.faults.catalogue import FAULTS, OtherPrecision
+from tests.faults.plant import layers
 from tests.faults.run import examine, try_fault
 from tests.faults.specs import SPECS
 from tests.support import contract
@@ -52,26 +51,39 @@ def test_the_gate_proves_a_benchmark(token: str, mode: str, name: str) -> None:
     assert found.verdict is Verdict.IDENTICAL, found.divergence
 
 
-def tf32(token: str) -> Callable[[], AbstractContextManager[None]]:
-    """TF32 switched on, as the framework's faults state it.  Skips where they state none, and on a GPU without it."""
+def with_tf32(token: str) -> Runner:
+    """Skips on a GPU without TF32, and where nobody states how to find out."""
     stated = pytest.importorskip(f"tests.faults.in_{token}", reason=f"no faults of {token}'s own are stated")
-    if not hasattr(stated, "tf32"):
-        pytest.skip(f"how {token} computes in TF32 is not stated")
+    if not hasattr(stated, "capability"):
+        pytest.skip(f"{token} states no compute capability")
+    runner = on_gpu(token)
     if stated.capability() < AMPERE:
         pytest.skip("this GPU has no TF32")
-    switched: Callable[[], AbstractContextManager[None]] = stated.tf32
-    return switched
+    return runner
+
+
+def wide() -> Spec:
+    def wider(layer: Any) -> Any:
+        return layer.model_copy(update={"units": 512}) if layer.layer == "dense" and layer.units > 10 else layer
+
+    return layers(SPECS["mlp"], wider)
 
 
 @of_each_mode
-def test_the_gate_catches_tf32(token: str, mode: str) -> None:
-    def wide(layer):
-        return layer.model_copy(update={"units": 512}) if layer.layer == "dense" and layer.units > 10 else layer
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn"])
+def test_the_gate_proves_a_benchmark_in_a_low_precision(token: str, mode: str, name: str, precision: Precision) -> None:
+    found = examine(benchmark(name), with_tf32(token), mode, precision=precision)
+    assert found.verdict is Verdict.IDENTICAL, found.divergence
 
-    runner = Planted(on_gpu(token), context=tf32(token))
-    found = examine(layers(SPECS["mlp"], wide), runner, mode)
+
+@of_each_mode
+@pytest.mark.parametrize(("asked", "given"), [("float32", "tf32"), ("tf32", "float32"), ("bfloat16", "float32")])
+def test_the_gate_catches_another_precision(token: str, mode: str, asked: Precision, given: Precision) -> None:
+    found = examine(wide(), OtherPrecision(with_tf32(token), given), mode, precision=asked)
     assert found.verdict is Verdict.UNPROVEN
-    assert found.divergence.section.startswith("float32"), "float64 has no TF32"
+    assert found.divergence is not None
+    assert found.divergence.section.startswith(asked), "float64 is the same in both"
 
 
 @of_each_mode

@@ -10,24 +10,26 @@ import math
 import numpy as np
 
 from suite.gate.probe import dropout_alone
-from suite.gate.tolerance import FLOOR_ULPS, ulp
+from suite.gate.tolerance import floor
 from suite.results.identity import Check
 from suite.runners.base import Array, Precision, Runner, State
+from suite.spec.precision import held, ulp
 from suite.spec.resolved import Spec
 
 IMAGES, UNITS = 4096, 256
 FALSE_ALARM = 1e-9
 """Probability, at most, that one of the counts is off its bound although dropout is right (Hoeffding 1963)."""
-BACKWARD_TOLERANCE = 1e-4
+BACKWARD_TOLERANCE, BACKWARD_ULPS = 1e-4, 4.0
+"""Of the gradient's error; and in units in the last place, where these are more."""
 
 
 def dropout_checks(spec: Spec, rate: float, runner: Runner, mode: str, precision: Precision) -> list[Check]:
     """What dropout at ``rate`` keeps, overall and by row and column, at what scale, afresh each time, and backward."""
     alone = dropout_alone(spec, rate, IMAGES, UNITS)
     program = runner.build(alone, mode, precision)
-    ones = np.ones((IMAGES, 1, 1, UNITS), precision)
-    targets = np.ones((IMAGES, UNITS), precision)
-    program.load(State({"dense_1/kernel": np.eye(UNITS, dtype=precision)}))
+    ones = np.ones((IMAGES, 1, 1, UNITS), held(precision))
+    targets = np.ones((IMAGES, UNITS), held(precision))
+    program.load(State({"dense_1/kernel": np.eye(UNITS, dtype=held(precision))}))
     seen = program.probe(ones, targets)
     outputs = seen.training_outputs.astype(np.float64)
     keep = 1 - rate
@@ -35,7 +37,7 @@ def dropout_checks(spec: Spec, rate: float, runner: Runner, mode: str, precision
     program.stage("train", ones, targets)
     program.train(np.arange(IMAGES, dtype=np.int32))
     again = program.probe(ones, targets).training_outputs != 0
-    rounding = FLOOR_ULPS * ulp(precision)
+    rounding, backward = floor(precision), max(BACKWARD_TOLERANCE, BACKWARD_ULPS * ulp(precision))
     values = (
         ("keep rate", abs(mask.mean() - keep), _hoeffding(mask.size, 1)),
         ("keep rate by image", np.abs(mask.mean(axis=1) - keep).max(), _hoeffding(UNITS, IMAGES)),
@@ -43,7 +45,7 @@ def dropout_checks(spec: Spec, rate: float, runner: Runner, mode: str, precision
         ("fresh mask", abs((mask == again).mean() - keep**2 - rate**2), _hoeffding(mask.size, 1)),
         ("scale", np.abs(outputs[mask] * keep - 1).max(initial=0.0), rounding),
         ("evaluation", np.abs(seen.outputs.astype(np.float64) - 1).max(), rounding),
-        ("gradient", _backward_error(outputs, seen.loss, seen.gradients["dense_1/kernel"]), BACKWARD_TOLERANCE),
+        ("gradient", _backward_error(outputs, seen.loss, seen.gradients["dense_1/kernel"]), backward),
     )
     section = f"dropout {rate:g}"
     return [

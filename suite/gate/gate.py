@@ -1,6 +1,6 @@
 """The gate: whether a runner computes what the Spec says, shown before anything is timed.
 
-``examine`` compares a runner with the reference in five stages and stops behind the first that fails, for whatever
+``examine`` compares a runner with the reference in six stages and stops behind the first that fails, for whatever
 follows would differ because of it:
 
 1. in float64: the weights given are the weights held; outputs in training and in evaluation, the loss, each tensor's
@@ -15,7 +15,8 @@ follows would differ because of it:
    trained by fewer images than the spec's (``size``), and queried by as many as it has, of which few differ;
 4. the optimizer by itself, along given gradients of every size, in float64 and in the timed precision, each element
    measured by how far it moves (``given``);
-5. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
+5. in a precision lower than float32, its parts by themselves (``parts``): what is to be held in full is;
+6. dropout, which stages 1 to 3 take at rate 0: how much it keeps, at what scale, and the same on the way back.
 
 Equal in stages 1 and 2 means max|a - b| <= 1e-9 of the larger of max|b| and a thousandth of the largest magnitude among
 tensors of its kind; a kind is one section here.  A gradient that vanishes, below a billionth of the largest, is
@@ -42,6 +43,7 @@ from suite.gate.tolerance import errors, largest
 from suite.results.identity import Check, Identity, Verdict
 from suite.runners.base import Precision, Runner, State
 from suite.spec.differences import Difference
+from suite.spec.precision import held
 from suite.spec.resolved import Spec, digest
 from suite.spec.semantics import relevant
 
@@ -109,6 +111,8 @@ def _through(
         gate.timed(precision, spec if probe.dropout_rates(spec) else None)
     if not gate.diverged:
         gate.checks += memory.optimizer(spec, relevant(spec, runner.variants), runner, mode, precision)
+    if not gate.diverged and precision != held(precision):
+        gate.checks += memory.parts(spec, runner, mode, precision)
     if not gate.diverged:
         for rate in probe.dropout_rates(spec):
             gate.checks += dropout_checks(spec, rate, runner, mode, precision)

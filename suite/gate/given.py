@@ -16,10 +16,11 @@ from functools import cached_property
 import numpy as np
 
 from suite.gate import probe
-from suite.gate.tolerance import FLOOR_ULPS, MARGIN, TOLERANCE, Tensors, share, ulp
+from suite.gate.tolerance import Tensors, bound, share
 from suite.inputs.initial import stream
 from suite.results.identity import Check
 from suite.runners.base import SLOTS, Array, Precision, Program, Runner, State, Weights
+from suite.spec.precision import held, ulp
 from suite.spec.recipe import Adam, Sgd
 from suite.spec.resolved import Spec
 
@@ -42,11 +43,14 @@ class Case:
 
 
 class Given:
-    """Steps of one optimizer along given gradients, and what the reference answers to them."""
+    """Steps of one optimizer along given gradients, and what the reference answers to them.
 
-    def __init__(self, spec: Spec, reference: Runner) -> None:
+    Gradients and weights are such that products in ``precision`` round none of them: the rest is held in full.
+    """
+
+    def __init__(self, spec: Spec, reference: Runner, precision: Precision) -> None:
         self.spec = probe.optimizer_alone(spec, UNITS)
-        self._reference = reference
+        self._reference, self._precision = reference, precision
         self._after: dict[tuple[Precision, int], State] = {}
 
     @cached_property
@@ -55,7 +59,7 @@ class Given:
         random = stream(probe.SEED, "probe", "given", "gradients")
         size = np.exp(random.uniform(math.log(SMALLEST), math.log(LARGEST), (2, UNITS)))
         size[:, :RESTS] = 0
-        return probe.representable(size * random.choice([-1.0, 1.0], (2, UNITS)))
+        return probe.representable(size * random.choice([-1.0, 1.0], (2, UNITS)), self._precision)
 
     @cached_property
     def weights(self) -> Weights:
@@ -63,9 +67,10 @@ class Given:
 
         With an output of 0 the targets are gradients, but for a factor that is a power of two.
         """
-        held = probe.representable(stream(probe.SEED, "probe", "given", "weights").uniform(-0.5, 0.5, UNITS))
-        held[::2] = 0
-        return {"dense_1/kernel": held[None], "dense_1/bias": -held}
+        drawn = stream(probe.SEED, "probe", "given", "weights").uniform(-0.5, 0.5, UNITS)
+        values = probe.representable(drawn, self._precision)
+        values[::2] = 0
+        return {"dense_1/kernel": values[None], "dense_1/bias": -values}
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -107,7 +112,8 @@ class Given:
 
     def take(self, program: Program, precision: Precision) -> Iterator[State]:
         """Where ``program`` ends in each case."""
-        images, targets = np.ones((2, 1, 1, 1), precision), (-self.gradients * UNITS / 2).astype(precision)
+        images, targets = np.ones((2, 1, 1, 1)), -self.gradients * UNITS / 2
+        images, targets = probe.cast(images, precision), probe.cast(targets, precision)
         program.stage("train", images, targets)
         for case in self.cases:
             program.load(probe.at(case.before, precision))  # which copies
@@ -130,7 +136,7 @@ def optimizer_checks(given: Given, runner: Runner, mode: str, precision: Precisi
             for kind, before, seen, due, low in _kinds(case.before, got, wanted, own):
                 for name, b in due.items():
                     measure = _measure(kind, before[name], b, type_)
-                    error, floor = (_error(held.get(name), b, measure) for held in (seen, low))
+                    error, floor = (_error(values.get(name), b, measure) for values in (seen, low))
                     section = f"optimizer alone, {type_}, {case.name}, {kind}"
                     check = Check(section=section, tensor=name, error=error, bound=_bound(floor, type_))
                     if (section, name) not in worst or check.share > worst[section, name].share:
@@ -140,9 +146,9 @@ def optimizer_checks(given: Given, runner: Runner, mode: str, precision: Precisi
 
 def _kinds(before: State, *ends: State) -> Iterator[tuple[str, Tensors, Tensors, Tensors, Tensors]]:
     """Each slot and the weights: before the step, and in each of three ends."""
-    for slot, held in before.slots.items():
+    for slot, values in before.slots.items():
         got, due, low = (end.slots.get(slot, {}) for end in ends)
-        yield f"slot {slot}", held, got, due, low
+        yield f"slot {slot}", values, got, due, low
     got, due, low = (end.weights for end in ends)
     yield "weights", before.weights, got, due, low
 
@@ -156,14 +162,14 @@ def _measure(kind: str, before: Array, after: Array, precision: Precision) -> Ar
     if kind != "weights":
         larger: Array = np.maximum(np.abs(after), np.abs(before))
         return larger
-    own: Array = np.abs(before) * (CHANGE_ULPS * ulp(precision) / _bound(0.0, precision))
+    own: Array = np.abs(before) * (CHANGE_ULPS * ulp(held(precision)) / _bound(0.0, precision))
     measure: Array = np.abs(after - before) + own
     return measure
 
 
 def _bound(reference: float | None, precision: Precision) -> float:
-    """The error allowed, given the reference's own."""
-    return TOLERANCE if precision == "float64" else max(MARGIN * (reference or 0.0), FLOOR_ULPS * ulp(precision))
+    """The error allowed, given the reference's own; optimizers compute in full in every precision."""
+    return bound(reference, precision, full=True)
 
 
 def _error(a: Array | None, b: Array, measure: Array) -> float | None:

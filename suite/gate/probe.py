@@ -15,9 +15,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from suite.inputs.initial import stream, targets, weights
-from suite.runners.base import SLOTS, Array, State, Weights
+from suite.runners.base import SLOTS, Array, Precision, State, Weights
 from suite.spec.graph import walk
 from suite.spec.layers import Dense, Dropout, Flatten
+from suite.spec.precision import held, rounded
 from suite.spec.recipe import Adam, Optimizer, Sgd
 from suite.spec.resolved import Spec
 from suite.spec.targets import Loss, Target
@@ -40,9 +41,9 @@ GENTLER = 8
 them representable in float32."""
 
 
-def representable(values: Array) -> Array:
-    """Rounded to what float32 can hold, in float64."""
-    return values.astype(np.float32).astype(np.float64)
+def representable(values: Array, precision: Precision = "float32") -> Array:
+    """Rounded to what a product in ``precision`` takes as it is, and float32 holds, in float64."""
+    return rounded(values, "float32" if precision == "float64" else precision).astype(np.float64)
 
 
 def start(spec: Spec, gentleness: int = 0) -> Weights:
@@ -92,9 +93,9 @@ def words(spec: Spec, count: int, random: np.random.Generator) -> Array:
     return np.minimum(drawn, spec.data.max_value)
 
 
-def cast(values: Array, precision: str) -> Array:
-    """Floats in ``precision``; labels and words as they are."""
-    return values.astype(precision) if np.issubdtype(values.dtype, np.floating) else values
+def cast(values: Array, precision: Precision) -> Array:
+    """Floats in the type that holds them in ``precision``; labels and words as they are."""
+    return values.astype(held(precision)) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def midway(optimizer: Optimizer, gradients: Weights, step: int) -> dict[str, Weights]:
@@ -202,10 +203,11 @@ def optimizer_alone(spec: Spec, units: int) -> Spec:
     )
 
 
-def at(state: State, precision: str) -> State:
-    """A state in ``precision``."""
+def at(state: State, precision: Precision) -> State:
+    """A state in the type that holds it in ``precision``."""
+    real = held(precision)
 
-    def cast(held: Weights) -> Weights:
-        return {name: value.astype(precision) for name, value in held.items()}
+    def cast(values: Weights) -> Weights:
+        return {name: value.astype(real) for name, value in values.items()}
 
-    return State(cast(state.weights), {slot: cast(held) for slot, held in state.slots.items()}, state.step)
+    return State(cast(state.weights), {slot: cast(values) for slot, values in state.slots.items()}, state.step)

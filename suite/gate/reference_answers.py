@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.gate import probe
+from suite.gate import parts, probe
 from suite.gate.batch_size import affordable, epoch, smaller
 from suite.gate.given import UNITS, Given, optimizer_checks
 from suite.gate.probe import STEPS, counts_of, optimizer_alone
@@ -261,7 +261,8 @@ class ReferenceAnswers:
         self._held: dict[tuple[str, frozenset[Variant], int], Answers] = {}
         self.told: dict[tuple[str, tuple[Difference, ...]], tuple[Difference, ...]] = {}
         """What was found out about differences, by the computation and what a runner states of it."""
-        self._given: dict[tuple[str, frozenset[Variant]], Given] = {}
+        self._given: dict[tuple[str, frozenset[Variant], Precision], Given] = {}
+        self._parts: dict[tuple[object, ...], tuple[Check, ...]] = {}
         self._optimizers: dict[tuple[object, ...], tuple[Check, ...]] = {}
 
     def about(self, spec: Spec, variants: frozenset[Variant], gentleness: int = 0) -> Answers:
@@ -277,13 +278,23 @@ class ReferenceAnswers:
         self, spec: Spec, variants: frozenset[Variant], runner: Runner, mode: str, precision: Precision
     ) -> tuple[Check, ...]:
         """The checks of ``spec``'s optimizer by itself, made once for all specs that share it."""
-        alone = optimizer_alone(spec, UNITS).computation, variants
+        alone = optimizer_alone(spec, UNITS).computation, variants, precision
         if alone not in self._given:
-            self._given[alone] = Given(spec, self.reference(variants))
-        at = *alone, runner, mode, precision
+            self._given[alone] = Given(spec, self.reference(variants), precision)
+        at = *alone, runner, mode
         if at not in self._optimizers:
             self._optimizers[at] = optimizer_checks(self._given[alone], runner, mode, precision)
         return self._optimizers[at]
+
+    def parts(self, spec: Spec, runner: Runner, mode: str, precision: Precision) -> tuple[Check, ...]:
+        """The checks of ``spec``'s parts by themselves, each made once for all specs that have it."""
+        found: tuple[Check, ...] = ()
+        for part in parts.parts(spec, precision):
+            at = part.spec.computation, runner, mode, precision
+            if at not in self._parts:
+                self._parts[at] = parts.checks(part, self.reference(frozenset()), runner, mode, precision)
+            found += self._parts[at]
+        return found
 
 
 def _step(program: Program, before: State, order: NDArray[np.int32], images: Array, targets: Array) -> Step | None:

@@ -13,15 +13,22 @@ from suite.gate import probe
 from suite.gate.locate import Chain, locate, neutral
 from suite.gate.moves import moves
 from suite.gate.reference_answers import CALLS, TOLD_BY, Answers, Sections, changed, look
-from suite.gate.tolerance import TOLERANCE, Tensors, bound, errors, largest
+from suite.gate.tolerance import FINER, TOLERANCE, Tensors, bound, coarseness, errors, largest
 from suite.results.identity import Check
 from suite.runners.base import Array, Precision, Probe, Program, Runner, State, Weights
+from suite.spec.precision import held
 from suite.spec.resolved import Spec
 
+COARSE = "as coarse as asked"
+"""What stands for the tensors of a section where they are looked at together."""
 RETRIES = 4
 """Fresh probes on which a check that failed in the timed precision is repeated."""
 SUMMED = re.compile("gradients|(another )?epoch, (slot .*|weights)")
 """What sums as many terms as there are, or is made of such a sum."""
+FULL = re.compile("statistics|(another )?epoch, (slot .*|weights|statistics|frozen)")
+"""What is held in full, whatever products are rounded to."""
+MEANS = re.compile("loss|(another )?epoch, loss")
+"""What is a mean over images."""
 Look = Callable[[Probe], Array]
 
 
@@ -126,14 +133,20 @@ class Gate:
         self, label: str, precision: Precision, call: str, draw: int, given: Sections
     ) -> Iterator[tuple[tuple[str, str], Check]]:
         """A check of each tensor that a timed call gave, or should have given, by section and name."""
-        high, low = (self._answers.timed(type_, call, draw) for type_ in ("float64", precision))
-        for section in _all(high, given):
-            wanted = high.get(section, {})
-            got, floor = (errors(run.get(section, {}), wanted, noise_counts=False) for run in (given, low))
+        exact, own = (self._answers.timed(type_, call, draw) for type_ in ("float64", precision))
+        low = precision != held(precision)
+        for section in _all(exact, given):
+            wanted = exact.get(section, {})
+            got, floor = (errors(run.get(section, {}), wanted, noise_counts=False) for run in (given, own))
             for name, error in got.items():
                 terms = self._answers.terms.get(name, 1) if SUMMED.fullmatch(section) else 1
-                limit = 0.0 if section.endswith("epoch, frozen") else bound(floor.get(name), precision, terms)
+                images = self._answers.epoch[0] if low and MEANS.fullmatch(section) else 1
+                limit = bound(floor.get(name), precision, terms, full=bool(FULL.fullmatch(section)), mean=images)
+                limit = 0.0 if section.endswith("epoch, frozen") else limit
                 yield (section, name), Check(section=f"{label} {section}", tensor=name, error=error, bound=limit)
+            if low and section == "gradients" and (finer := coarseness(got, floor, precision)) is not None:
+                check = Check(section=f"{label} gradients", tensor=COARSE, error=finer, bound=FINER)
+                yield (section, COARSE), check
 
     def _name_layer(self, precision: Precision, images: Array, label: str) -> None:
         """Where outputs diverge, put the first layer, or its tensor, that does in the place of ``outputs``."""
@@ -153,7 +166,7 @@ class Gate:
                 given = probe.cast(images, type_).copy()
                 if not chain.spec.parameters:  # nothing to differentiate by, and no layer that trains otherwise
                     return {"": program.infer(given)}
-                targets = np.zeros((len(images), *chain.spec.graph[-1].output), type_)
+                targets = np.zeros((len(images), *chain.spec.graph[-1].output), held(type_))
                 return {"": look(program.probe(given, targets))}
 
             candidate = self._runner.build(chain.spec, self._mode, precision)

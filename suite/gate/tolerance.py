@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from suite.runners.base import Array, Precision
+from suite.spec.precision import Array, Precision, held, ulp
 
 TOLERANCE = 1e-9
 """Relative error at which two float64 computations of the same thing are equal."""
@@ -17,8 +17,11 @@ VANISHING = 1e-9
 """Share of the largest below which a tensor holds only rounding noise."""
 MARGIN = 4.0
 """Errors of the reference in the timed precision that a runner may make."""
-FLOOR_ULPS = 16.0
-"""Units in the last place that it may be off in any case, for the reference may be lucky."""
+FLOOR_ULPS, LOW_ULPS = 16.0, 2.0
+"""Units in the last place that it may be off in any case, for the reference may be lucky; of tf32 and bfloat16 few, for
+a unit is large there and rounding to it is all that is lost."""
+FINER = 4.0
+"""How many times smaller than the reference's own in a low precision errors may be: who computes in more is none."""
 SUM_ULPS = 0.25
 """Units in the last place, times the root of how many terms it sums, that a gradient may be off: rounding errors of a
 sum in another order add up like steps of a random walk (Higham 2002, section 4.2), and NumPy's BLAS sums in blocks."""
@@ -72,17 +75,33 @@ def share(differences: Array, measure: Array | float) -> float | None:
     return relative if math.isfinite(relative) else None
 
 
-def bound(reference: float | None, precision: Precision, terms: int = 1) -> float:
-    """The error allowed in ``precision``, given the reference's own, to what is a sum of so many ``terms``."""
+def bound(reference: float | None, precision: Precision, terms: int = 1, *, full: bool = False, mean: int = 1) -> float:
+    """The error allowed in ``precision``, given the reference's own, to what is a sum of so many ``terms``.
+
+    ``full`` says of what is held in full, whatever products are rounded to; ``mean`` is of how many values it is one.
+    """
     if precision == "float64":
         return TOLERANCE
-    floor = max(FLOOR_ULPS, SUM_ULPS * math.sqrt(terms))
-    return max(MARGIN * (reference or 0.0), floor * ulp(precision))
+    sums = SUM_ULPS * math.sqrt(terms) * ulp(held(precision))
+    return max(MARGIN * (reference or 0.0), floor(held(precision) if full else precision) / math.sqrt(mean), sums)
 
 
-def ulp(precision: str) -> float:
-    """The relative distance of 1 to the next number, in ``precision``."""
-    return float(np.finfo(precision).eps)
+def floor(precision: Precision) -> float:
+    """The error that is allowed in any case."""
+    return (FLOOR_ULPS if precision == held(precision) else LOW_ULPS) * ulp(precision)
+
+
+def coarseness(got: Mapping[str, float | None], own: Mapping[str, float | None], precision: Precision) -> float | None:
+    """How many times smaller than the reference's ``own`` errors are in a low precision, in the geometric mean.
+
+    None where there is none to tell by: of a tensor that the reference itself got exactly.
+    """
+    least = FLOOR_ULPS * ulp(held(precision))
+    both = [(own[name], got.get(name)) for name in own]
+    ratios = [
+        one / max(other, ulp(held(precision))) for one, other in both if one and other is not None and one > least
+    ]
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
 def largest(found: Mapping[str, float | None]) -> float | None:

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from suite.gate.tolerance import bound, ulp
+from suite.gate.tolerance import bound
 from suite.inputs.initial import stream
 from suite.results.questions import QuestionKind
-from suite.runners.base import TIMED, Array, Program, Runner, State, Threads, Weights
+from suite.runners.base import Array, Precision, Program, Runner, State, Threads, Weights
 from suite.runners.reference.runner import Runner as Reference
+from suite.spec.precision import TIMED, ulp
 from suite.spec.resolved import Spec
 
 MOST_EXAMPLES, FEWEST = 1024, 8
@@ -53,6 +54,7 @@ class Kept(Protocol):
     """A program with what was kept of it."""
 
     spec: Spec
+    precision: Precision
     kept: list[Output]
 
 
@@ -103,31 +105,39 @@ def _affordable(spec: Spec) -> int:
 
 def audits(seat: Kept, runner: Runner, threads: Threads) -> list[dict[str, Any]]:
     """One for each output that was kept, as a record tells it; none of those of which nothing can be said."""
-    found = (audit(seat.spec, runner, threads, each) for each in seat.kept)
+    found = (audit(seat.spec, runner, threads, each, seat.precision) for each in seat.kept)
     return [each for each in found if each is not None]
 
 
-def audit(spec: Spec, runner: Runner, threads: Threads, output: Output) -> dict[str, Any] | None:
+def audit(
+    spec: Spec, runner: Runner, threads: Threads, output: Output, precision: Precision = TIMED
+) -> dict[str, Any] | None:
     """How far outputs are off, relative to the largest of them all, and how far they may be.
 
     None where the reference's are not finite: in float64, or in the timed precision, where a framework overflows too.
     """
     count, inputs = len(output.asked), np.concatenate([output.asked, output.others])
     with np.errstate(all="ignore"):
-        exact, single = (_answers(spec, runner, threads, output.weights, inputs, p) for p in ("float64", TIMED))
+        exact, single = (_answers(spec, runner, threads, output.weights, inputs, p) for p in ("float64", precision))
         sound: Array = np.all((np.isfinite(exact) & np.isfinite(single)).reshape(len(inputs), -1), axis=1)
     if not sound[:count].any():
         return None
     scale = max(float(np.abs(exact[sound]).max()), LEAST)
     own = float(np.abs(single - exact)[sound].max()) / scale
-    told = {"kind": QuestionKind(output.question).value, "batch_size": output.batch_size, "bound": bound(own, TIMED)}
+    told = {
+        "kind": QuestionKind(output.question).value,
+        "batch_size": output.batch_size,
+        "bound": bound(own, precision),
+    }
     compared = sound[:count]
     if output.got is None or output.got.shape != exact[:count].shape or not np.isfinite(output.got[compared]).all():
         return {**told, "error": None}
     return {**told, "error": float(np.abs(output.got.astype(np.float64) - exact[:count])[compared].max()) / scale}
 
 
-def _answers(spec: Spec, runner: Runner, threads: Threads, weights: Weights, inputs: Array, precision: Any) -> Array:
+def _answers(
+    spec: Spec, runner: Runner, threads: Threads, weights: Weights, inputs: Array, precision: Precision
+) -> Array:
     reference = Reference("cpu", threads, 0, variants=runner.variants)
     program: Program = reference.build(spec, reference.modes[0], precision)
     program.load(State(weights))

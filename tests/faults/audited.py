@@ -17,7 +17,8 @@ from suite.inputs.initial import stream
 from suite.results.questions import Question, QuestionKind
 from suite.results.records import Audit
 from suite.run import turns
-from suite.runners.base import TIMED, Runner, State, Threads
+from suite.runners.base import Runner, State, Threads
+from suite.spec.precision import TIMED
 from suite.spec.resolved import Spec
 from suite.trial import audit
 from suite.trial.agent import Seat

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.runners.base import Runner
+from suite.runners.base import Precision, Runner
 from suite.spec.layers import Activation, AveragePool, BatchNorm, Conv2D, Dropout, MaxPool
 from suite.spec.semantics import under
 from suite.spec.tensors import Padding
@@ -81,6 +81,7 @@ class Fault:
     plant: Callable[[Runner, float], Runner]
     ladder: tuple[float, ...] = (1.0,)
     must: float = 0.0
+    precision: Precision = "float32"
 
     @property
     def unit(self) -> str:
@@ -114,6 +115,22 @@ def _program(cls, **attributes):
         return Planted(runner, program=type(cls.__name__, (cls,), {**attributes, "m": m}))
 
     return plant
+
+
+class OtherPrecision(Planted):
+    """Computes in another precision than it is asked for, but for the float64 in which it is proven."""
+
+    def __init__(self, inner, other):
+        super().__init__(inner)
+        self._other = other
+
+    def build(self, spec, mode, precision):
+        return super().build(spec, mode, precision if precision == "float64" else self._other)
+
+
+def other_precision(other):
+    """Asked for another precision than the one that is timed."""
+    return lambda runner, _m: OtherPrecision(runner, other)
 
 
 def _training_alone(change):
@@ -311,6 +328,8 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("weight decay where a relu is always on", "usual rmsprop", r"float64 gradients: \S+/kernel", _l2(_relative), RELATIVE, 1e-5),
     Fault("one element of a gradient off where a relu is always on", "usual", r"float64 gradients: dense_1/kernel", _program(OneGradientOff, tensor="dense_1/kernel"), RELATIVE, 1e-8),
     Fault("small slots flushed to zero where a relu is always on", "usual", r"float32 epoch, slot \w+: \S+", _program(FlushedSlots), RELATIVE[:6], 1e-3),
+    Fault("float32 where bfloat16 is asked", "mlp", r"bfloat16 gradients: as coarse as asked", other_precision("float32"), precision="bfloat16"),
+    Fault("bfloat16 where float32 is asked", "cnn", r"float32 .*", other_precision("bfloat16")),
     Fault("rate of dropout as what is kept", "mlp", r"dropout 0.25: keep rate", _first(_drops, _update(rate=_complement))),
     Fault("rate of dropout", "mlp", r"dropout 0.25: (keep rate|scale)", _first(_drops, _update(rate=_relative)), RELATIVE[:4], 1e-3),
 )

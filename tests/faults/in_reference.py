@@ -13,6 +13,7 @@ from suite.runners.reference import layers, losses, optimizers
 from suite.runners.reference.network import TrainingPass
 from suite.runners.reference.runner import Program
 from tests.faults.catalogue import RELATIVE, Fault
+from tests.faults.in_low_precision import FAULTS as LOW
 from tests.faults.plant import Planted, patched
 from tests.faults.reworked import MUTANTS as MUTANTS
 from tests.faults.spoilt import truncated
@@ -371,7 +372,7 @@ def _shortcut_gradient_lost(self, node, x):
 
 TRAINING, STEP_1 = r"float64 training outputs: ", r"float64 step 1, "
 # fmt: off
-FAULTS = (  # a fault a line, to be read as a table
+OWN = (  # a fault a line, to be read as a table
     Fault("SAME padding on the near side", "cnn", TRAINING + "conv2d_1", patched(layers__window=_padding_before)),
     Fault("average pooling counts padding", "cnn", TRAINING + "average_pool_1", patched(layers__average_pool=_counting_padding)),
     Fault("a padded zero wins a max pool", "negative", TRAINING + "max_pool_1", patched(layers__max_pool=_zero_wins)),
@@ -427,3 +428,4 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("another mask on the way back", "mlp", "dropout 0.25: gradient", patched(layers__dropout=_other_mask_back)),
 )
 # fmt: on
+FAULTS = (*OWN, *LOW)

@@ -1,7 +1,6 @@
 # ruff: noqa: E501
 """Faults in what the TensorFlow runner is made of, replaced while it is at work; a graph is traced with the fault in."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -174,12 +173,13 @@ def _uncounted(_m, node, layer, layout):
     return "SAME" if isinstance(layer, AveragePool) else PADDING(node, layer, layout)
 
 
-@contextlib.contextmanager
-def tf32():
-    """Products in TF32, on a GPU that has it."""
-    tf.config.experimental.enable_tensor_float_32_execution(True)
-    yield
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+def _not_wide(_m, self, *given, **more):
+    """Convolutions in bfloat16, as they come: their gradients are summed in it on a processor."""
+    NETWORK(self, *given, **{**more, "wide": False})
+
+
+def _biased_low(_m, self, y, bias, layout):
+    return tf.nn.bias_add(self._low(y), self._low(bias[0]), layout) if bias else self._low(y)
 
 
 def capability():
@@ -202,6 +202,8 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("tf: dense layers in TF32 or bfloat16", "mlp", "float32 training outputs: dense_1", replaced(tf, "matmul", lambda bits, a, b: MATMUL(_cut(a, bits), _cut(b, bits))), BITS, 16),
     Fault("tf: convolutions in TF32 or bfloat16", "cnn", "float32 training outputs: conv2d_1", replaced(tf.nn, "conv2d", lambda bits, x, k, *r: CONV2D(_cut(x, bits), _cut(k, bits), *r)), BITS, 16),
     Fault("tf: fused batch norm off", "cnn", "float32 training outputs: batch_norm_1", replaced(network, "_fused_norm", _rough_norm), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6), 1e-4),
+    Fault("tf: a convolution's kernel in bfloat16 itself", "usual", r"bfloat16 conv2d alone, gradients: conv2d_1/kernel", replaced(network.Network, "__init__", _not_wide), precision="bfloat16"),
+    Fault("tf: biases added in bfloat16", "mlp", r"bfloat16 dense alone, gradients: dense_1/bias", replaced(network.Network, "_biased", _biased_low), precision="bfloat16"),
     Fault("tf: dropout's mask never changes", "mlp", "dropout 0.25: fresh mask", replaced(tf.nn.experimental, "stateless_dropout", _same_mask)),
     Fault("tf: stated padding on the near side", "padded", TRAINING + "conv2d_1", replaced(network, "_padding", _stated_near)),
     Fault("tf: average pooling counts stated padding", "padded", TRAINING + "average_pool_1", replaced(network, "_share", lambda *_: np.ones(1))),
@@ -231,12 +233,13 @@ def _split_matmul(_m, a, b):
 
 def _folded(_m, x, gamma, beta, mean, variance, epsilon, training):
     """The elementary operations in single precision too."""
-    return PLAIN(x, gamma, beta, mean, variance, epsilon, training)
+    y, *moments = PLAIN(tf.cast(x, gamma.dtype), gamma, beta, mean, variance, epsilon, training)
+    return tf.cast(y, x.dtype), *moments
 
 
-def _one_hot(_m, layer, x, held):
+def _one_hot(_m, layer, x, held, *low):
     if not isinstance(layer, Embedding):
-        return LOOK_UP(layer, x, held)
+        return LOOK_UP(layer, x, held, *low)
     rows = tf.one_hot(x, held[0].shape[0], dtype=held[0].dtype)
     return MATMUL(tf.reduce_sum(rows, 1), held[0]) / x.shape[1]
 

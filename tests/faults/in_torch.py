@@ -181,17 +181,6 @@ def _outside(_m, rmsprop):
             weight.addcdiv_(weight.grad, square.sqrt() + group["eps"], value=-group["lr"])
 
 
-@contextlib.contextmanager
-def tf32():
-    """Products in TF32, on a GPU that has it."""
-    held = torch.backends.cuda.matmul, torch.backends.cudnn
-    for each in held:
-        each.allow_tf32 = True
-    yield
-    for each in held:
-        each.allow_tf32 = False
-
-
 def capability():
     """The GPU's major compute capability."""
     return torch.cuda.get_device_capability()[0]

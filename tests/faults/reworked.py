@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from suite.runners.base import Runner
 from suite.runners.reference import layers, optimizers
+from suite.spec.precision import NONE
 from suite.spec.tensors import Padding
 from tests.faults.harmless import Mutant
 from tests.faults.plant import Planted, patched
@@ -92,11 +93,11 @@ def _counted_words(_m, tokens, table):
     return share @ table, lambda dy: (np.zeros(tokens.shape, dy.dtype), share.T @ dy)
 
 
-def _all_scores(_m, tokens, table, output, context):
+def _all_scores(_m, tokens, table, output, context, rounding=NONE):
     """The scores of the whole vocabulary, of which the candidates are taken."""
-    hidden = table[tokens[:, :context]].sum(axis=1) / context
-    scores = np.take_along_axis(hidden @ output.T, tokens[:, context:].astype(np.intp), axis=1)
-    return scores, SAMPLED_SCORES(tokens, table, output, context)[1]
+    hidden = rounding.operand(table[tokens[:, :context]].sum(axis=1) / context)
+    scores = np.take_along_axis(hidden @ rounding.operand(output).T, tokens[:, context:].astype(np.intp), axis=1)
+    return scores, SAMPLED_SCORES(tokens, table, output, context, rounding)[1]
 
 
 def _folded_frozen(_m, x, gamma, beta, mean, variance, epsilon):

@@ -5,8 +5,9 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from unittest.mock import patch
 
 from rich.console import Console
@@ -17,8 +18,9 @@ from suite.errors import Unsupported
 from suite.gate import gate, probe
 from suite.gate.reference_answers import ReferenceAnswers
 from suite.results.identity import Identity, Verdict
-from suite.runners.base import Runner, find
+from suite.runners.base import Precision, Runner, find
 from suite.runners.reference.runner import Runner as Reference
+from suite.spec.precision import TIMED
 from suite.spec.resolved import Spec, digest
 from tests.faults import audited
 from tests.faults.catalogue import FAULTS, Fault
@@ -26,6 +28,8 @@ from tests.faults.harmless import ANYWHERE, Mutant
 from tests.faults.specs import SPECS
 
 AUDIT = "audit"
+PRECISIONS: Mapping[Precision, Collection[str]] = {"float32": SPECS, "bfloat16": ("mlp", "cnn", "sampled", "usual")}
+"""In which, and in which benchmarks, harmless mutants are looked at: these four hold what a low precision is about."""
 THREADS = audited.THREADS
 
 
@@ -34,9 +38,11 @@ def memory() -> ReferenceAnswers:
     return ReferenceAnswers(lambda variants: Reference("cpu", THREADS, 0, variants=variants), len(SPECS))
 
 
-def examine(spec: Spec, runner: Runner, mode: str, asked: ReferenceAnswers | None = None) -> Identity:
-    """What the gate says, with float32 as the timed precision; ``asked`` is the reference and what it has answered."""
-    return gate.examine(spec, runner, asked or memory(), mode, "float32", key=digest(spec.id))
+def examine(
+    spec: Spec, runner: Runner, mode: str, asked: ReferenceAnswers | None = None, precision: Precision = TIMED
+) -> Identity:
+    """What the gate says of a timed precision; ``asked`` is the reference and what it has answered."""
+    return gate.examine(spec, runner, asked or memory(), mode, precision, key=digest(spec.id))
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def try_fault(
     misnamed: list[str] = []
     for magnitude in fault.ladder:
         try:
-            found = examine(SPECS[fault.spec], fault.plant(runner, magnitude), mode, asked)
+            found = examine(SPECS[fault.spec], fault.plant(runner, magnitude), mode, asked, fault.precision)
         except Unsupported as error:
             if not partial:
                 raise
@@ -91,17 +97,19 @@ def try_fault(
 def false_alarms(
     mutants: Sequence[Mutant], runner: Runner, mode: str, seeds: int, *, partial: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """For each mutant, benchmark and probe: its name, and what the gate found wrong, or nothing.
+    """For each mutant, benchmark, precision and probe: its name, and what the gate found wrong, or nothing.
 
     Where a ``partial`` runner lacks what a benchmark asks for, nothing is said of it.
     """
     for seed in range(seeds):
         asked = memory()
         for mutant in mutants:
-            for spec in SPECS.values():
+            for (name, spec), precision in product(SPECS.items(), PRECISIONS):
+                if name not in PRECISIONS[precision]:
+                    continue
                 try:
                     with patch.object(probe, "SEED", seed):
-                        found = examine(spec, mutant.plant(runner), mode, asked).divergence
+                        found = examine(spec, mutant.plant(runner), mode, asked, precision).divergence
                 except Unsupported:
                     if not partial:
                         raise

@@ -12,6 +12,7 @@ from suite.results.identity import Verdict
 from suite.runners.base import Threads
 from suite.runners.reference.runner import Program
 from suite.runners.reference.runner import Runner as Reference
+from suite.spec.precision import held
 from suite.spec.targets import Loss, Target
 from tests.faults.plant import Planted, Wrapped, layers, optimizer
 from tests.faults.run import examine
@@ -94,25 +95,25 @@ def test_the_rate_is_that_of_the_schedule_at_this_step(runner):
 
 class TestGiven:
     @pytest.mark.parametrize("name", ["mlp", "cnn", "residual", "negative", "scheduled"])
-    @pytest.mark.parametrize("precision", ["float64", "float32"])
+    @pytest.mark.parametrize("precision", ["float64", "float32", "tf32", "bfloat16"])
     def test_gradients_are_those_given_to_the_last_bit(self, name, precision, runner):
-        given = Given(SPECS[name], runner)
+        given = Given(SPECS[name], runner, precision)
         program = runner.build(given.spec.replace(l2=0.0), "numpy", precision)
         program.load(probe.at(given.cases[0].before, precision))
-        targets = (-given.gradients * given.gradients.shape[1] / 2).astype(precision)
+        targets = (-given.gradients * given.gradients.shape[1] / 2).astype(held(precision))
         for row, wanted in enumerate(given.gradients):
-            seen = program.probe(np.ones((1, 1, 1, 1), precision), targets[row : row + 1]).gradients
-            assert np.array_equal(seen["dense_1/kernel"][0], wanted.astype(precision))
-            assert np.array_equal(seen["dense_1/bias"], wanted.astype(precision))
+            seen = program.probe(np.ones((1, 1, 1, 1), held(precision)), targets[row : row + 1]).gradients
+            assert np.array_equal(seen["dense_1/kernel"][0], wanted.astype(held(precision)))
+            assert np.array_equal(seen["dense_1/bias"], wanted.astype(held(precision)))
 
     def test_they_reach_from_noise_to_what_is_huge_and_some_rest(self, runner):
-        size = np.abs(Given(SPECS["mlp"], runner).gradients)
+        size = np.abs(Given(SPECS["mlp"], runner, "float32").gradients)
         assert (size == 0).any()
         assert size[size > 0].min() < 1e-13
         assert size.max() > 10
 
     def test_the_learning_rate_changes_as_in_the_spec(self, runner):
-        given = Given(SPECS["scheduled"], runner)
+        given = Given(SPECS["scheduled"], runner, "float32")
         assert given.spec.steps_per_epoch == SPECS["scheduled"].steps_per_epoch
         assert {case.before.step for case in given.cases} == set(probe.counts_of(SPECS["scheduled"]))
 

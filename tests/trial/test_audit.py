@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from suite.inputs.initial import stream
-from suite.runners.base import TIMED, State
+from suite.runners.base import State
 from suite.runners.reference.runner import Runner as Reference
+from suite.spec.precision import TIMED
 from suite.trial import audit
 from suite.trial.agent import MOVED
 from tests.faults import audited
