@@ -30,6 +30,7 @@ from suite.run import folder as folders
 from suite.run.plan import Plan
 from suite.runners import base
 from suite.spec import paths, resolved
+from suite.spec.precision import TIMED
 
 INTERRUPTED = 130
 PROOF_SECONDS = 3600
@@ -52,6 +53,7 @@ ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the pa
 ABOUT_DEVICE = "cpu or cuda; replaces the profile's device"
 ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
 ABOUT_THREADS = "threads of a framework inside one operation, one operation at a time; at most the machine's cores"
+ABOUT_PRECISION = "float32, bfloat16 (mixed) or, on a GPU, tf32; may be repeated"
 ABOUT_RUNNER = "a framework, or some of its modes: torch, or torch:eager,compile; may be repeated"
 
 
@@ -127,6 +129,9 @@ def run_(
     device: Annotated[str | None, typer.Option(help=ABOUT_DEVICE)] = None,
     deterministic: Annotated[bool | None, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; else the profile's")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option("--precision", help=f"replaces the profile's precisions: {ABOUT_PRECISION}")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print the trials and the predicted time, but run nothing")
     ] = False,
@@ -144,7 +149,7 @@ def run_(
     """
     wanted = profiles.profile(
         profile, benchmarks=paths.benchmarks(benchmark), runners=profiles.runners(runner or []), rounds=rounds,
-        epochs=epochs, device=device, deterministic=deterministic, threads=threads,
+        epochs=epochs, device=device, deterministic=deterministic, threads=threads, precisions=tuple(precision or ()),
     )  # fmt: skip
     command = shlex.join(["suite", *sys.argv[1:]])
     if minutes is not None:
@@ -267,6 +272,9 @@ def identity(
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     deterministic: Annotated[bool, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = False,
     threads: Annotated[int | None, typer.Option(min=1, help=f"{ABOUT_THREADS}; all cores by default")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option("--precision", help=f"{ABOUT_PRECISION}; float32 by default")
+    ] = None,
     reports: Annotated[Path, typer.Option(help="where the proofs are kept")] = session.REPORTS,
 ) -> None:
     """Prove that every framework and mode computes what the reference defines, and print the verdicts.
@@ -282,6 +290,7 @@ def identity(
             "name": "identity", "benchmarks": session.catalogue() if all_ else paths.benchmarks(benchmark), "rounds": 0,
             "runners": profiles.runners(runner or every), "seeds": (0,), "device": device,
             "deterministic": deterministic, "threads": threads, "timeout_seconds": PROOF_SECONDS,
+            "precisions": tuple(precision or (TIMED,)),
         }
     )  # fmt: skip
     folder, made = session.prepare(wanted, reports.resolve(), "", lambda line: say(f"data: {line}"))

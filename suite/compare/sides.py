@@ -75,8 +75,9 @@ class Side:
         """Let it begin to build these cells of one benchmark.  Raises Lost."""
         first, profile = cells[0], self._made.profile
         source = {"root": self._root, "benchmark": first.benchmark, "spec": first.spec}
-        asked = {"modes": [cell.mode for cell in cells], "seed": profile.seeds[0], "precision": profile.precision}
-        self.agent.request({"do": "open", "source": source, **asked})
+        self.agent.request(
+            {"do": "open", "source": source, "modes": [cell.mode for cell in cells], "seed": profile.seeds[0]}
+        )
 
     def opened(self) -> dict[str, Any]:
         """What it says of what it was asked to build.  Raises Unsupported and RunError."""

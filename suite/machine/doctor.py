@@ -21,8 +21,9 @@ from suite.errors import MachineError, SuiteError
 from suite.machine import environment
 from suite.meters import nvml
 from suite.runners import base
-from suite.runners.base import INSTRUMENT, TIMED, Device, Runner, State, Threads
+from suite.runners.base import INSTRUMENT, Device, Runner, State, Threads
 from suite.spec.dataset import DatasetFacts
+from suite.spec.precision import TIMED
 from suite.spec.recipe import Recipe
 from suite.spec.resolved import Spec
 

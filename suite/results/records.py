@@ -28,6 +28,7 @@ from suite.results.gpu_trace import Trace
 from suite.results.identity import Identity
 from suite.results.questions import Question, QuestionKind
 from suite.results.values import Count, Digest, Nanoseconds, Samples, Text, Word
+from suite.spec.precision import TIMED, TimedPrecision
 from suite.spec.resolved import Spec
 from suite.spec.tasks.found import AnyTaskMetrics
 from suite.spec.tasks.task import Share
@@ -43,10 +44,15 @@ class Cell(Frozen):
     spec: Word
     runner: Word
     mode: Word
-    precision: Word
+    precision: TimedPrecision
     device: Word
     seed: Count
     round: Count
+
+    @property
+    def program(self) -> str:
+        """What an agent calls it: its mode, and its precision where that is not the usual one."""
+        return self.mode if self.precision == TIMED else f"{self.mode} {self.precision}"
 
     @property
     def slug(self) -> str:

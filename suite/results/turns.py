@@ -29,8 +29,8 @@ class _Ordered(Protocol):
 Mode = TypeVar("Mode", bound=_Ordered)
 Rounds = Mapping[int, Timed]
 """A cell's records by round."""
-CellName = tuple[str, str, str]
-"""Benchmark, runner and mode."""
+CellName = tuple[str, str, str, str]
+"""Benchmark, runner, mode and precision."""
 
 
 def undisturbed(costs: Sequence[float]) -> float:
@@ -103,8 +103,8 @@ def settled(ratio: Ratio | TooFew, half_width: float, widest: float) -> bool:
     )
 
 
-Comparison = tuple[str, Question, str, str]
-"""Benchmark, question and two frameworks."""
+Comparison = tuple[str, str, Question, str, str]
+"""Benchmark, precision, question and two frameworks."""
 
 
 def compared(
@@ -115,18 +115,22 @@ def compared(
     Rounds count up to the last look that a benchmark has reached; before its first, all.  Left out are controls, cells
     ``without`` a rank, those whose timed outputs are wrong, and those of which the instrument costs over 1 %.
     """
-    cells: dict[str, dict[tuple[str, str], dict[int, Timed]]] = defaultdict(lambda: defaultdict(dict))
+    cells: dict[tuple[str, str], dict[tuple[str, str], dict[int, Timed]]] = defaultdict(lambda: defaultdict(dict))
     held: dict[str, set[int]] = defaultdict(set)
     for record in records:
         name = record.cell
         held[name.spec].add(name.round)
         if not record.control:
-            cells[name.spec][name.runner, name.mode][name.round] = record
+            cells[name.spec, name.precision][name.runner, name.mode][name.round] = record
     found: dict[Comparison, dict[int, float]] = {}
-    for spec, everyone in sorted(cells.items()):
+    for (spec, precision), everyone in sorted(cells.items()):
         last = at.reached(held[spec], looks) or max(held[spec])
         cut = {who: {n: r for n, r in rounds.items() if n <= last} for who, rounds in everyone.items()}
-        mine = {who: rounds for who, rounds in cut.items() if rounds and _sound(spec, who, rounds, without)}
+        mine = {
+            who: rounds
+            for who, rounds in cut.items()
+            if rounds and (spec, *who, precision) not in without and _sound(rounds)
+        }
         questions = sorted(
             {q for (runner, _), rs in mine.items() if runner != NULL for r in rs.values() for q in asked(r)}
         )
@@ -135,12 +139,12 @@ def compared(
             for one, other in combinations(frameworks, 2):
                 sides = [{mode: rs for (runner, mode), rs in timed.items() if runner == f} for f in (one, other)]
                 if ratio := ratios(sides[0], sides[1], question):
-                    found[spec, question, one, other] = ratio
+                    found[spec, precision, question, one, other] = ratio
     return found
 
 
-def _sound(spec: str, who: tuple[str, str], rounds: Rounds, without: Collection[CellName]) -> bool:
-    return (spec, *who) not in without and all(audit.right for r in rounds.values() for audit in r.audits)
+def _sound(rounds: Rounds) -> bool:
+    return all(audit.right for r in rounds.values() for audit in r.audits)
 
 
 def _long_enough(cells: Mapping[tuple[str, str], Rounds], rounds: Rounds, question: Question) -> bool:

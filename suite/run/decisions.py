@@ -38,14 +38,15 @@ def waived(folder: Path, made: Plan) -> frozenset[str]:
 def _unproven(made: Plan, found: Sequence[Record]) -> frozenset[turns.CellName]:
     """The cells that no proof covers: they are not ranked, so nobody waits for a decision on them."""
     proven = {
-        (record.spec.computation, record.cell.runner, record.cell.mode)
+        (record.spec.computation, record.cell.runner, record.cell.mode, record.cell.precision)
         for record in found
         if isinstance(record, Proof) and record.identity.verdict.proven
     }
     return frozenset(
-        (spec.id, runner, mode)
+        (spec.id, runner, mode, precision)
         for spec in made.specs
         for runner, modes in made.profile.runners.items()
         for mode in modes
-        if (spec.computation, runner, mode) not in proven
+        for precision in made.profile.precisions
+        if (spec.computation, runner, mode, precision) not in proven
     )

@@ -21,8 +21,9 @@ from suite.files import read_json, validate
 from suite.inputs import initial
 from suite.results.records import Cell
 from suite.results.values import Digest
-from suite.runners.base import INSTRUMENT, TIMED, Device, InferenceOption, Threads
+from suite.runners.base import INSTRUMENT, Device, InferenceOption, Threads
 from suite.spec import paths, stages
+from suite.spec.precision import NO_TF32, TIMED, TimedPrecision
 from suite.spec.recipe import Identifier
 from suite.spec.resolved import Spec, digest, without_place
 from suite.spec.selection import Describe, Finder
@@ -87,7 +88,9 @@ class Profile(Frozen):
     )
     train_in: dict[Name, Name] = Field({}, description="the mode in which each runner is trained; else its first")
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
-    precision: Literal["float32"] = Field(TIMED, description="what is timed, and proven in stage 3 of the gate")
+    precisions: Annotated[tuple[TimedPrecision, ...], Field(min_length=1)] = Field(
+        (TIMED,), description="what is timed, and proven in stage 3 of the gate; later stages start from the first's"
+    )
     threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
         None,
         description="of each framework: `intra` in an operation, `inter` operations at once; a number alone is intra "
@@ -107,9 +110,11 @@ class Profile(Frozen):
     timeout_seconds: PositiveInt = 900
 
     @model_validator(mode="after")
-    def _looks_are_rounds(self) -> Profile:
+    def _lists_are_sound(self) -> Profile:
         if self.looks and (list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != self.rounds):
             raise ValueError("looks rise from round to round, and the last of them is `rounds`")
+        if len(set(self.precisions)) < len(self.precisions):
+            raise ValueError("precisions are named once each")
         return self
 
     def mode_to_train(self, runner: str) -> str:
@@ -205,7 +210,8 @@ class Plan(Frozen):
         first = next((runner for runner, modes in self.profile.runners.items() if modes), None)
         training = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
         found = ((entry, cell) for entry in training for cell in entry.cells if cell.spec == spec_id)
-        return next(((entry, cell) for entry, cell in found if cell.runner == first), None)
+        precision = self.profile.precisions[0]
+        return next(((e, cell) for e, cell in found if (cell.runner, cell.precision) == (first, precision)), None)
 
     def gives(self, entry: Entry, cell: Cell) -> bool:
         """Whether a measured cell leaves its weights, for a later stage or for inference options."""
@@ -250,7 +256,14 @@ def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Pla
     Raises SpecError for more threads than there are cores and for stages that do not fit together.  Where nothing is
     measured none starts from another.
     """
-    specs, imported, cores = wanted.specs, wanted.imported, here.cores
+    specs, imported, cores, notes = wanted.specs, wanted.imported, here.cores, wanted.notes
+    if profile.device == "cpu" and "tf32" in profile.precisions:
+        if profile.precisions == ("tf32",):
+            raise SpecError(
+                NO_TF32, where=f"profile {profile.name}: precisions", way_out="Ask for float32 or bfloat16."
+            )
+        rest = tuple(precision for precision in profile.precisions if precision != "tf32")
+        profile, notes = profile.model_copy(update={"precisions": rest}), (*notes, f"left out: {NO_TF32}")
     threads = profile.threads or Threads(intra=cores)
     if max(threads.intra, threads.inter) > cores:
         raise SpecError(
@@ -280,7 +293,7 @@ def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Pla
         source=here.source,
         locks=dict(here.locks),
         imported={name: found[0] for name, found in imported.items()},
-        notes=wanted.notes,
+        notes=notes,
         left_out=dict(wanted.left_out),
         command=command,
     )
@@ -295,7 +308,8 @@ def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
     proven = tuple(spec for spec in specs if distinct[spec.computation] is spec)
     groups: list[Group] = []
     for runner, modes in profile.runners.items():
-        cells = [_cell(profile, spec, runner, mode, 0) for spec in proven for mode in modes]
+        ways = [(mode, precision) for mode in modes for precision in profile.precisions]
+        cells = [_cell(profile, spec, runner, *way, 0) for spec in proven for way in ways]
         chunks = [tuple(cells[i : i + MOST_PROOFS]) for i in range(0, len(cells), MOST_PROOFS)]
         groups += [("prove", runner, chunk) for chunk in chunks]
     return _entries(_shuffled(groups, profile, 0), 0)
@@ -312,7 +326,9 @@ def _trainings(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[s
         found: list[Group] = []
         for runner, modes in profile.runners.items():
             mode = profile.mode_to_train(runner) if modes else ""
-            cells = tuple(_cell(profile, spec, runner, mode, number) for spec in mine if mode)
+            cells = tuple(
+                _cell(profile, spec, runner, mode, p, number) for spec in mine if mode for p in profile.precisions
+            )
             together = [(cell,) for cell in cells] if number == 1 or not cells else [cells]
             found += [("measure", runner, group) for group in together]
         groups += _shuffled(found, profile, number, "train", *([generation] if generation else []))
@@ -326,9 +342,10 @@ def _turns(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry
             "turns",
             None,
             tuple(
-                _cell(profile, spec, runner, mode, round_)
+                _cell(profile, spec, runner, mode, precision, round_)
                 for runner, modes in {**profile.runners, **INSTRUMENT}.items()
                 for mode in modes
+                for precision in profile.precisions
             ),
         )
         for spec in specs
@@ -339,21 +356,21 @@ def _turns(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry
 def _tunings(profile: Profile, specs: tuple[Spec, ...], number: int) -> list[Entry]:
     """Inference options over the weights of one training, in random order."""
     groups: list[Group] = [
-        ("tune", runner, (_cell(profile, spec, runner, modes[0], number),))
+        ("tune", runner, (_cell(profile, spec, runner, modes[0], TIMED, number),))
         for spec in specs
         for runner, modes in profile.runners.items()
-        if profile.tunings and modes
+        if profile.tunings and modes and TIMED in profile.precisions
     ]
     return _entries(_shuffled(groups, profile, number, "tune"), number, "o")
 
 
-def _cell(profile: Profile, spec: Spec, runner: str, mode: str, round_: int) -> Cell:
+def _cell(profile: Profile, spec: Spec, runner: str, mode: str, precision: TimedPrecision, round_: int) -> Cell:
     seed = profile.seeds[(round_ - 1) % len(profile.seeds)] if round_ else profile.seeds[0]
     return Cell(
         spec=spec.id,
         runner=runner,
         mode=mode,
-        precision=profile.precision,
+        precision=precision,
         device=profile.device,
         seed=seed,
         round=round_,

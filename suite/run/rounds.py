@@ -53,7 +53,7 @@ class Round:
         self._folder, self._made, self._parents, self._number = folder, made, parents, number
         self._agents: dict[str, RemoteAgent] = {}
         self._alone = number <= made.profile.built_alone
-        self._peaked: set[str] = set()
+        self._peaked: set[tuple[str, str]] = set()
         twice = (entry.cells[0] for entry in entries if entry.cells[0].spec == made.specs[0].id)
         self._control: Cell | None = next(twice, None) if made.profile.control else None
         """The cell that is to stand twice in its laps, as long as they are ahead."""
@@ -116,7 +116,7 @@ class Round:
         recalled = self._recalled(entry)
         for place in places:
             if place.seat:
-                place.seat.calls |= recalled.get((place.cell.runner, place.cell.mode), {})
+                place.seat.calls |= recalled.get((place.cell.runner, place.cell.program), {})
 
         def ask(agent: RemoteAgent) -> None:
             mine = [place.seat for place in places if place.agent is agent and place.seat]
@@ -143,7 +143,7 @@ class Round:
         known: dict[tuple[str, str], dict[Question, Call]] = {}
         for found in self._earlier(entry):
             calls = {Question(b.kind, b.batch_size): Call(b.calls, b.examples, b.own_ns) for b in found.blocks}
-            known.setdefault((found.cell.runner, found.cell.mode), calls)
+            known.setdefault((found.cell.runner, found.cell.program), calls)
             if len(known) == len(entry.cells):
                 break
         return known
@@ -199,16 +199,13 @@ class Round:
 
     def _open(self, entry: Entry, places: Sequence[Place]) -> None:
         """Let every agent build its modes of the benchmark."""
-        profile = self._made.profile
         agents = _agents([place for place in places if place.failed is None])
 
         def ask(agent: RemoteAgent) -> None:
-            modes = list(dict.fromkeys(place.cell.mode for place in places if place.agent is agent))
+            modes = list(dict.fromkeys(place.cell.program for place in places if place.agent is agent))
             seed = entry.cells[0].seed
             source = {"run": str(self._folder), "entry": entry.id}
-            agent.request(
-                {"do": "open", "source": source, "modes": modes, "seed": seed, "precision": profile.precision}
-            )
+            agent.request({"do": "open", "source": source, "modes": modes, "seed": seed})
 
         for group in [[agent] for agent in agents] if self._alone else _one_a_parent(agents):
             for agent, told in self._each(group, places, ask, RemoteAgent.answer).items():
@@ -218,12 +215,12 @@ class Round:
     def _seated(self, place: Place, told: Mapping[str, Any]) -> None:
         if self._well(place, told):
             place.opened = told
-            place.seat = Seat(place.agent, place.cell.mode)
+            place.seat = Seat(place.agent, place.cell.program)
 
     def _well(self, place: Place, told: Mapping[str, Any]) -> bool:
         """Whether the place's mode did what its agent was asked; if not, why is noted."""
         try:
-            checked(told["modes"][place.cell.mode])
+            checked(told["modes"][place.cell.program])
         except (Refusal, Unsupported) as error:
             place.failed, place.seat = error, None
         return place.failed is None
@@ -249,15 +246,16 @@ class Round:
             return FAILED
 
     def _peaks(self, places: Sequence[Place]) -> None:
-        """What the machine can do, asked of each framework once in a run, in its first mode."""
+        """What the machine can do, asked of each framework once in a run and precision, in its first mode."""
         if self._number > 1:
             return
-        for runner in self._made.profile.runners.keys() - self._peaked:
-            place = next((p for p in places if p.cell.runner == runner and p.seat and not p.seat.failed), None)
-            if place is not None and not place.control:
-                self._peaked.add(runner)
+        for place in places:
+            asked = place.cell.runner, place.cell.precision
+            there = place.seat and not place.seat.failed and not place.control
+            if there and asked not in self._peaked and place.cell.runner not in INSTRUMENT:
+                self._peaked.add(asked)
                 with contextlib.suppress(Refusal, Unsupported, Lost):
-                    place.peak = float(place.agent.ask({"do": "peak", "mode": place.cell.mode})["flops"])
+                    place.peak = float(place.agent.ask({"do": "peak", "mode": place.cell.program})["flops"])
 
     def _close(self, places: Sequence[Place]) -> dict[RemoteAgent, Mapping[str, Any]]:
         """What each agent tells at the end: audits, and where it ran."""
@@ -295,8 +293,8 @@ class Round:
             if place.control:
                 path = path.with_name(f"{path.stem}--{CONTROL}.json")
             told = closed[place.agent]
-            shared, mode = place.opened, place.opened["modes"][place.cell.mode]
-            audits = told["audits"].get(place.cell.mode, [])
+            shared, mode = place.opened, place.opened["modes"][place.cell.program]
+            audits = told["audits"].get(place.cell.program, [])
             records.write(
                 path,
                 Timed(

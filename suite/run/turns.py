@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(eq=False)
 class Seat:
-    """A program at an agent, by its mode, with its blocks so far."""
+    """A program at an agent, by its mode (and precision: ``Cell.program``), with its blocks so far."""
 
     agent: Asked
     mode: str

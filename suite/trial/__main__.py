@@ -124,10 +124,10 @@ class Trial:
 
     def _prove(self, cell: Cell) -> Identity:
         spec = self._plan.spec(cell.spec)
-        decisive = cell.runner, cell.mode, self._plan.profile.precision, cell.device, self._here.before.lock
+        decisive = cell.runner, cell.mode, cell.precision, cell.device, self._here.before.lock
         key = gate.proof_key(spec, *decisive, deterministic=self._plan.profile.deterministic)
         own = base.differences(cell.runner, spec)
-        return gate.examine(spec, self._runner, self._memory, cell.mode, self._plan.profile.precision, key=key, own=own)
+        return gate.examine(spec, self._runner, self._memory, cell.mode, cell.precision, key=key, own=own)
 
     def _measure(self, cell: Cell, common: dict[str, Any]) -> Measured:
         spec = self._plan.spec(cell.spec)
@@ -138,7 +138,7 @@ class Trial:
             if self._plan.gives(self._entry, cell):
                 checkpoint.write(inherit.file(self._folder, self._entry, cell), final)
 
-        work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed, taken.weights)
+        work = measure.Work(self._runner, spec, cell.mode, cell.precision, cell.seed, taken.weights)
         metering_ = self._meter is not OFF
         numbers = measure.measure(work, profile, self._import_bytes, self._meter, keep, queries=metering_)
         if diverged := numbers.training.diverged:
@@ -158,7 +158,7 @@ class Trial:
         held = inherit.trained(self._folder, self._plan, cell) or begin.weights
         inputs, labels = option_examples(spec, cell.seed)
         calibration = examples.of(spec, cell.seed).some("train", CALIBRATION).images
-        work = measure.Work(self._runner, spec, cell.mode, self._plan.profile.precision, cell.seed)
+        work = measure.Work(self._runner, spec, cell.mode, cell.precision, cell.seed)
         asked = Asked(profile.tunings, inputs, labels, calibration, profile.latency_samples, profile.option_seconds)
         found = tune(work, State(held), asked)
         print_ = initial.fingerprint(held)

@@ -6,7 +6,7 @@ When two commits are compared it is always the newer checkout's file, run agains
 what both have: the runners' protocol, specs, data and the start; whatever else it needs in a run it imports there.
 Requests and answers are JSON, a line each, over the standard streams:
 
-    {"do": "open", "modes": [...], "seed": 0, "precision": "float32", "source": {...}}
+    {"do": "open", "modes": ["eager", "eager bfloat16"], "seed": 0, "source": {...}}
         -> {"digests": {...}, "parent": null, "modes": {MODE: {"first_step_ns": 1} or an error}}
     {"do": "settle", "mode": MODE, "question": KIND, "batch_size": 1, "nanoseconds": 5000000, "own_share": 0.01}
         -> {"calls": 3, "examples": 64, "own_ns": null}
@@ -16,9 +16,9 @@ Requests and answers are JSON, a line each, over the standard streams:
     {"do": "peak", "mode": MODE} -> {"flops": 1.5e11}
     {"do": "close"} -> {"audits": {MODE: [...]}, "environment": {...}}
 
-``keep`` is null, or a number drawn at random, which decides what of the block's outputs is audited at the end.
-``source`` is ``{"run": FOLDER, "entry": ID}``, or in a checkout ``{"root": PATH, "benchmark": NAME OR FILE, "spec":
-ID}``.  A request that fails is answered with ``{"error": SENTENCE, "unsupported": BOOL}``.
+A mode names a program; a precision other than float32 follows it behind a blank.  ``keep`` is null, or a number drawn
+at random, which decides what is audited at the end.  ``source`` is ``{"run": FOLDER, "entry": ID}``, or in a checkout
+``{"root": PATH, "benchmark": NAME OR FILE, "spec": ID}``.  An error is ``{"error": SENTENCE, "unsupported": BOOL}``.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ LEAST_TRAINING_NS = 25_000_000
 class Seat:
     """A program of the benchmark that is open, in one mode, with what is asked of it."""
 
-    def __init__(self, program: base.Program, begin: base.State, spec: Any, images: base.Array, warm: int) -> None:
-        self.program, self.spec, self.images = program, spec, images
+    def __init__(self, program: Any, begin: Any, spec: Any, test: Any, warm: int, precision: Any = "float32") -> None:
+        self.program, self.spec, self.images, self.precision = program, spec, test, precision
         self._begin, self._warm = begin, warm
         self._warmed: set[tuple[str, int]] = set()
         self._orders: dict[int, Any] = {}
@@ -114,8 +114,7 @@ class Seat:
         taken = max(self._steps_taking(steps), 1.0)
         lasting = min(max(taken, nanoseconds), MOST_TRAINING_NS)
         steps = max(1, min(MOST_STEPS, math.ceil(steps * lasting / taken)))
-        told = None if own is None else round(own)
-        return {"calls": 1, "examples": steps * self._batch, "own_ns": told}
+        return {"calls": 1, "examples": steps * self._batch, "own_ns": None if own is None else round(own)}
 
     def _step_and_own(self, long: int) -> tuple[float, float]:
         """What a step takes, and a call by itself: what a call of one step takes beyond a step of a ``long`` one."""
@@ -261,7 +260,7 @@ class Agent:
         self._runner = base.find(token)(device, threads, 0)
         self.seats: dict[str, Seat] = {}
 
-    def open(self, source: dict[str, Any], modes: list[str], seed: int, precision: base.Precision) -> dict[str, Any]:
+    def open(self, source: dict[str, Any], modes: list[str], seed: int) -> dict[str, Any]:
         """Build a benchmark in every mode, stage its data, take a step; what it held before is gone."""
         self.seats = {}
         gc.unfreeze()
@@ -274,9 +273,10 @@ class Agent:
             begin = measure.start(found, seed)
             shared = {"digests": measure.digests(_anywhere(found), seed).model_dump(mode="json")}
         held = measure.splits(found)
-        return {**shared, "modes": {mode: _tried(self._open, found, held, begin, mode, precision) for mode in modes}}
+        return {**shared, "modes": {name: _tried(self._open, found, held, begin, name) for name in modes}}
 
-    def _open(self, spec: Any, held: Any, begin: base.State, mode: str, precision: base.Precision) -> dict[str, Any]:
+    def _open(self, spec: Any, held: Any, begin: base.State, name: str) -> dict[str, Any]:
+        mode, precision = cast("Any", [*name.split(), "float32"][:2])
         if mode not in self._runner.modes:
             raise Unsupported(f"there is no mode {mode!r}")
         if reason := self._runner.missing(mode):
@@ -285,15 +285,15 @@ class Agent:
         began = perf_counter_ns()
         program = self._runner.build(spec, mode, precision)
         built = perf_counter_ns() - began
-        for name, split in held.items():
-            program.stage(name, split.images, split.targets)
+        for part, split in held.items():
+            program.stage(part, split.images, split.targets)
         program.load(begin)
         order = initial.order(0, 0, spec.train_images)[: spec.batch_size]
         began = perf_counter_ns()
         program.train(order)
         first = built + perf_counter_ns() - began
         program.load(begin)
-        self.seats[mode] = Seat(program, begin, spec, held["test"].images, self._runner.warmup[mode])
+        self.seats[name] = Seat(program, begin, spec, held["test"].images, self._runner.warmup[mode], precision)
         return {"first_step_ns": first, "compile_cache": cache}
 
     def warm(self, modes: dict[str, list[tuple[str, int, int]]]) -> dict[str, Any]:
@@ -303,7 +303,7 @@ class Agent:
     def peak(self, mode: str) -> dict[str, Any]:
         """FLOP/s of a large matrix product."""
         peak = importlib.import_module("suite.trial.peak")
-        return {"flops": peak.flops_per_second(self._runner, self._device, mode, base.TIMED)}
+        return {"flops": peak.flops_per_second(self._runner, self._device, mode.split()[0], self.seats[mode].precision)}
 
     def close(self) -> dict[str, Any]:
         """The audits of what was kept, and where all this ran."""

@@ -31,7 +31,7 @@ def test_a_disturbance_of_most_laps_that_one_framework_suffers_more_from_moves_n
 
 def test_one_lucky_lap_does_not_decide():
     lucky = turned.timed("torch", slow=1.0, lapse=(1, 1, 1, 0.5, 1, 1, 1, 1, 1))
-    assert ratio(lucky, turned.timed("tf", "graph", slow=1.0)) == pytest.approx(0.5 ** (1 / 3), rel=1e-6)
+    assert ratio(lucky, turned.timed("tf", "graph", slow=1.0)) == pytest.approx(2 ** (1 / 3), rel=1e-6)
 
 
 def test_the_cheapest_third_counts_of_however_many_laps():
@@ -98,7 +98,7 @@ def test_rounds_after_a_look_that_was_reached_do_not_count_before_the_next():
 
 
 def test_what_cannot_be_ranked_keeps_no_benchmark_open():
-    hopeless = [("noisy", "tf", mode) for mode in turned.MODES["tf"]]
+    hopeless = [("noisy", "tf", mode, "float32") for mode in turned.MODES["tf"]]
     assert turns.open_benchmarks(records(), LOOKS, 1.05, WIDEST, BOTH, without=hopeless) == set()
     wrong = [r.model_copy(update={"audits": turned.timed(right=False).audits}) if r.cell.runner == "tf" else r
              for r in records()]  # fmt: skip
@@ -106,6 +106,17 @@ def test_what_cannot_be_ranked_keeps_no_benchmark_open():
     slow = [turned.timed("null", "null", r.cell.round, r.spec, slow=0.5) if r.cell.runner == "null" else r
             for r in records()]  # fmt: skip
     assert turns.open_benchmarks(slow, LOOKS, 1.05, WIDEST, BOTH) == set(), "the instrument costs half of it"
+
+
+def test_precisions_are_compared_each_by_itself():
+    mine = records()
+    low = [r.model_copy(update={"cell": r.cell.model_copy(update={"precision": "bfloat16"})}) for r in mine]
+    found = turns.compared([*mine, *low], LOOKS, BOTH)
+    assert {precision for _, precision, *_ in found} == {"float32", "bfloat16"}
+    assert len(found) == 2 * len(turns.compared(mine, LOOKS, BOTH))
+    hopeless = [("noisy", "tf", mode, "float32") for mode in turned.MODES["tf"]]
+    rest = turns.compared([*mine, *low], LOOKS, BOTH, without=hopeless)
+    assert {(spec, precision) for spec, precision, *_ in found.keys() - rest.keys()} == {("noisy", "float32")}
 
 
 def test_a_control_is_no_comparison():

@@ -84,7 +84,7 @@ def test_an_agent_of_a_run_stands_still_while_another_is_asked(tmp_path: Path) -
         for each in (first, second):
             assert each.greeting(60)["import_ns"] > 0
             source = {"run": str(tmp_path), "entry": entry.id}
-            each.ask({"do": "open", "source": source, "modes": ["numpy"], "seed": 0, "precision": "float32"}, 60)
+            each.ask({"do": "open", "source": source, "modes": ["numpy"], "seed": 0}, 60)
             found.append(processes.Process(each._process.pid, ()))
         block = {"do": "block", "mode": "numpy", "question": "training", "batch_size": 0, "calls": 1, "examples": 6400}
         for asked, other in ((0, 1), (1, 0)):

@@ -35,6 +35,48 @@ def test_a_framework_is_trained_in_one_mode_the_first_or_the_one_that_is_named(t
         assert found == {("torch", mode), ("tf", "xla")}
 
 
+def test_every_precision_is_proven_trained_and_timed_and_null_beside_each(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, runners={"torch": ("eager", "compile")}, precisions=("float32", "bfloat16"), rounds=1)
+    cells = {
+        kind: [c for e in made.entries if e.kind == kind for c in e.cells] for kind in ("prove", "measure", "turns")
+    }
+    assert {(c.mode, c.precision) for c in cells["prove"]} == {
+        (mode, precision) for mode in ("eager", "compile") for precision in ("float32", "bfloat16")
+    }
+    assert [(c.mode, c.precision, c.seed) for c in cells["measure"]].count(("eager", "bfloat16", 0)) == 1
+    assert {(c.runner, c.precision) for c in cells["turns"]} == {
+        (runner, precision) for runner in ("torch", "null") for precision in ("float32", "bfloat16")
+    }
+    assert len({(e.id, c.slug) for e in made.entries for c in e.cells}) == sum(len(e.cells) for e in made.entries)
+    assert {c.program for c in cells["turns"] if c.mode == "eager"} == {"eager", "eager bfloat16"}
+
+
+def test_a_later_stage_starts_from_the_first_precision_whatever_its_own(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, runners={"torch": ("eager",)}, precisions=("bfloat16", "float32"), rounds=1)
+    giver = made.donor("tiny", 1)
+    assert giver
+    assert giver[1].precision == "bfloat16"
+
+
+def test_a_processor_leaves_out_tf32_and_says_so(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, precisions=("float32", "tf32"))
+    assert made.profile.precisions == ("float32",)
+    assert any("tf32" in note for note in made.notes)
+    with pytest.raises(SpecError, match="tf32"):
+        runs.make(tmp_path, precisions=("tf32",))
+    on_a_gpu = runs.make(tmp_path, precisions=("float32", "tf32"), device="cuda")
+    assert {c.precision for e in on_a_gpu.entries for c in e.cells} == {"float32", "tf32"}
+
+
+def test_precisions_that_are_none_or_named_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match="float32"):
+        runs.profile(precisions=("float16",))
+    with pytest.raises(ValueError, match="at least 1"):
+        runs.profile(precisions=())
+    with pytest.raises(ValueError, match="once each"):
+        runs.profile(precisions=("bfloat16", "bfloat16"))
+
+
 def test_there_is_a_training_from_each_seed_or_as_many_as_are_asked_for(tmp_path: Path) -> None:
     def seeds(**changes: object) -> list[tuple[int, int]]:
         made = runs.make(tmp_path, seeds=(7, 8), **changes)

@@ -314,7 +314,7 @@ def two(tmp_path: Path) -> tuple[Path, Plan]:
 
 def opened(made: Agent, run: tuple[Path, Plan], number: int, *modes: str) -> dict[str, Any]:
     entry = [entry for entry in run[1].entries if entry.kind == "turns"][number]
-    return made.open({"run": str(run[0]), "entry": entry.id}, list(modes), 0, "float32")
+    return made.open({"run": str(run[0]), "entry": entry.id}, list(modes), 0)
 
 
 def test_what_a_run_planned_is_opened_and_told(two: tuple[Path, Plan]) -> None:
@@ -353,7 +353,7 @@ def test_a_benchmark_that_cannot_be_opened_leaves_nothing_of_the_one_before_eith
     made = Agent("reference", "cpu", THREADS)
     opened(made, two, 0, "numpy")
     gone = weakref.ref(made.seats["numpy"].program)
-    told = agent.answered(made, "open", source={"run": "/nowhere", "entry": "x"}, modes=[], seed=0, precision="float32")
+    told = agent.answered(made, "open", source={"run": "/nowhere", "entry": "x"}, modes=[], seed=0)
     assert "plan.json" in told["error"]
     assert gone() is None
 
@@ -361,9 +361,9 @@ def test_a_benchmark_that_cannot_be_opened_leaves_nothing_of_the_one_before_eith
 def test_a_checkouts_benchmark_is_opened_by_its_name() -> None:
     made = Agent("reference", "cpu", THREADS)
     source = {"root": str(ROOT), "benchmark": "digits-mlp", "spec": "digits-mlp"}
-    told = made.open(source, ["numpy"], 3, "float32")
+    told = made.open(source, ["numpy"], 3)
     assert told["modes"]["numpy"]["first_step_ns"] > 0
-    other = {"source": {**source, "spec": "zork"}, "modes": ["numpy"], "seed": 0, "precision": "float32"}
+    other = {"source": {**source, "spec": "zork"}, "modes": ["numpy"], "seed": 0}
     missing = agent.answered(made, "open", **other)
     assert (missing["unsupported"], missing["error"]) == (True, "there is no benchmark zork")
 
