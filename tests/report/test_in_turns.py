@@ -277,3 +277,11 @@ def test_energy_is_that_of_the_trainings() -> None:
     assert len(re.findall(r"^\| digits-mlp +\| (?:torch|tf) +\| \w+ +\| training ", told, re.MULTILINE)) == 2
     unproven = section(build([r for r in found if r.outcome != "proof"], {}), "Energy")
     assert not re.search(r"\| training +\| [\d.]+ .J", unproven)
+
+
+def test_before_there_is_an_interval_the_answer_says_how_the_rounds_stand() -> None:
+    """As a terminal shows it while a run goes on: it is no ranking."""
+    told = document(turned.run(rounds=3))
+    assert {row[-1] for row in told.answer[1:]} == {"not ranked yet, 3 of 5 rounds: torch / tf 1.30"}
+    slow = [r.model_copy(update={"spans": True}) if isinstance(r, Timed) else r for r in turned.run(rounds=1)]
+    assert {row[-1] for row in document(slow).answer[1:]} == {"not ranked yet, 1 of 5 rounds: torch / tf 1.29"}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import geometric_mean
 from typing import Any
 
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, Pairing, comparisons, looks_of
@@ -57,6 +58,12 @@ def verdict(pair: Pairing, more: str = "faster") -> str:
     match pair.outcome:
         case Ratio():
             return speed(pair.first, pair.second, pair.outcome, more)
+        case TooFew() as few if pair.in_turns and pair.ratios:
+            middle = geometric_mean(pair.ratios.values())
+            one, other, times = (
+                (pair.first, pair.second, middle) if middle >= 1 else (pair.second, pair.first, 1 / middle)
+            )
+            return f"not ranked yet, {few.have} of {few.need} rounds: {one} / {other} {times:.2f}"
         case TooFew():
             return f"not ranked: {pair.outcome}"
         case NotRanked():

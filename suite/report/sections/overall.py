@@ -32,7 +32,7 @@ def section(rows: Sequence[AnswerRow]) -> list[Markdown]:
     body = []
     for verdict in found:
         pair = f"{verdict.first} / {verdict.second}"
-        where = [", ".join(verdict.setting[i] for i in (0, 3, 2))] if several else []
+        where = [", ".join(verdict.setting[i] for i in (0, 3, 4, 2))] if several else []
         count = f"{verdict.benchmarks}"
         count += f" of {verdict.asked}" if verdict.benchmarks < verdict.asked else ""
         body.append([*where, ASKED[verdict.kind], pair, count, _said(verdict), *_counts(verdict)])

@@ -1,0 +1,135 @@
+"""Precisions of one framework beside each other: speed, memory, and whether accuracies are equivalent.
+
+Frameworks are ranked within a precision alone; this section says what a precision gains, and at what price.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from suite.report.evidence.comparison import AnswerRow, Best
+from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence
+from suite.report.evidence.processes import Processes
+from suite.report.evidence.seeds import per_seed
+from suite.report.sections.answers import asked, cost
+from suite.report.text.markdown import DASH, Markdown, Notes, table
+from suite.report.text.units import mebibytes
+from suite.results.questions import Question
+from suite.results.records import Measured
+from suite.spec.precision import TIMEABLE
+from suite.stats import Decision, Equivalence, TooFew, equivalence, ratio_interval
+
+Labels = Mapping[ComparisonGroup, str]
+RULE = (
+    "Each framework against itself, in its best proven mode of either precision. A ratio is taken round by round and "
+    "its interval over rounds, at 95 % by itself. Equivalence of accuracies is tested as between frameworks, over "
+    "paired seeds. Frameworks are compared with each other within one precision alone."
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A group whatever its precision; ``groups`` are those of each precision, from the most exact on."""
+
+    groups: Mapping[str, ComparisonGroup]
+
+    @property
+    def usual(self) -> str:
+        """The precision that the others are compared with."""
+        return next(iter(self.groups))
+
+
+def section(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow]) -> list[Markdown]:
+    """Nothing where there is one precision."""
+    settings = [found for found in _settings(evidence) if len(found.groups) > 1]
+    if not settings:
+        return []
+    notes = Notes()
+    body = [line for setting in settings for line in _speeds(setting, labels, rows, evidence.frameworks, notes)]
+    heads = ["benchmark", "framework", "question", "precision", "fastest", "speed over the first precision's"]
+    blocks = [table(heads, body, "llllll")] if body else []
+    learnt = [line for setting in settings for line in _learnt(evidence, setting, labels, notes)]
+    if learnt:
+        heads = ["benchmark", "framework", "precision", "accuracy minus the first precision's, points", "equivalent"]
+        blocks.append(table([*heads, "peak memory"], learnt, "lllllr"))
+    return [*blocks, *notes.lines(), Markdown(RULE)]
+
+
+def _settings(evidence: Evidence) -> Iterator[Setting]:
+    found: dict[ComparisonGroup, dict[str, ComparisonGroup]] = defaultdict(dict)
+    for group in evidence.groups:
+        found[replace(group, precision="")][group.precision] = group
+    order: dict[str, int] = {precision: place for place, precision in enumerate(TIMEABLE)}
+    for groups in found.values():
+        yield Setting({name: groups[name] for name in sorted(groups, key=lambda name: order.get(name, len(order)))})
+
+
+def _speeds(
+    setting: Setting, labels: Labels, rows: Sequence[AnswerRow], frameworks: Sequence[str], notes: Notes
+) -> Iterator[list[str]]:
+    """Each question of each framework in each precision."""
+    mine = {(row.group, row.question): row for row in rows}
+    questions: list[Question] = list(dict.fromkeys(q for group, q in mine if group in setting.groups.values()))
+    for framework in frameworks:
+        for question in questions:
+            base: Best | None = None
+            for precision, group in setting.groups.items():
+                row = mine.get((group, question))
+                best = row.bests.get(framework) if row else None
+                if not isinstance(best, Best):
+                    continue
+                base = base or (best if precision == setting.usual else None)
+                shown = f"{cost(question, best.cost)} ({best.framework_mode.mode})"
+                said = DASH if precision == setting.usual else _ratio(base, best, notes)
+                yield [labels[group].replace(f", {precision}", ""), framework, asked(question), precision, shown, said]
+
+
+def _ratio(base: Best | None, best: Best, notes: Notes) -> str:
+    if base is None:
+        return notes.dash("the first precision has no ranked number")
+    rounds = sorted(set(base.by_round) & set(best.by_round))
+    outcome = ratio_interval([base.by_round[r] / best.by_round[r] for r in rounds])
+    if isinstance(outcome, TooFew):
+        return notes.dash(str(outcome))
+    said = f"{outcome.value:.2f} ({outcome.low:.2f} to {outcome.high:.2f})"
+    return f"{said}, undecided" if outcome.decision is Decision.UNDECIDED else said
+
+
+def _learnt(evidence: Evidence, setting: Setting, labels: Labels, notes: Notes) -> Iterator[list[str]]:
+    """Accuracies over paired seeds, and peak memory, of each framework in each precision."""
+    processes = Processes(evidence)
+    held: dict[str, dict[str, Sequence[Measured]]] = {
+        precision: {mode.runner: results for mode, results in evidence.learnt.get(group, {}).items()}
+        for precision, group in setting.groups.items()
+    }
+    for framework in evidence.frameworks:
+        first = held[setting.usual].get(framework, ())
+        for precision, group in setting.groups.items():
+            results = held[precision].get(framework, ())
+            if framework in UNRANKED or not results:
+                continue
+            name = labels[group].replace(f", {precision}", "")
+            told = (DASH, DASH) if precision == setting.usual else _accuracy(first, results, notes)
+            yield [name, framework, precision, *told, _memory(results, processes, notes)]
+
+
+def _accuracy(first: Sequence[Measured], second: Sequence[Measured], notes: Notes) -> tuple[str, str]:
+    both = [seeds.values if (seeds := per_seed(results, "test_accuracy")) else {} for results in (second, first)]
+    common = sorted(set(both[0]) & set(both[1]))
+    if not common:
+        return notes.dash("no accuracy under the same seed"), DASH
+    outcome = equivalence([both[0][seed] for seed in common], [both[1][seed] for seed in common])
+    match outcome:
+        case Equivalence():
+            numbers = f"{100 * outcome.mean:+.2f} ({100 * outcome.low:+.2f} to {100 * outcome.high:+.2f})"
+            return numbers, "yes, within 0.5 points" if outcome.equivalent else "not shown"
+        case few:
+            mean = sum(both[0][seed] - both[1][seed] for seed in common) / len(common)
+            return f"{100 * mean:+.2f}", notes.dash(str(few))
+
+
+def _memory(results: Sequence[Measured], processes: Processes, notes: Notes) -> str:
+    own = [r.memory.steady_bytes for r in results if not processes.shared(r) and r.memory.steady_bytes is not None]
+    return mebibytes(max(own)) if own else notes.dash("no process of its own")
