@@ -149,7 +149,9 @@ MODES = table(
         "imperative dynamic": Synonym("eager"),
         "fit keras train_on_batch run_eagerly": Gap("Nearest is tf's graph: no mode goes through Keras."),
         "cuda_graph cudagraphs onnx tensorrt export aot aoti": Gap("Nearest are the modes that compile."),
-        "amp mixed_precision fp16 bf16 half": Gap("A mode is how a program runs, not its precision: that is float32."),
+        "amp mixed_precision fp16 bf16 half": Gap(
+            "A mode is how a program runs, not its precision: that is the profile's `precisions`."
+        ),
     }
 )
 

@@ -181,7 +181,9 @@ _PROFILE_FIELDS = table(
         "gpu gpus accelerator": Gap("Nearest is `device: cuda`."),
         "determinism": Synonym("deterministic"),
         "modes mode": Gap("Nearest is runners, which maps each framework to its modes."),
-        "dtype": Synonym("precision", "It is float32, and everything is proven in float64 as well."),
+        "dtype precision mixed_precision amp autocast": Synonym(
+            "precisions", "A list of float32, tf32 (on a GPU) and bfloat16 (mixed)."
+        ),
     }
 )
 

@@ -18,7 +18,10 @@ DECAY = Gap(
 )
 SCHEDULED = "is the spec's field schedule, steps of the rate: `schedule: {at: [epoch, ...], factor: 0.1}`."
 SEEDS = "A spec has no seed: a profile's field seeds says which are run, and every framework takes the same numbers."
-ONE_TYPE = "Everything is computed in float32, and proven in float64."
+ONE_TYPE = (
+    "Precision is how a benchmark is run: a profile's `precisions`, or `suite run --precision`. It is float32, tf32 on "
+    "a GPU or bfloat16, which is mixed; every one of them is proven."
+)
 _LAYOUT = Gap("Shapes are written (height, width, channels) throughout, whatever a framework lays out in memory.")
 GIVEN = Gap("Leave it out: the input's shape follows from the data set and from the layer before.")
 _NAMED = Gap("Leave it out: layers are called by kind and place, as in conv2d_1 and dense_2.")
