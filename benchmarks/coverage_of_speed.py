@@ -58,7 +58,7 @@ from benchmarks.noise_of_speed import (
 from suite.stats import CONFIDENCE, SAME_SPEED
 
 PRECISE, WIDEST = math.log(1.05), math.log(1.25)
-LOOKS = ((6,), (5, 8), (6, 8), (6, 9), (6, 9, 12), (5, 7, 9, 11, 13))
+LOOKS = ((6,), (5, 8), (6, 7), (6, 9), (6, 9, 12), (5, 7, 9, 11, 13))
 WIDTHS = (0.01, 0.02, 0.03, 0.05)
 PATHS = 200_000
 Split = Callable[[tuple[int, ...], float], list[float]]
