@@ -39,8 +39,9 @@ class Network:
     def __init__(self, spec: Spec, dtype: Any, seed: int, *, mixed: bool = False, wide: bool = False) -> None:
         """``mixed`` computes in bfloat16 what it holds in ``dtype``, but for statistics and softmax.
 
-        With ``wide`` convolutions take what bfloat16 holds as float32: on a processor the gradient of a kernel in
-        bfloat16 is summed in bfloat16, and was 18 % off where all terms were of one sign.
+        With ``wide`` products take what bfloat16 holds as float32.  On a processor TensorFlow sums the gradient of a
+        convolution's kernel in bfloat16, 18 % off where all terms are of one sign, and cuts off what a matrix product
+        has beyond bfloat16 where it should round, which doubles the error and leans to 0.
         """
         self._graph, self._seed, self._mixed, self._wide = spec.graph, seed, mixed, mixed and wide
         self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
@@ -117,7 +118,7 @@ class Network:
             case Flatten():
                 return tf.reshape(x, (-1, *node.output))
             case Dense():
-                return self._biased(tf.matmul(x, self._low(held[0])), held[1:], "NHWC")
+                return self._biased(tf.matmul(*self._operands(x, held[0])), held[1:], "NHWC")
             case Conv2D(stride=stride):
                 operands = self._operands(x, held[0])
                 y = tf.nn.conv2d(*operands, stride, self._padding[node.name], self.layout)
@@ -129,14 +130,16 @@ class Network:
             case Activation(layer=name) if name in ACTIVATIONS:
                 return ACTIVATIONS[name](self._full(x) if name == "softmax" else x)
             case Embedding() | SampledScores() as layer:
-                return self._low(_look_up(layer, x, held, *([self._low] if self._mixed else [])))
+                return self._low(_look_up(layer, x, held, *([self._operand] if self._mixed else [])))
             case layer:
                 raise Unsupported(f"TensorFlow's runner has no layer {layer.layer!r}")
 
     def _operands(self, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        """What a convolution multiplies, as it is rounded; ``wide``, in float32."""
-        low = x, self._low(kernel)
-        return (self._full(low[0]), self._full(low[1])) if self._wide else low
+        """What a product multiplies, as it is rounded; ``wide``, in float32."""
+        return self._operand(x), self._operand(kernel)
+
+    def _operand(self, values: Tensor) -> Tensor:
+        return self._full(self._low(values)) if self._wide else self._low(values)
 
     def _biased(self, y: Tensor, bias: list[Tensor], layout: str) -> Tensor:
         """Mixed, added in float32: the gradient of a bias in bfloat16 TensorFlow sums in bfloat16."""
