@@ -119,7 +119,7 @@ def build(
         ],
         "Throughput": performance.throughput(evidence, labels),
         "Training": performance.training(evidence, labels) + images("training", "Loss and accuracy by epoch"),
-        "Precisions": precisions.section(evidence, labels, rows),
+        "Precisions": precisions.section(evidence, names(evidence, precise=False), rows),
         "Where the difference comes from": parts.section(evidence, labels, rows),
         "Memory": memory.section(evidence, labels),
         "GPU memory": device.memory(evidence, labels),
@@ -191,8 +191,11 @@ def _head(evidence: Evidence, labels: Mapping[ComparisonGroup, str], unanswered:
     return [*blocks, Markdown(", ".join(told) + ".")] if told else blocks
 
 
-def names(evidence: Evidence, *, placed: bool = True) -> dict[ComparisonGroup, str]:
-    """What to call each group: the benchmark, and whatever else tells it from the others, its place only if wanted."""
+def names(evidence: Evidence, *, placed: bool = True, precise: bool = True) -> dict[ComparisonGroup, str]:
+    """What to call each group: the benchmark, and whatever else tells it from the others.
+
+    Its place only if ``placed``, and its precision only if ``precise``.
+    """
     groups = list(evidence.specs)
     runs, machines = evidence.runs, sorted({a.machine for a in groups})
     where = {a.place for a in groups}
@@ -203,7 +206,7 @@ def names(evidence: Evidence, *, placed: bool = True) -> dict[ComparisonGroup, s
         parts = [a.spec]
         parts += [a.spec_digest[7:13]] if len({b.spec_digest for b in groups if b.spec == a.spec}) > 1 else []
         parts += [a.device] if len(devices) > 1 else []
-        parts += [a.precision] if len(precisions) > 1 else []
+        parts += [a.precision] if precise and len(precisions) > 1 else []
         parts += [a.place] if placed and len(where) > 1 else []
         parts += [f"run {runs.index(a.run) + 1}"] if several else []
         parts += [f"machine {machines.index(a.machine) + 1}"] if len(machines) > 1 else []

@@ -83,3 +83,6 @@ def test_what_is_not_proven_in_its_precision_is_not_ranked_in_it() -> None:
     verdicts = {row[0]: row[-1] for row in told.answer[1:]}
     assert "faster" in verdicts["digits-mlp, float32"]
     assert "faster" not in verdicts.get("digits-mlp, bfloat16", "")
+    rows = [row for row in section(told) if len(row) == 6 and row[2].startswith("bfloat16")]
+    assert rows
+    assert all(row[3] == "—" and row[4].startswith("—") for row in rows), "nor are its accuracies tested"

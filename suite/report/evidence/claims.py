@@ -58,25 +58,40 @@ def accuracies(evidence: Evidence, rows: Sequence[AnswerRow]) -> tuple[AccuracyR
     found = []
     for group, cells in evidence.learnt.items():
         for one, other in combinations(favourites(evidence, rows, group).values(), 2):
-            first, second = per_seed(cells[one], "test_accuracy"), per_seed(cells[other], "test_accuracy")
-            if first is None or second is None:
-                continue
-            outcome: Equivalence | TooFew | NotRanked
-            both = ((one, first), (other, second))
-            lost = "; ".join(f"{c.runner} ({c.mode}): {seeds.diverged}" for c, seeds in both if seeds.diverged)
-            reason = unproven(evidence, [*cells[one], *cells[other]])
-            reason = reason or unlike(evidence, group, one.runner, other.runner)
-            if reason:
-                outcome = NotRanked(reason)
-            elif (first.epochs, first.complete) != (second.epochs, second.complete) and not first.complete:
-                outcome = NotRanked(f"{first.epochs} epochs against {second.epochs}", failure=False)
-            elif not (first.values and second.values):
-                outcome = NotRanked(lost, failure=False)
-            else:
-                shared = sorted(set(first.values) & set(second.values))
-                outcome = equivalence([first.values[s] for s in shared], [second.values[s] for s in shared])
-            found.append(AccuracyRow(group, one, other, first, outcome, lost))
+            differs = unlike(evidence, group, one.runner, other.runner)
+            if tested := over_seeds(evidence, cells[one], cells[other], differs):
+                found.append(AccuracyRow(group, one, other, *tested))
     return tuple(found)
+
+
+Tested = tuple[Seeds, Equivalence | TooFew | NotRanked, str]
+"""The first side's seeds, whether the accuracies are equivalent, first minus second, and a note on what diverged."""
+
+
+def over_seeds(
+    evidence: Evidence, one: Sequence[Measured], other: Sequence[Measured], differs: str = ""
+) -> Tested | None:
+    """The accuracies of two cells over the seeds that they share; None where one has none.
+
+    Not ranked is what is not proven, what ``differs`` says they do not share, what was not trained as far, and what
+    diverged without an accuracy.
+    """
+    first, second = per_seed(one, "test_accuracy"), per_seed(other, "test_accuracy")
+    if first is None or second is None:
+        return None
+    outcome: Equivalence | TooFew | NotRanked
+    both = ((one[0].cell, first), (other[0].cell, second))
+    lost = "; ".join(f"{c.runner} ({c.mode}): {seeds.diverged}" for c, seeds in both if seeds.diverged)
+    if reason := unproven(evidence, [*one, *other]) or differs:
+        outcome = NotRanked(reason)
+    elif (first.epochs, first.complete) != (second.epochs, second.complete) and not first.complete:
+        outcome = NotRanked(f"{first.epochs} epochs against {second.epochs}", failure=False)
+    elif not (first.values and second.values):
+        outcome = NotRanked(lost, failure=False)
+    else:
+        shared = sorted(set(first.values) & set(second.values))
+        outcome = equivalence([first.values[s] for s in shared], [second.values[s] for s in shared])
+    return first, outcome, lost
 
 
 def unproven(evidence: Evidence, results: Sequence[Measured]) -> str:

@@ -34,7 +34,7 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
         for framework_mode, results in cells.items():
             if framework_mode.runner not in UNRANKED:
                 who = marked(framework_mode.runner, results, notes)
-                figures = (_figure(results, name, processes, notes) for name in phases)
+                figures = (figure(results, name, processes, notes) for name in phases)
                 rows.append([labels[group], who, framework_mode.mode, *figures])
     if not rows:
         return [Markdown("Nothing was measured.")]
@@ -46,7 +46,8 @@ def section(evidence: Evidence, labels: Labels) -> list[Markdown]:
     return [table(heads, rows, "lll" + "r" * len(phases)), *notes.lines(), Markdown(told)]
 
 
-def _figure(results: Sequence[Measured], name: str, processes: Processes, notes: Notes) -> str:
+def figure(results: Sequence[Measured], name: str, processes: Processes, notes: Notes) -> str:
+    """The largest peak of a phase over cells that it is their own of, or a dash with the reason."""
     if _peak(results, name) is None:
         return notes.dash(UNKNOWN.get(name, "the system does not report it"))
     own = [r for r in results if name in WHOLE_PROCESS or not processes.shared(r)]

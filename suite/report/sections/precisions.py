@@ -9,17 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from suite.report.evidence.comparison import AnswerRow, Best
-from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence
+from suite.report.evidence.claims import over_seeds
+from suite.report.evidence.comparison import AnswerRow, Best, NotRanked
+from suite.report.evidence.merge import ComparisonGroup, Evidence
 from suite.report.evidence.processes import Processes
-from suite.report.evidence.seeds import per_seed
 from suite.report.sections.answers import asked, cost
+from suite.report.sections.memory import figure
 from suite.report.text.markdown import DASH, Markdown, Notes, table
-from suite.report.text.units import mebibytes
 from suite.results.questions import Question
 from suite.results.records import Measured
 from suite.spec.precision import TIMEABLE
-from suite.stats import Decision, Equivalence, TooFew, equivalence, ratio_interval
+from suite.stats import Decision, Equivalence, TooFew, ratio_interval
 
 Labels = Mapping[ComparisonGroup, str]
 RULE = (
@@ -42,7 +42,7 @@ class Setting:
 
 
 def section(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow]) -> list[Markdown]:
-    """Nothing where there is one precision."""
+    """Nothing where there is one precision; ``labels`` are the groups' names without it."""
     settings = [found for found in _settings(evidence) if len(found.groups) > 1]
     if not settings:
         return []
@@ -83,7 +83,7 @@ def _speeds(
                 base = base or (best if precision == setting.usual else None)
                 shown = f"{cost(question, best.cost)} ({best.framework_mode.mode})"
                 said = DASH if precision == setting.usual else _ratio(base, best, notes)
-                yield [labels[group].replace(f", {precision}", ""), framework, asked(question), precision, shown, said]
+                yield [labels[group], framework, asked(question), precision, shown, said]
 
 
 def _ratio(base: Best | None, best: Best, notes: Notes) -> str:
@@ -107,29 +107,22 @@ def _learnt(evidence: Evidence, setting: Setting, labels: Labels, notes: Notes) 
     for framework in evidence.frameworks:
         first = held[setting.usual].get(framework, ())
         for precision, group in setting.groups.items():
-            results = held[precision].get(framework, ())
-            if framework in UNRANKED or not results:
-                continue
-            name = labels[group].replace(f", {precision}", "")
-            told = (DASH, DASH) if precision == setting.usual else _accuracy(first, results, notes)
-            yield [name, framework, precision, *told, _memory(results, processes, notes)]
+            if results := held[precision].get(framework, ()):
+                told = (DASH, DASH) if precision == setting.usual else _accuracy(evidence, results, first, notes)
+                yield [labels[group], framework, precision, *told, figure(results, "steady_bytes", processes, notes)]
 
 
-def _accuracy(first: Sequence[Measured], second: Sequence[Measured], notes: Notes) -> tuple[str, str]:
-    both = [seeds.values if (seeds := per_seed(results, "test_accuracy")) else {} for results in (second, first)]
-    common = sorted(set(both[0]) & set(both[1]))
-    if not common:
-        return notes.dash("no accuracy under the same seed"), DASH
-    outcome = equivalence([both[0][seed] for seed in common], [both[1][seed] for seed in common])
-    match outcome:
-        case Equivalence():
-            numbers = f"{100 * outcome.mean:+.2f} ({100 * outcome.low:+.2f} to {100 * outcome.high:+.2f})"
-            return numbers, "yes, within 0.5 points" if outcome.equivalent else "not shown"
-        case few:
-            mean = sum(both[0][seed] - both[1][seed] for seed in common) / len(common)
-            return f"{100 * mean:+.2f}", notes.dash(str(few))
-
-
-def _memory(results: Sequence[Measured], processes: Processes, notes: Notes) -> str:
-    own = [r.memory.steady_bytes for r in results if not processes.shared(r) and r.memory.steady_bytes is not None]
-    return mebibytes(max(own)) if own else notes.dash("no process of its own")
+def _accuracy(
+    evidence: Evidence, results: Sequence[Measured], first: Sequence[Measured], notes: Notes
+) -> tuple[str, str]:
+    tested = over_seeds(evidence, results, first) if first else None
+    match tested and tested[1]:
+        case Equivalence() as found:
+            numbers = f"{100 * found.mean:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+            return numbers, "yes, within 0.5 points" if found.equivalent else "not shown"
+        case TooFew() as few:
+            return DASH, notes.dash(str(few))
+        case NotRanked() as reason:
+            return DASH, notes.dash(reason.reason)
+        case _:
+            return notes.dash("no accuracy in both precisions"), DASH
