@@ -21,7 +21,7 @@ FLOOR_ULPS, LOW_ULPS = 16.0, 2.0
 """Units in the last place that it may be off in any case, for the reference may be lucky; of tf32 and bfloat16 few, for
 a unit is large there and rounding to it is all that is lost."""
 FINER = 4.0
-"""How many times smaller than the reference's own in a low precision errors may be: who computes in more is none."""
+"""How many times smaller than the reference's own errors may be: who makes far smaller ones computes in more bits."""
 SUM_ULPS = 0.25
 """Units in the last place, times the root of how many terms it sums, that a gradient may be off: rounding errors of a
 sum in another order add up like steps of a random walk (Higham 2002, section 4.2), and NumPy's BLAS sums in blocks."""

@@ -55,18 +55,15 @@ class Scale(nn.Module):  # type: ignore[misc]
         return (x * self.factor).to(x.dtype)
 
 
-class Low(nn.Module):  # type: ignore[misc]
-    """What is held in full is handed on in few bits."""
+class Cast(nn.Module):  # type: ignore[misc]
+    """To another type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.to(torch.bfloat16)
-
-
-class Full(nn.Module):  # type: ignore[misc]
-    """Few bits, held in full."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float()
+        return x.to(self.dtype)
 
 
 class Sum(nn.Module):  # type: ignore[misc]
@@ -257,10 +254,10 @@ MAKERS: Mapping[str, Callable[[Node, Any], list[nn.Module]]] = {
 
 
 MIXED: Mapping[str, Callable[[list[nn.Module]], object]] = {
-    "embedding": lambda modules: modules.append(Low()),
-    "softmax": lambda modules: modules.insert(-1, Full()),
+    "embedding": lambda modules: modules.append(Cast(torch.bfloat16)),
+    "softmax": lambda modules: modules.insert(-1, Cast(torch.float32)),
 }
-"""What a mixed model does besides, where autocast does not: at the end of the modules so far."""
+"""What autocast leaves out, put behind or before the last of the modules so far."""
 
 
 def canonical(tensor: torch.Tensor, role: Role) -> torch.Tensor:

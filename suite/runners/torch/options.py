@@ -23,17 +23,6 @@ from suite.spec.resolved import Spec
 from suite.spec.semantics import under
 
 
-class Cast(nn.Module):  # type: ignore[misc]
-    """To another type."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.to(self.dtype)
-
-
 class Contiguous(nn.Module):  # type: ignore[misc]
     """NCHW in memory as well."""
 
@@ -60,8 +49,8 @@ def applied(
         case "channels_last" | "channels_first":
             return _laid_out(made, spec, option)
         case "bfloat16":
-            first = [Cast(torch.bfloat16)] if spec.input_dtype == "float" else []
-            return nn.Sequential(*first, made.to(torch.bfloat16), Cast(torch.float32))
+            first = [native.Cast(torch.bfloat16)] if spec.input_dtype == "float" else []
+            return nn.Sequential(*first, made.to(torch.bfloat16), native.Cast(torch.float32))
         case "int8_dynamic" | "int8_static":
             _quantisable(spec, option, calibration.device, compiled)
             with warnings.catch_warnings(action="ignore"):  # it is deprecated in favour of torchao
