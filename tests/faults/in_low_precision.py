@@ -12,7 +12,7 @@ from tests.faults.catalogue import Fault, other_precision
 from tests.faults.plant import Planted, patched
 
 BATCH_NORM, DENSE, UPDATE = layers.batch_norm, layers.dense, optimizers.update
-SOFTMAX_LOSS = losses.softmax_cross_entropy
+SOFTMAX, SOFTMAX_LOSS = layers.softmax, losses.softmax_cross_entropy
 BF16 = "bfloat16"
 
 
@@ -78,6 +78,12 @@ def _loss_low(_m, logits, labels):
     return low(-log_probability[rows, labels].mean()), low(low(gradient) / len(logits))
 
 
+def _softmax_low(_m, x):
+    y = low(np.exp(low(x - x.max(axis=-1, keepdims=True))))
+    y = low(y / low(y.sum(axis=-1, keepdims=True)))
+    return y, lambda dy: (y * (dy - (dy * y).sum(axis=-1, keepdims=True)),)
+
+
 def _weights_low(_m, optimizer, weight, gradient, held, step):
     new, slots = UPDATE(optimizer, weight, gradient, held, step)
     return low(new), slots
@@ -90,6 +96,7 @@ def _slots_low(_m, optimizer, weight, gradient, held, step):
 
 ORIGINAL = {
     _summed_low: DENSE, _gradients_summed_low: DENSE, _norm_low: BATCH_NORM, _loss_low: SOFTMAX_LOSS,
+    _softmax_low: SOFTMAX,
 }  # fmt: skip
 
 
@@ -128,25 +135,10 @@ def _rounding_by(function):
     return plant
 
 
-def _alone(name):
-    """Only what a product takes is rounded, or only what a layer hands on."""
-
-    def plant(runner, _m):
-        return Planted(runner, context=lambda: patch.object(Rounding, name, lambda _, values: values))
-
-    return plant
-
-
 def _truncated(values, precision):
     """Bits are cut off and not rounded."""
     bits = np.ascontiguousarray(np.asarray(values, np.float32)).view(np.uint32) & np.uint32(0xFFFF0000)
     return bits.view(np.float32).reshape(np.shape(values)) if precision == BF16 else rounded(values, precision)
-
-
-def _softmax_low(_m, x):
-    y = low(np.exp(low(x - x.max(axis=-1, keepdims=True))))
-    y = low(y / low(y.sum(axis=-1, keepdims=True)))
-    return y, lambda dy: (y * (dy - (dy * y).sum(axis=-1, keepdims=True)),)
 
 
 TIMED_CALLS = r"bfloat16( \(trained by \d+ images\))? .*"
@@ -157,6 +149,7 @@ FAULTS = (  # a fault a line, to be read as a table
     Fault("kernel's gradient summed in bfloat16", "mlp", TIMED_CALLS, patched(layers__dense=in_float32(_gradients_summed_low)), precision=BF16),
     Fault("batch norm in bfloat16", "cnn", TIMED_CALLS, patched(layers__batch_norm=in_float32(_norm_low)), precision=BF16),
     Fault("softmax and loss in bfloat16", "mlp", TIMED_CALLS, patched(losses__softmax_cross_entropy=in_float32(_loss_low)), precision=BF16),
+    Fault("softmax in bfloat16", "shares", r"bfloat16 softmax alone, outputs: outputs", patched(layers__softmax=in_float32(_softmax_low)), precision=BF16),
     Fault("weights kept in bfloat16", "mlp", TIMED_CALLS, patched(optimizers__update=_updated(_weights_low)), precision=BF16),
     Fault("slots kept in bfloat16", "mlp", OPTIMIZER, patched(optimizers__update=_updated(_slots_low)), precision=BF16),
     Fault("float16 instead of bfloat16", "mlp", TIMED_CALLS, _rounding_by(_half), precision=BF16),

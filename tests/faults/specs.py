@@ -253,4 +253,12 @@ SPECS = {
         schedule={"at": [2, 3, 5], "factor": 0.25},
         epochs=7,
     ),
+    "shares": spec_of(
+        "shares",
+        (5, 4, 1),
+        [{"layer": "flatten"}, {"layer": "dense", "units": 10}, {"layer": "softmax"}],
+        optimizer={"name": "sgd", "learning_rate": 0.1},
+        loss="mean_squared_error",
+        target="one_hot",
+    ),
 }
