@@ -118,12 +118,12 @@ def _stated_near(_m, node, layer, layout):
     return found if isinstance(found, str) else [(before + after, 0) for before, after in found]
 
 
-def _summed(_m, layer, x, held):
-    return LOOK_UP(layer, x, held) * (x.shape[1] if isinstance(layer, Embedding) else 1)
+def _summed(_m, layer, x, held, *low):
+    return LOOK_UP(layer, x, held, *low) * (x.shape[1] if isinstance(layer, Embedding) else 1)
 
 
-def _one_table(_m, layer, x, held):
-    return LOOK_UP(layer, x, [held[0], held[0] + 0 * held[1]] if len(held) == 2 else held)
+def _one_table(_m, layer, x, held, *low):
+    return LOOK_UP(layer, x, [held[0], held[0] + 0 * held[1]] if len(held) == 2 else held, *low)
 
 
 def _last_of_each(gradient):
@@ -142,8 +142,8 @@ def _moved_once(_m, variable, gradient, rate):
     return SCATTER(variable, _last_of_each(gradient), rate)
 
 
-def _nothing_frozen(_m, self, *arguments):
-    NETWORK(self, *arguments)
+def _nothing_frozen(_m, self, *given, **more):
+    NETWORK(self, *given, **more)
     self._frozen = set()
 
 
