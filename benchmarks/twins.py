@@ -38,7 +38,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from suite.runners.torch import runner
-from suite.runners.torch.runner import Program
+from suite.runners.torch.program import Program
 
 
 class Runner(runner.Runner):

@@ -78,21 +78,21 @@ def _doubled_softmax(_m, outputs, targets, **options):
     return CROSS_ENTROPY(outputs.softmax(dim=-1), targets, **options)
 
 
-def _half_decay(_m, *arguments):
-    optimizer = OPTIMIZER(*arguments)
+def _half_decay(_m, *given, **more):
+    optimizer = OPTIMIZER(*given, **more)
     for group in optimizer.param_groups:
         group["weight_decay"] /= 2
     return optimizer
 
 
-def _default_epsilon(_m, *arguments):
-    optimizer = OPTIMIZER(*arguments)
+def _default_epsilon(_m, *given, **more):
+    optimizer = OPTIMIZER(*given, **more)
     for group in optimizer.param_groups:
         group["eps"] = 1e-7
     return optimizer
 
 
-def _decoupled(_m, spec, kernels, others):
+def _decoupled(_m, spec, kernels, others, **_):
     groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, {"params": others, "weight_decay": 0.0}]
     rate, betas = spec.optimizer.learning_rate, (spec.optimizer.beta_1, spec.optimizer.beta_2)
     return torch.optim.AdamW(groups, rate, betas, spec.optimizer.epsilon)

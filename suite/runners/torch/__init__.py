@@ -1,1 +1,1 @@
-"""PyTorch: native modules, fused optimizers, eager and compiled."""
+"""PyTorch: native modules, fused optimizers, eager, compiled, and as CUDA graphs."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from suite.errors import Unsupported
-from suite.runners.base import Weights
+from suite.runners.base import Array, Weights
 from suite.spec.graph import Concat, Node, Residual
 from suite.spec.layers import AveragePool, BatchNorm, Conv2D, Dense, Embedding, Flatten, MaxPool
 from suite.spec.resolved import Spec
@@ -270,3 +270,11 @@ def canonical(tensor: torch.Tensor, role: Role) -> torch.Tensor:
 def arrays(tensors: Mapping[str, torch.Tensor], roles: Mapping[str, Role]) -> Weights:
     """Copies in canonical form, by canonical name."""
     return {n: np.array(canonical(t.detach(), roles[n]).cpu().numpy(), order="C") for n, t in tensors.items()}
+
+
+def from_host(images: Array) -> torch.Tensor:
+    """Images as a tensor over the same memory, which a copy is made of where torch cannot take it.
+
+    It takes neither negative strides nor read-only memory.
+    """
+    return torch.from_numpy(images if images.flags.carray else np.array(images, order="C"))

@@ -70,8 +70,13 @@ class RmsPropInside(torch.optim.Optimizer):  # type: ignore[misc]
             torch._foreach_addcdiv_(weights, gradients, roots, value=-group["lr"])
 
 
-def optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient."""
+def optimizer(
+    spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor], *, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient.
+
+    What is to be ``recorded`` in a CUDA graph counts its steps on the GPU.
+    """
     groups: list[dict[str, Any]] = [{"params": kernels + others}]
     if spec.l2 and kernels:  # each group is a launch of its own
         groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, *([{"params": others}] if others else [])]
@@ -79,11 +84,12 @@ def optimizer(spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor
         case Sgd(learning_rate=rate, momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=True)
         case Adam(learning_rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon):
-            return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=True)
+            return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=True, capturable=recorded)
         case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon, epsilon_place="inside_root"):
             return RmsPropInside(groups, rate, rho, epsilon)
         case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon):
-            return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=True)  # there is no fused one
+            # There is no fused one.
+            return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=True, capturable=recorded)
 
 
 def epsilons(spec: Spec, step: int, count: int) -> list[float | None]:
