@@ -46,11 +46,10 @@ test: envs  ## the core's tests without any framework, then each framework's
 test-%:
 	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -lE 'mark\.$*\b|\bof_each_' -r --include='test_*.py' tests)
 
-gpu-check: envs  ## on a machine with a GPU: prove that the frameworks compute on it, test and measure them there
-	@$(CORE) -m suite doctor --device cuda
-	@$(CORE) -m suite data fetch digits
-	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory gpu-check-$(name) &&) true
-	@$(CORE) -m suite run gpu
+# MINUTES=10 is the time for all together.
+MINUTES := 10
+gpu-check: envs  ## on a machine with a GPU: prove, measure and test what only a GPU shows, within MINUTES=10
+	@$(CORE) -m benchmarks.gpu_check --minutes $(MINUTES)
 
 gpu-check-%:
 	.envs/$*/bin/python -m pytest -m "$* and cuda" $$(grep -l 'mark\.cuda\b' -r --include='test_*.py' tests)
