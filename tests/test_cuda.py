@@ -122,8 +122,9 @@ def test_switches_that_decide_numbers_are_stated(token: str) -> None:
 def test_the_allocators_peak_is_that_since_it_was_last_asked(token: str) -> None:
     runner = on_gpu(token)
     runner.allocator_peak()
-    program = runner.build(contract.SPECS[0][1], base.modes(token)[0], "float32")
-    program.load(contract.start(contract.SPECS[0][1]))
+    spec = dict(contract.SPECS)["steps-sgd"]  # a dense layer alone: cuDNN takes no batch norm of so many
+    program = runner.build(spec, base.modes(token)[0], "float32")
+    program.load(contract.start(spec))
     images = np.zeros((100_000, *contract.SHAPE), np.float32)
     program.infer(images)
     assert runner.allocator_peak() >= images.nbytes

@@ -26,6 +26,7 @@ from suite.spec.layers import AveragePool, Conv2D, MaxPool
 from suite.spec.precision import NO_TF32, held
 from suite.spec.resolved import Spec
 from suite.spec.semantics import Variant
+from suite.spec.targets import Loss
 
 
 class Program:
@@ -288,4 +289,20 @@ class Runner:
         device = "/GPU:0" if self._cuda else "/CPU:0"
         if mode == "session":
             return SessionProgram(spec, precision, device, self._seed)
-        return Program(spec, mode, precision, device, self._seed)
+        program = Program(spec, mode, precision, device, self._seed)
+        if mode == "xla" and self._cuda and is_op_determinism_enabled():
+            refuse_without_determinism(program, spec)
+        return program
+
+
+def refuse_without_determinism(program: Program, spec: Spec) -> None:
+    """Raises Unsupported where XLA has no deterministic form of an operation on a GPU, which it says as it compiles."""
+    images = np.zeros((2, *spec.input_shape), np.int32 if spec.input_dtype == "tokens" else np.float32)
+    shapes = {Loss.SOFTMAX_CROSS_ENTROPY: (2,), Loss.DETECTION: (2, 5)}
+    targets = np.zeros(shapes.get(spec.loss, (2, *spec.graph[-1].output)), np.float32)
+    try:
+        program.probe(images, targets)
+    except tf.errors.OpError as error:
+        if "determinis" not in str(error):
+            raise
+        raise Unsupported(f"XLA is not deterministic here: {str(error).splitlines()[0]}") from error

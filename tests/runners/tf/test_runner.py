@@ -464,3 +464,28 @@ def test_the_gate_sees_what_computes_in_more_than_was_asked(on_cpu: tf.Runner, m
 def test_a_processor_has_no_tf32(on_cpu: tf.Runner) -> None:
     with pytest.raises(Unsupported, match="tf32"):
         on_cpu.build(contract.FEW[0][1], on_cpu.modes[0], "tf32")
+
+
+class Refusing:
+    """A program whose compiler has something to say."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def probe(self, *_: object) -> None:
+        raise tf.tf.errors.UnimplementedError(None, None, self._words)
+
+
+@pytest.mark.parametrize(("name", "spec"), contract.FEW, ids=contract.ids(contract.FEW))
+def test_what_determinism_is_asked_about_is_what_a_program_takes(on_cpu: tf.Runner, name: str, spec: Spec) -> None:
+    program = on_cpu.build(spec, "eager", "float32")
+    program.load(contract.start(spec))
+    tf.refuse_without_determinism(program, spec)
+
+
+def test_what_xla_cannot_do_twice_alike_is_unsupported_with_its_words() -> None:
+    spec = contract.SPECS[0][1]
+    with pytest.raises(Unsupported, match="no deterministic implementation"):
+        tf.refuse_without_determinism(Refusing("select has no deterministic implementation\nmore"), spec)
+    with pytest.raises(tf.tf.errors.UnimplementedError):
+        tf.refuse_without_determinism(Refusing("out of memory"), spec)
