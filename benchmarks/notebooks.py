@@ -13,7 +13,7 @@ import statistics
 import sys
 from functools import partial
 
-from benchmarks.sides import blocks, fresh
+from benchmarks.sides import Asked, blocks, fresh
 from suite.stats import TooFew, speed_ratio
 
 PAIRS = {"torch:compile": "mnist-mlp-128/pytorch-recipe", "tf:xla": "mnist-mlp-128/tensorflow-recipe"}
@@ -27,7 +27,8 @@ def main() -> int:
     given = parser.parse_args()
     for cell in given.cells:
         spec_id = next(spec for known, spec in PAIRS.items() if known.split(":")[0] == cell.split(":")[0])
-        sides = {side: partial(fresh, side, cell, spec_id, count) for side, count in (("suite", 4), ("notebook", 2))}
+        lengths = {"suite": 4, "notebook": 2}
+        sides = {side: partial(fresh, side, cell, Asked(spec_id, count)) for side, count in lengths.items()}
         taken = list(blocks(cell, given.blocks, sides))
         notebook, suite = ([block[side].seconds for block in taken] for side in ("notebook", "suite"))
         ratio = speed_ratio(suite, notebook)

@@ -2,6 +2,7 @@
 
     .envs/core/bin/python -m benchmarks.overhead torch:eager tf:xla
     .envs/core/bin/python -m benchmarks.overhead torch:eager --spec cifar-resnet50/cifar10 --images 256 --epochs 3
+    .envs/core/bin/python -m benchmarks.overhead torch:graphs --device cuda --precision bfloat16
 
 Each block runs three fresh processes: through the suite, bare, and bare once more; six blocks take them in each of
 their orders, for which is first may matter.  The last two are the A/A control: how far apart the same thing comes out.
@@ -16,7 +17,7 @@ import sys
 from functools import partial
 from statistics import median
 
-from benchmarks.sides import blocks, fresh
+from benchmarks.sides import Asked, add_options, blocks, fresh
 from suite.stats import TooFew, speed_ratio
 
 SPEC = "mnist-mlp-128/pytorch-recipe"
@@ -35,11 +36,12 @@ def main() -> int:
     parser.add_argument(
         "--spec", default=SPEC, help="a benchmark that the bare loops know: mnist-mlp-128, cifar-resnet50"
     )
-    parser.add_argument("--images", type=int, help="images of an epoch, where a whole one takes too long")
+    add_options(parser)
     given = parser.parse_args()
+    asked = Asked(given.spec, given.epochs, given.images, given.device, given.precision)
     missed = False
     for cell in given.cells:
-        suite, bare = (partial(fresh, side, cell, given.spec, given.epochs, given.images) for side in ("suite", "bare"))
+        suite, bare = (partial(fresh, side, cell, asked) for side in ("suite", "bare"))
         taken = list(blocks(cell, given.blocks, {"suite": suite, "bare": bare, "bare again": bare}))
         for label, side in (("suite over bare", "suite"), ("bare over bare, the control", "bare again")):
             ratio = speed_ratio(*([block[one].seconds for block in taken] for one in ("bare", side)))

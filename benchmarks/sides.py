@@ -2,7 +2,8 @@
 
     python -m benchmarks.sides SIDE RUNNER:MODE --spec ID     # prints nanoseconds of every epoch and the peak memory
 
-The bare loops know mnist-mlp-128 and ResNet-50; ``--images`` shortens the epochs of the latter.
+The bare loops know mnist-mlp-128 and ResNet-50; ``--images`` shortens the epochs of the latter.  Of TensorFlow's there
+is one on a processor in float32 alone.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import permutations
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -34,20 +36,45 @@ Side = Literal["suite", "bare", "notebook"]
 THREADS = os.cpu_count() or 1
 
 
-def epochs(side: Side, token: str, mode: str, spec_id: str, count: int, images: int | None = None) -> list[int]:
-    """Nanoseconds of ``count`` epochs of at most ``images`` images, the first of which is the warm-up."""
-    spec = plan.choose((spec_id,), session.BENCHMARKS / "specs", datasets.describe)[0]
+@dataclass(frozen=True)
+class Asked:
+    """What is trained: a spec for so many epochs of at most ``images``, the first of which is the warm-up."""
+
+    spec: str
+    epochs: int = 3
+    images: int | None = None
+    device: base.Device = "cpu"
+    precision: base.Precision = "float32"
+
+    def words(self) -> list[str]:
+        """The same as arguments of the command line."""
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        return [word for key, value in given.items() for word in (f"--{key}", str(value))]
+
+
+def epochs(side: Side, token: str, mode: str, asked: Asked) -> list[int]:
+    """Nanoseconds of each epoch."""
+    spec, count = plan.choose((asked.spec,), session.BENCHMARKS / "specs", datasets.describe)[0], asked.epochs
     if side == "notebook":
         arrays = datasets.load(spec.dataset)
         notebook = importlib.import_module(f"benchmarks.notebook_{token}")
         labels = arrays.train_labels.astype(np.int64)
         return [round(notebook.epoch(arrays.train_images, labels, spec.batch_size) * 1e9) for _ in range(count)]
     train = measure.splits(spec)["train"]
-    orders = [initial.order(0, number, spec.train_images)[:images] for number in range(count)]
+    orders = [initial.order(0, number, spec.train_images)[: asked.images] for number in range(count)]
     if side == "bare":
         bare = importlib.import_module(f"benchmarks.bare_{token}")
-        return list(bare.epochs(mode, train.images, train.targets, orders, spec.batch_size, THREADS))
-    program = base.find(token)("cpu", base.Threads(intra=THREADS, inter=1), 0).build(spec, mode, "float32")
+        elsewhere = (
+            {}
+            if (asked.device, asked.precision) == ("cpu", "float32")
+            else {
+                "device": asked.device,
+                "precision": asked.precision,
+            }
+        )
+        return list(bare.epochs(mode, train.images, train.targets, orders, spec.batch_size, THREADS, **elsewhere))
+    runner = base.find(token)(asked.device, base.Threads(intra=THREADS, inter=1), 0)
+    program = runner.build(spec, mode, asked.precision)
     program.stage("train", train.images, train.targets)
     program.load(measure.start(spec, 0))
     taken = []
@@ -64,12 +91,11 @@ class Taken(NamedTuple):
     peak_bytes: int | None
 
 
-def fresh(side: Side, cell: str, spec_id: str, count: int, images: int | None = None) -> Taken:
+def fresh(side: Side, cell: str, asked: Asked) -> Taken:
     """What one side takes in a process of its own."""
-    short = [] if images is None else ["--images", str(images)]
     python = session.pythons((cell.partition(":")[0],)).popitem()[1]
     done = subprocess.run(
-        [str(python), "-m", "benchmarks.sides", side, cell, "--spec", spec_id, "--epochs", str(count), *short],
+        [str(python), "-m", "benchmarks.sides", side, cell, *asked.words()],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )  # fmt: skip
@@ -91,17 +117,24 @@ def blocks(label: str, number: int, sides: dict[str, Callable[[], Taken]]) -> It
         yield taken
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of what is trained that may be left out."""
+    parser.add_argument("--images", type=int, help="images of an epoch, where a whole one takes too long")
+    parser.add_argument("--device", choices=get_args(base.Device), default=Asked.device)
+    parser.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), default=Asked.precision)
+
+
 def main() -> None:
     """Be one side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("side", choices=["suite", "bare", "notebook"])
     parser.add_argument("cell", help="runner:mode")
     parser.add_argument("--spec", required=True)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int)
-    given = parser.parse_args()
-    token, _, mode = given.cell.partition(":")
-    taken = epochs(given.side, token, mode, given.spec, given.epochs, given.images)
+    parser.add_argument("--epochs", type=int, default=Asked.epochs)
+    add_options(parser)
+    given = vars(parser.parse_args())
+    side, (token, _, mode) = given.pop("side"), given.pop("cell").partition(":")
+    taken = epochs(side, token, mode, Asked(**given))
     print(json.dumps({"epochs_ns": taken, "peak_bytes": peak_bytes()}))
 
 
