@@ -13,7 +13,7 @@ comma := ,
 space := $(subst ,, )
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint docs-check format faults faults-all schema lock clean docker-images docker-build docker-bench docker-sizes docker-lint test-docker
+.PHONY: help preflight envs bench bench-pytest test gpu-check identity identity-all lint docs-check format faults faults-own faults-all schema lock clean docker-images docker-build docker-bench docker-sizes docker-lint test-docker
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -71,6 +71,10 @@ format: envs  ## bring the code into its standard form
 
 faults: envs  ## plant faults in the reference and count how many the gate catches
 	$(CORE) -m tests.faults
+
+# A fault in the protocol or in a spec is caught in one runner as in another; what replaces a runner's own code is not.
+faults-own: faults  ## faults in the reference, and in each framework those of its own code
+	@$(foreach name,$(FRAMEWORKS),.envs/$(name)/bin/python -m tests.faults --runner $(name) --only $(name): &&) true
 
 faults-all: faults  ## the same in every framework as well, each in its own environment
 	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory faults-$(name) &&) true

@@ -116,7 +116,7 @@ def test_the_workflow_is_told_every_image_that_there_is() -> None:
 @pytest.mark.parametrize("token", TOKENS)
 def test_make_finds_every_framework_by_its_token(token: str) -> None:
     assert f"and not {token}" in made("-n", "test"), "the core's tests leave it out"
-    for target in ("test", "faults-all", "bench-pytest"):
+    for target in ("test", "faults-own", "faults-all", "bench-pytest"):
         assert re.search(rf"\.envs/{token}/bin/python -m ", made("-n", target)), target
     assert f"tests/runners/{token}/test_runner.py" in by_shell(made("-n", f"test-{token}"))
     assert "tests/trial/test_instrument.py" in by_shell(made("-n", f"test-{token}")), "a test of each framework"
