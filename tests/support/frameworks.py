@@ -13,7 +13,8 @@ TOKENS = tuple(token for token in base.tokens() if environment.lock_digest(token
 """The runners with an environment of their own; the others compute in the core's."""
 MODES = tuple((token, mode) for token in TOKENS for mode in base.modes(token))
 """Every framework in every mode."""
-QUICK = tuple(case for case in MODES if case[1] in ("eager", "graph") or case == (case[0], base.modes(case[0])[0]))
+_SOON = ("eager", "graph", "quickstart")
+QUICK = tuple(case for case in MODES if case[1] in _SOON or case == (case[0], base.modes(case[0])[0]))
 """Those that are soon ready: what compiles for long is left out, but for a framework that has nothing else."""
 
 

@@ -48,7 +48,7 @@ PROGRAM = {
     "image": "image",
 }
 """Fields that inform: the program, and what it stood on."""
-OWN = frozenset({"compile", "layout", "session"})
+OWN = frozenset({"compile", "layout", "quickstart", "session"})
 """Settings that are a framework's own way.  Frameworks may differ in them; one framework in two runs may not."""
 SHARED = ("threads_intra", "threads_inter", "denormals", "governor", "turbo", "driver")
 """Conditions that two frameworks of one run must have alike, beside its machine, its place and every other setting."""

@@ -1,7 +1,8 @@
 """TensorFlow's core: ``tf.nn``, variables, fused training ops.  Not Keras, which is a program of its own.
 
 Modes: ``eager`` calls op after op from Python; ``graph`` runs an epoch as one ``tf.function``; ``xla`` compiles it;
-``session`` runs step after step in a graph of TensorFlow 1.
+``session`` runs step after step in a graph of TensorFlow 1.  And ``quickstart``, which is TensorFlow's own tutorial and
+a program of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from suite.errors import MachineError, Unsupported
 from suite.runners.base import Array, Device, InferenceOption, Precision, Probe, State, Threads, Weights, gpu_uuid
+from suite.runners.tf import quickstart
 from suite.runners.tf.core import Function, Tensor, is_op_determinism_enabled, onednn, switch_tf32, tf, types
 from suite.runners.tf.options import QUANTISED, applied, lite, refusals
 from suite.runners.tf.session import Program as SessionProgram
@@ -219,10 +221,10 @@ def _compiler(mode: str, xla: bool) -> Callable[[Function], Function]:
 class Runner:
     """TensorFlow in one process.  On the processor it flushes denormals to zero by itself, in every mode."""
 
-    modes: ClassVar[tuple[str, ...]] = ("eager", "graph", "xla", "session")
+    modes: ClassVar[tuple[str, ...]] = ("eager", "graph", "xla", "session", "quickstart")
     variants: ClassVar[frozenset[Variant]] = frozenset()
     cached: ClassVar[frozenset[str]] = frozenset()
-    warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3, "session": 3}
+    warmup: ClassVar[Mapping[str, int]] = {"eager": 2, "graph": 3, "xla": 3, "session": 3, "quickstart": 3}
 
     def __init__(self, device: Device, threads: Threads, seed: int, *, deterministic: bool = False) -> None:
         """Raises MachineError where ``device`` is not there.  A process cannot take determinism back."""
@@ -268,7 +270,7 @@ class Runner:
         tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
         switches = {"tf32": tf32, "deterministic": is_op_determinism_enabled()}
         switches |= {"cudnn_autotune": os.environ["TF_CUDNN_USE_AUTOTUNE"] == "1"} if self._cuda else {}
-        own = {"layout": "NHWC", "session": session_settings(self._cuda)}
+        own = {"layout": "NHWC", "session": session_settings(self._cuda), "quickstart": quickstart.SETTING}
         return {name: "on" if on else "off" for name, on in switches.items()} | own
 
     def gpu(self) -> str | None:
@@ -282,13 +284,15 @@ class Runner:
             tf.config.experimental.reset_memory_stats("GPU:0")
         return peak
 
-    def build(self, spec: Spec, mode: str, precision: Precision) -> Program | SessionProgram:
+    def build(self, spec: Spec, mode: str, precision: Precision) -> Program | SessionProgram | quickstart.Program:
         """Raises Unsupported where TensorFlow, or this machine, lacks the mode or the precision."""
         if reason := self.missing(mode) or (NO_TF32 if precision == "tf32" and not self._cuda else None):
             raise Unsupported(reason)
         device = "/GPU:0" if self._cuda else "/CPU:0"
         if mode == "session":
             return SessionProgram(spec, precision, device, self._seed)
+        if mode == "quickstart":
+            return quickstart.Program(spec, precision, device, self._seed)
         program = Program(spec, mode, precision, device, self._seed)
         if mode == "xla" and self._cuda and is_op_determinism_enabled():
             refuse_without_determinism(program, spec)

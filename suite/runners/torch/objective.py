@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from suite.spec.recipe import Adam, RmsProp, Sgd
 from suite.spec.resolved import Spec
 from suite.spec.targets import Loss
 
+Implementation = Literal["default", "fused", "recorded"]
 SLOTS = {"velocity": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq", "square": "square_avg"}
 """What PyTorch's optimizers call what they remember."""
 
@@ -71,25 +72,31 @@ class RmsPropInside(torch.optim.Optimizer):  # type: ignore[misc]
 
 
 def optimizer(
-    spec: Spec, kernels: list[torch.Tensor], others: list[torch.Tensor], *, recorded: bool = False
+    spec: Spec,
+    kernels: list[torch.Tensor],
+    others: list[torch.Tensor],
+    implementation: Implementation = "fused",
 ) -> torch.optim.Optimizer:
     """The decay of kernels is the gradient of ``l2 * sum(kernel ** 2)``, which each of them adds to the gradient.
 
-    What is to be ``recorded`` in a CUDA graph counts its steps on the GPU.
+    By ``default`` PyTorch chooses between its implementations: foreach on a GPU, else one tensor after another.  What
+    is to be ``recorded`` in a CUDA graph is fused, too, and counts its steps on the GPU.
     """
+    fused, foreach = (None if implementation == "default" else True,) * 2
+    recorded = implementation == "recorded"
     groups: list[dict[str, Any]] = [{"params": kernels + others}]
     if spec.l2 and kernels:  # each group is a launch of its own
         groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, *([{"params": others}] if others else [])]
     match spec.optimizer:
         case Sgd(learning_rate=rate, momentum=momentum, nesterov=nesterov):
-            return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=True)
+            return torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, fused=fused)
         case Adam(learning_rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon):
-            return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=True, capturable=recorded)
+            return torch.optim.Adam(groups, rate, (beta_1, beta_2), epsilon, fused=fused, capturable=recorded)
         case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon, epsilon_place="inside_root"):
             return RmsPropInside(groups, rate, rho, epsilon)
         case RmsProp(learning_rate=rate, rho=rho, epsilon=epsilon):
             # There is no fused one.
-            return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=True, capturable=recorded)
+            return torch.optim.RMSprop(groups, rate, rho, epsilon, foreach=foreach, capturable=recorded)
 
 
 def epsilons(spec: Spec, step: int, count: int) -> list[float | None]:

@@ -60,7 +60,8 @@ class Program:
         self._kernels = {name: t for name, t in self._trainable.items() if self._roles[name] is Role.KERNEL}
         others = [t for name, t in self._trainable.items() if name not in self._kernels]
         recorded = way.graphs and device.type == "cuda"
-        self._optimizer = objective.optimizer(spec, list(self._kernels.values()), others, recorded=recorded)
+        kind: objective.Implementation = "recorded" if recorded else "fused"
+        self._optimizer = objective.optimizer(spec, list(self._kernels.values()), others, kind)
         self._parameters = list(self._trainable.values())
         self._steps, self._rate = 0, spec.optimizer.learning_rate
         # A fused Adam counts where its parameters are, and so does what is recorded; the others on the processor.

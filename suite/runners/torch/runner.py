@@ -2,7 +2,8 @@
 
 Modes: ``eager``, and ``compile``, where Inductor compiles the forward pass, the loss, the backward pass and prediction.
 On a GPU ``graphs`` launches steps and passes as CUDA graphs, ``compile_graphs`` what Inductor compiled, and
-``max_autotune`` what it compiled after trying several kernels for each product.
+``max_autotune`` what it compiled after trying several kernels for each product.  ``quickstart`` is PyTorch's own first
+tutorial, and a program of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch._dynamo
 
 from suite.errors import MachineError, Unsupported
 from suite.runners.base import Device, Precision, Threads, gpu_uuid
+from suite.runners.torch import quickstart
 from suite.runners.torch.graphs import RecordedProgram
 from suite.runners.torch.program import LAYOUT, Program, Way
 from suite.spec.precision import NO_TF32
@@ -48,12 +50,13 @@ class Runner:
     If it is to be ``deterministic``, cuDNN picks by rule, and what has no such algorithm raises RuntimeError.
     """
 
-    modes: ClassVar[tuple[str, ...]] = ("eager", "compile", "graphs", "compile_graphs", "max_autotune")
+    modes: ClassVar[tuple[str, ...]] = ("eager", "compile", "quickstart", "graphs", "compile_graphs", "max_autotune")
     variants: ClassVar[frozenset[Variant]] = frozenset()
     cached: ClassVar[frozenset[str]] = frozenset({"compile", "compile_graphs", "max_autotune"})
     warmup: ClassVar[Mapping[str, int]] = {
         "eager": 3,
         "compile": 5,
+        "quickstart": 3,
         "graphs": 3,
         "compile_graphs": 5,
         "max_autotune": 5,
@@ -84,9 +87,10 @@ class Runner:
         """Why this machine cannot offer ``mode``, or None.  Nothing is compiled to find out."""
         if mode not in self.modes:
             return f"torch has no mode {mode!r}"
-        if WAYS[mode].graphs and not self._cuda:
+        way = WAYS.get(mode, Way())
+        if way.graphs and not self._cuda:
             return NO_GRAPHS
-        return _no_compiler() if WAYS[mode].inductor else None
+        return _no_compiler() if way.inductor else None
 
     def versions(self) -> dict[str, str]:
         """PyTorch and the libraries under it that decide its numbers."""
@@ -112,6 +116,7 @@ class Runner:
         switches = {"tf32": tf32 or cudnn.allow_tf32, "deterministic": torch.are_deterministic_algorithms_enabled()}
         switches |= {"cudnn_autotune": cudnn.benchmark} if self._cuda else {}
         own = {"compile": "default mode", "layout": str(LAYOUT).removeprefix("torch.")}
+        own |= {"quickstart": quickstart.SETTING}
         return {name: "on" if on else "off" for name, on in switches.items()} | own
 
     def gpu(self) -> str | None:
@@ -125,10 +130,12 @@ class Runner:
             torch.cuda.reset_peak_memory_stats(self._device)
         return peak
 
-    def build(self, spec: Spec, mode: str, precision: Precision) -> Program:
+    def build(self, spec: Spec, mode: str, precision: Precision) -> Program | quickstart.Program:
         """Raises Unsupported for a mode or a precision that this machine cannot offer."""
         if reason := self.missing(mode) or (NO_TF32 if precision == "tf32" and not self._cuda else None):
             raise Unsupported(reason)
+        if mode == "quickstart":
+            return quickstart.Program(spec, self._device, precision, self._seed)
         way = WAYS[mode]
         return (RecordedProgram if way.graphs else Program)(spec, self._device, precision, self._seed, way)
 

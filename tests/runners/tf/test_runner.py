@@ -17,7 +17,7 @@ from suite.inputs import initial  # noqa: E402
 from suite.results.identity import Verdict  # noqa: E402
 from suite.runners.base import InferenceOption, State  # noqa: E402
 from suite.runners.reference import runner as reference  # noqa: E402
-from suite.runners.tf import network  # noqa: E402
+from suite.runners.tf import network, quickstart  # noqa: E402
 from suite.runners.tf.core import onednn  # noqa: E402
 from suite.runners.tf.network import Network  # noqa: E402
 from suite.runners.tf.options import lite  # noqa: E402
@@ -34,14 +34,19 @@ WHOLE = {name: of for name, of in ALL.items() if not name.startswith(("conv-", "
 
 
 def cases(under_xla: dict[str, Spec]) -> pytest.MarkDecorator:
-    """Every spec in eager and graph mode, ``under_xla`` alone in xla: a program compiles for seconds there."""
-    chosen = [(mode, name) for mode in MODES for name in (under_xla if mode == "xla" else ALL)]
+    """Every spec in most modes, ``under_xla`` alone in xla: a program compiles for seconds there.
+
+    A few in the quickstart, whose pass and whose step are the graph's.
+    """
+    fewer = {"xla": under_xla, "quickstart": FEW}
+    chosen = [(mode, name) for mode in MODES for name in fewer.get(mode, ALL)]
     return pytest.mark.parametrize(("mode", "name"), chosen, ids=["-".join(case) for case in chosen])
 
 
 NARROW = {**contract.FACTS.model_dump(mode="json"), "classes": 2}
 TANH = {"layer": "tanh"}
 every_mode = pytest.mark.parametrize("mode", MODES)
+tunable_mode = pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "quickstart"])
 
 
 def willing(tuning: InferenceOption, mode: str) -> AbstractContextManager[object]:
@@ -204,7 +209,7 @@ def test_threads_are_as_asked_and_tf32_is_off(on_cpu: tf.Runner) -> None:
 
 
 def test_what_is_missing_is_said(on_cpu: tf.Runner) -> None:
-    assert [on_cpu.missing(mode) for mode in MODES] == [None] * 4
+    assert [on_cpu.missing(mode) for mode in MODES] == [None] * len(MODES)
     assert "numpy" in str(on_cpu.missing("numpy"))
     with pytest.raises(Unsupported, match="numpy"):
         on_cpu.build(FEW["perceptron"], "numpy", "float32")
@@ -232,7 +237,30 @@ def test_determinism_is_taken_when_asked_for(on_cpu: tf.Runner, mode: str) -> No
     threads = f"{contract.THREADS.intra} + {contract.THREADS.inter} threads"
     assert on_cpu.settings() == {
         "tf32": "off", "deterministic": "off", "layout": "NHWC", "session": f"{threads}, soft placement on",
+        "quickstart": quickstart.SETTING,
     }  # fmt: skip
+
+
+def test_the_quickstart_calls_a_function_for_each_batch_of_a_data_set(
+    on_cpu: tf.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order that is given, whole batches first; nothing is compiled by XLA."""
+    of = FEW["perceptron"]
+    images, targets = contract.data(of)
+    program = on_cpu.build(of, "quickstart", "float64")
+    program.stage("train", images, targets)
+    program.load(contract.start(of))
+    order = initial.order(contract.SEED, 0, contract.IMAGES)
+    seen, step = [], program._train_step
+    assert step._jit_compile in (None, False)
+    monkeypatch.setattr(program, "_train_step", lambda x, *rest: seen.append(x.numpy()) or step(x, *rest))
+    program.train(order)
+    assert [len(batch) for batch in seen] == [of.batch_size] * (len(order) // of.batch_size) + [
+        len(order) % of.batch_size
+    ]
+    np.testing.assert_array_equal(np.concatenate(seen), images[order])
+    with pytest.raises(Unsupported, match="the modes eager, graph and xla have"):
+        program.infer_with("bfloat16", images)
 
 
 def test_on_the_processor_there_is_no_gpu_to_tell_of(on_cpu: tf.Runner) -> None:
@@ -245,7 +273,7 @@ def test_a_gpu_that_is_not_there_is_the_users_error_with_a_reason(on_cpu: tf.Run
         tf.Runner("cuda", contract.THREADS, contract.SEED)
 
 
-@every_mode
+@tunable_mode
 def test_a_batch_norm_between_convolution_and_tanh_is_not_fused_with_them(on_cpu: tf.Runner, mode: str) -> None:
     """TensorFlow would, and then refuse to compute it."""
     chain = [contract.conv(use_bias=False), {"layer": "batch_norm"}, {"layer": "dropout", "rate": 0.5}, TANH]
@@ -296,7 +324,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("tuning", CHANGES)
-@every_mode
+@tunable_mode
 def test_a_tuning_answers_nearly_as_the_program_does(on_cpu: tf.Runner, tuning: InferenceOption, mode: str) -> None:
     """In float32, for batches of several sizes, over the weights that were held; a narrower type does change it."""
     images, _ = contract.data(TUNED, "float32")
@@ -314,7 +342,7 @@ def test_a_tuning_answers_nearly_as_the_program_does(on_cpu: tf.Runner, tuning: 
             assert change > 1e-5 or tuning.startswith("channels")
 
 
-@every_mode
+@tunable_mode
 def test_channels_first_is_what_convolutions_are_given(
     on_cpu: tf.Runner, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,7 +372,7 @@ def test_tunings_are_the_same_with_and_without_onednn() -> None:
     assert said.stdout.strip() == str(not onednn())
 
 
-@every_mode
+@tunable_mode
 def test_words_are_tuned_too(on_cpu: tf.Runner, mode: str) -> None:
     spec = next(of for of in ALL.values() if of.input_dtype == "tokens" and len(of.graph) > 1)
     tokens, _ = contract.data(spec, "float32")
@@ -357,7 +385,7 @@ def test_words_are_tuned_too(on_cpu: tf.Runner, mode: str) -> None:
         program.infer_with("channels_first", tokens)
 
 
-@every_mode
+@tunable_mode
 def test_what_tensorflow_refuses_is_unsupported_with_its_reason(
     on_cpu: tf.Runner, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

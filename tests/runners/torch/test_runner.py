@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.results.identity import Verdict  # noqa: E402
 from suite.runners.base import InferenceOption, find  # noqa: E402
-from suite.runners.torch import layers, own  # noqa: E402
+from suite.runners.torch import layers, own, quickstart  # noqa: E402
 from suite.runners.torch.runner import Runner  # noqa: E402
 from suite.spec.resolved import Spec  # noqa: E402
 from suite.spec.semantics import under  # noqa: E402
@@ -83,6 +83,57 @@ def test_compiled_it_is_still_the_same(runner: Runner, name: str, spec: Spec) ->
 @compiles
 def test_compiled_dropout_keeps_the_right_share_at_the_right_scale(runner: Runner) -> None:
     contract.check_dropout(runner, "compile")
+
+
+@few_specs
+def test_the_quickstart_is_still_the_same(runner: Runner, name: str, spec: Spec) -> None:
+    contract.check_probe(runner, spec, "quickstart")
+    contract.check_steps(runner, spec, "quickstart", steps=3)
+    contract.check_epoch(runner, spec, "quickstart")
+    contract.check_prediction(runner, spec, "quickstart")
+    contract.check_state(runner, spec, "quickstart")
+
+
+def test_the_quickstarts_dropout_keeps_the_right_share_at_the_right_scale(runner: Runner) -> None:
+    contract.check_dropout(runner, "quickstart")
+
+
+def test_the_quickstart_leaves_pytorch_its_own_choices(runner: Runner) -> None:
+    """Of the optimizer's implementation, of the memory format, and of where the data are; flattening moves nothing."""
+    spec = contract.spec([*contract.CONVOLUTIONS[:-1], {"layer": "dense", "units": 3}])
+    program = runner.build(spec, "quickstart", "float32")
+    program.stage("train", *contract.data(spec, "float32"))
+    assert {name: program._optimizer.defaults[name] for name in ("fused", "foreach")} == {
+        "fused": None,
+        "foreach": None,
+    }
+    images, targets = program._splits["train"]
+    assert images.shape[1:] == (2, *spec.input_shape[:2])
+    assert images.is_contiguous()
+    assert {images.device.type, targets.device.type} == {"cpu"}
+    kernels = [tensor for name, tensor in program._tensors.items() if tensor.dim() == 4]
+    assert kernels
+    assert all(kernel.is_contiguous() for kernel in kernels)
+    assert not any(
+        isinstance(module, layers.ChannelsLast | layers.ChannelsFirst) for module in program._model.modules()
+    )
+
+
+def test_the_quickstart_reads_the_loss_as_rarely_as_the_tutorial(
+    on_cpu: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = contract.spec([*contract.FLAT])
+    program = loaded(on_cpu, spec, "quickstart")
+    program.stage("train", *contract.data(spec, "float32"))
+    read, item = [], torch.Tensor.item
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: read.append(self.requires_grad) or item(self))
+    program.train(np.resize(np.arange(8, dtype=np.int32), 8 * (quickstart.READ_EVERY + 1)))
+    assert sum(read) == 2, "an optimizer reads its counters, which want no gradient"
+
+
+def test_the_quickstart_has_no_inference_options(on_cpu: Runner) -> None:
+    with pytest.raises(Unsupported, match="the modes eager and compile have"):
+        loaded(on_cpu, TUNED, "quickstart").infer_with("bfloat16", contract.data(TUNED, "float32")[0])
 
 
 def test_threads_are_what_was_asked_for(on_cpu: Runner) -> None:
@@ -157,6 +208,7 @@ def test_determinism_is_taken_when_asked_for_and_given_back(on_cpu: Runner) -> N
     contract.check_determinism("torch", "cpu", "eager")
     assert on_cpu.settings() == {
         "tf32": "off", "deterministic": "off", "compile": "default mode", "layout": "channels_last",
+        "quickstart": quickstart.SETTING,
     }  # fmt: skip
     asked = Runner("cpu", contract.THREADS, contract.SEED, deterministic=True)
     assert asked.settings()["deterministic"] == "on"
@@ -322,7 +374,7 @@ def test_the_gate_proves_bfloat16(on_cpu: Runner, name: str) -> None:
     assert found.verdict is Verdict.IDENTICAL, found.divergence
 
 
-@pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=compiles)])
+@pytest.mark.parametrize("mode", ["eager", "quickstart", pytest.param("compile", marks=compiles)])
 def test_the_gate_proves_bfloat16_in_every_mode(on_cpu: Runner, mode: str) -> None:
     found = examine(SPECS["usual"], on_cpu, mode, precision="bfloat16")
     assert found.verdict is Verdict.IDENTICAL, found.divergence
