@@ -27,6 +27,7 @@ from suite.report.sections import (
     energy,
     environment,
     failures,
+    gains,
     instrument,
     memory,
     own_api,
@@ -50,8 +51,8 @@ MOST_IMAGES = 6
 class Document:
     """A report: its Markdown, its charts by file name, the answer as plain rows (header first), and the verdict.
 
-    ``pages`` are the studies' and their index, by their path beside the report; ``warnings`` are sentences that belong
-    to the answer wherever it is shown.
+    ``pages`` are the studies' and their index, and that on gains, by their path beside the report; ``warnings`` are
+    sentences that belong to the answer wherever it is shown.
 
     ``failed``: a cell failed that is not merely unsupported, or a benchmark could not be compared.  ``differences`` are
     those between several runs as plain rows (header first), ``notes`` lines on what has no number, both for a terminal.
@@ -88,7 +89,7 @@ def build(
     count = judged(asked) + judged(of_energy)
     rows, joules = decide(asked, count), decide(of_energy, count)
     without = unanswered(evidence, lost, rows)
-    labels = names(evidence)
+    labels, imprecise = names(evidence), names(evidence, precise=False)
     runs = differences.sides(evidence)
     differ = differences.between(runs) if len(runs) > 1 else []
     studies = studies_of(evidence)
@@ -119,7 +120,8 @@ def build(
         ],
         "Throughput": performance.throughput(evidence, labels),
         "Training": performance.training(evidence, labels) + images("training", "Loss and accuracy by epoch"),
-        "Precisions": precisions.section(evidence, names(evidence, precise=False), rows),
+        "Gains over the quickstart": gains.section(evidence, imprecise, rows),
+        "Precisions": precisions.section(evidence, imprecise, rows),
         "Where the difference comes from": parts.section(evidence, labels, rows),
         "Memory": memory.section(evidence, labels),
         "GPU memory": device.memory(evidence, labels),
@@ -144,11 +146,16 @@ def build(
         drawn,
         tuple(answers.answer_rows(rows, without, evidence.frameworks, labels, evidence.runs)),
         _failed(evidence, rows, without, beside),
-        book.pages(),
+        book.pages() | _gained(gains.page(evidence, imprecise, book.tuned())),
         tuple(diverged.head(evidence, labels)),
         differences.told(runs, differ),
         (*([] if rows or without else [answers.nothing(evidence)]), *head, *failure_lines(lost, rows)),
     )
+
+
+def _gained(page: Sequence[Markdown]) -> dict[str, str]:
+    """The page on what an expert gains, by its name, if there is one."""
+    return {gains.PAGE: "\n\n".join(page) + "\n"} if page else {}
 
 
 def _failed(

@@ -223,7 +223,8 @@ class Book:
                 Markdown(
                     "Medians over rounds. *eager* runs one operation after another, as Python calls them. *session* is "
                     "TensorFlow 1's way: a graph is defined first and then run by a session. *graph* traces a function "
-                    "into a graph. *xla* and *compile* compile what they traced."
+                    "into a graph. *xla* and *compile* compile what they traced. *quickstart* is what the framework's "
+                    "own tutorial does."
                 )
             )
         return [*blocks, *self._images("Time by style of execution", study, "styles")]

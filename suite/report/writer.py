@@ -10,6 +10,7 @@ from suite.files import write_bytes
 from suite.report.document import build
 from suite.report.evidence.sources import ResultSource, nothing, read_source
 from suite.report.pages import PAGES
+from suite.report.sections.gains import PAGE as GAINS
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Outcome:
 
 
 def write(folder: Path, *sources: Path, charts: bool = True) -> Outcome:
-    """Write ``report.md``, ``studies/`` and ``charts/`` into ``folder`` from its results, or from ``sources`` if any.
+    """Write ``report.md``, its pages and ``charts/`` into ``folder`` from its results, or from ``sources`` if any.
 
     Without ``charts`` it takes a fraction of the time.
 
@@ -64,9 +65,9 @@ def write(folder: Path, *sources: Path, charts: bool = True) -> Outcome:
             stale.unlink()
     for name, text in document.pages.items():
         write_bytes(folder / name, text.encode())
-    for stale in (folder / PAGES).glob("*.md"):
-        if f"{PAGES}/{stale.name}" not in document.pages:
-            stale.unlink()
+    for stale in (folder / GAINS, *(folder / PAGES).glob("*.md")):
+        if stale.relative_to(folder).as_posix() not in document.pages:
+            stale.unlink(missing_ok=True)
     path = folder / "report.md"
     write_bytes(path, document.markdown.encode())
     shown = document.warnings, document.differences, document.notes

@@ -10,6 +10,7 @@ from suite.data import datasets
 from suite.errors import DataError
 from suite.run import session
 from suite.run.plan import Profile
+from suite.runners import base
 from suite.spec import stages
 from suite.spec.graph import walk
 from suite.spec.layers import BatchNorm
@@ -309,9 +310,17 @@ def test_a_look_at_the_catalogue_leaves_out_what_only_a_gpu_can_train() -> None:
 
 
 def test_proofs_are_asked_for_in_every_mode() -> None:
-    modes = {"torch": {"eager", "compile"}, "tf": {"session", "eager", "graph", "xla"}}
-    for name in ("identity", "identity-ci", "styles"):
-        assert {runner: set(found) for runner, found in profile(name)[0].runners.items()} == modes
+    modes = {token: set(base.modes(token)) for token in ("torch", "tf")}
+    fewer = {token: several - {"quickstart"} for token, several in modes.items()}
+    for name, wanted in (("identity", modes), ("identity-ci", fewer), ("styles", fewer), ("gains", modes)):
+        assert {runner: set(found) for runner, found in profile(name)[0].runners.items()} == wanted
+
+
+def test_a_quickstart_stands_for_nobody_unless_it_is_asked_for() -> None:
+    """It is no runner's first mode, which is its default, and neither default profile names it."""
+    assert all(base.modes(token)[0] != "quickstart" for token in base.tokens())
+    for name in ("quick", "standard"):
+        assert all("quickstart" not in modes for modes in profile(name)[0].runners.values())
 
 
 def test_the_studies_are_run_to_their_end_from_five_seeds() -> None:

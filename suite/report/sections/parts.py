@@ -111,7 +111,7 @@ def _flops(evidence: Evidence, labels: Labels) -> list[Markdown]:
     words = (
         "FLOPs are those of dense and convolution layers, two for each multiply-add of a forward pass; training counts "
         f"{BACKWARD} times as many. What the layers between them compute is not counted, so a rate is a lower bound."
-        + _peaks(evidence)
+        + peaks(evidence)
     )
     return [table(heads, body, "lllrrr"), *notes.lines(), Markdown(words)]
 
@@ -122,8 +122,14 @@ def _rate(evidence: Evidence, group: ComparisonGroup, who: FrameworkMode, questi
     if isinstance(status, NotRanked) or not costs or min(costs.values()) <= 0:
         why = status.reason if isinstance(status, NotRanked) else f"{asked(question)} was not asked"
         return notes.dash(why)
+    return flops_of(evidence, group, question, median(costs.values()))
+
+
+def flops_of(evidence: Evidence, group: ComparisonGroup, question: Question, cost: float) -> str:
+    """Arithmetic per second at a ``cost`` in ns, with its share of the machine's measured peak where there is one."""
     work = evidence.specs[group].flops * (BACKWARD if question.kind is QuestionKind.TRAINING else 1)
-    reached = 1e9 * work / median(costs.values())
+    work *= question.batch_size if question.kind is QuestionKind.LATENCY else 1  # whose costs are those of queries
+    reached = 1e9 * work / cost
     best = peak(evidence, group)
     return flops(reached) if best is None else f"{flops(reached)} ({percent(reached / best[0], 1)})"
 
@@ -143,7 +149,7 @@ def peak(evidence: Evidence, group: ComparisonGroup) -> tuple[float, FrameworkMo
     return max(found, default=None)
 
 
-def _peaks(evidence: Evidence) -> str:
+def peaks(evidence: Evidence) -> str:
     """What shares are taken of, in words."""
     told = {}
     for group in evidence.groups:

@@ -5,21 +5,20 @@ Frameworks are ranked within a precision alone; this section says what a precisi
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from suite.report.evidence.claims import over_seeds
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked
 from suite.report.evidence.merge import ComparisonGroup, Evidence
+from suite.report.evidence.precisions import Setting, settings
 from suite.report.evidence.processes import Processes
 from suite.report.sections.answers import asked, cost
 from suite.report.sections.memory import figure
 from suite.report.text.markdown import DASH, Markdown, Notes, table
+from suite.report.text.units import multiple
 from suite.results.questions import Question
 from suite.results.records import Measured
-from suite.spec.precision import TIMEABLE
-from suite.stats import Decision, Equivalence, TooFew, ratio_interval
+from suite.stats import Equivalence, TooFew, ratio_interval
 
 Labels = Mapping[ComparisonGroup, str]
 RULE = (
@@ -29,41 +28,20 @@ RULE = (
 )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A group whatever its precision; ``groups`` are those of each precision, from the most exact on."""
-
-    groups: Mapping[str, ComparisonGroup]
-
-    @property
-    def usual(self) -> str:
-        """The precision that the others are compared with."""
-        return next(iter(self.groups))
-
-
 def section(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow]) -> list[Markdown]:
     """Nothing where there is one precision; ``labels`` are the groups' names without it."""
-    settings = [found for found in _settings(evidence) if len(found.groups) > 1]
-    if not settings:
+    several = [found for found in settings(evidence) if len(found.groups) > 1]
+    if not several:
         return []
     notes = Notes()
-    body = [line for setting in settings for line in _speeds(setting, labels, rows, evidence.frameworks, notes)]
+    body = [line for setting in several for line in _speeds(setting, labels, rows, evidence.frameworks, notes)]
     heads = ["benchmark", "framework", "question", "precision", "fastest", "speed over the first precision's"]
     blocks = [table(heads, body, "llllll")] if body else []
-    learnt = [line for setting in settings for line in _learnt(evidence, setting, labels, notes)]
+    learnt = [line for setting in several for line in _learnt(evidence, setting, labels, notes)]
     if learnt:
         heads = ["benchmark", "framework", "precision", "accuracy minus the first precision's, points", "equivalent"]
         blocks.append(table([*heads, "peak memory"], learnt, "lllllr"))
     return [*blocks, *notes.lines(), Markdown(RULE)]
-
-
-def _settings(evidence: Evidence) -> Iterator[Setting]:
-    found: dict[ComparisonGroup, dict[str, ComparisonGroup]] = defaultdict(dict)
-    for group in evidence.groups:
-        found[replace(group, precision="")][group.precision] = group
-    order: dict[str, int] = {precision: place for place, precision in enumerate(TIMEABLE)}
-    for groups in found.values():
-        yield Setting({name: groups[name] for name in sorted(groups, key=lambda name: order.get(name, len(order)))})
 
 
 def _speeds(
@@ -93,8 +71,7 @@ def _ratio(base: Best | None, best: Best, notes: Notes) -> str:
     outcome = ratio_interval([base.by_round[r] / best.by_round[r] for r in rounds])
     if isinstance(outcome, TooFew):
         return notes.dash(str(outcome))
-    said = f"{outcome.value:.2f} ({outcome.low:.2f} to {outcome.high:.2f})"
-    return f"{said}, undecided" if outcome.decision is Decision.UNDECIDED else said
+    return multiple(outcome)
 
 
 def _learnt(evidence: Evidence, setting: Setting, labels: Labels, notes: Notes) -> Iterator[list[str]]:

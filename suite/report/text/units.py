@@ -66,12 +66,23 @@ def level(confidence: float) -> str:
     return f"{100 * confidence:.4g} %"
 
 
+def _span(ratio: Ratio) -> tuple[str, str]:
+    """A ratio, and its interval."""
+    times, low, high = (f"{x:.2f}" if x < 10 else digits(x) for x in (ratio.value, ratio.low, ratio.high))
+    return times, f"{low} to {high}"
+
+
+def multiple(ratio: Ratio, sign: str = "") -> str:
+    """A ratio with its interval, and whether it may as well be 1: ``1.42 (1.36 to 1.49)``."""
+    times, span = _span(ratio)
+    return f"{times}{sign} ({span})" + (", undecided" if ratio.decision is Decision.UNDECIDED else "")
+
+
 def speed(first: str, second: str, ratio: Ratio, more: str = "faster") -> str:
     """A ratio in words: ``torch 1.42x faster (1.36 to 1.49)``."""
     if ratio.value < 1:
         first, second, ratio = second, first, ratio.inverse
-    times, low, high = (f"{x:.2f}" if x < 10 else digits(x) for x in (ratio.value, ratio.low, ratio.high))
-    span = f"{low} to {high}"
+    times, span = _span(ratio)
     match ratio.decision:
         case Decision.EQUIVALENT:
             return f"equivalent within 3 %: {first} / {second} {times} ({span})"

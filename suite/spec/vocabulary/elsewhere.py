@@ -147,6 +147,7 @@ MODES = table(
         "function tf_function autograph": Synonym("graph"),
         "tf1 session_run placeholder": Synonym("session"),
         "imperative dynamic": Synonym("eager"),
+        "tutorial out_of_the_box default": Synonym("quickstart", "It does what the framework's own tutorial does."),
         "fit keras train_on_batch run_eagerly": Gap("Nearest is tf's graph: no mode goes through Keras."),
         "cuda_graph cudagraphs onnx tensorrt export aot aoti": Gap("Nearest are the modes that compile."),
         "amp mixed_precision fp16 bf16 half": Gap(
