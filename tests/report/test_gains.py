@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def document(found: list[Any]) -> Document:
     return build(found, turned.planned(found))
 
 
+@cache
+def usual() -> Document:
+    """The report of the usual run."""
+    return document(ran())
+
+
 def cells(text: str, heading: str) -> list[list[str]]:
     """The rows below a heading, head first."""
     found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
@@ -57,17 +64,17 @@ def cells(text: str, heading: str) -> list[list[str]]:
 
 
 def test_the_report_says_what_each_frameworks_best_mode_gains() -> None:
-    rows = cells(document(ran()).markdown, "Gains over the quickstart")
+    rows = cells(usual().markdown, "Gains over the quickstart")
     assert rows[0] == ["benchmark", "question", "torch", "tf"]
     training = next(row for row in rows if row[1] == "training")
     assert training[0] == "digits-mlp"
     assert re.fullmatch(r"6\.0\dx \(5\.\d+ to 6\.\d+\), compile", training[2])
     assert re.fullmatch(r"2\.00x \(\d\.\d\d to 2\.\d\d\), graph", training[3])
-    assert "(gains.md)" in document(ran()).markdown
+    assert "(gains.md)" in usual().markdown
 
 
 def test_each_row_differs_in_one_change_from_another_or_says_that_it_is_several() -> None:
-    rows = [row[:4] + row[5:7] for row in cells(document(ran()).pages[PAGE], "training")]
+    rows = [row[:4] + row[5:7] for row in cells(usual().pages[PAGE], "training")]
     assert [row[:3] for row in rows[1:]] == [
         ["torch", "quickstart", "float32"], ["torch", "quickstart", "bfloat16"], ["torch", "eager", "float32"],
         ["torch", "eager", "bfloat16"], ["torch", "compile", "float32"], ["torch", "compile", "bfloat16"],
@@ -86,7 +93,7 @@ def test_each_row_differs_in_one_change_from_another_or_says_that_it_is_several(
 
 
 def test_quickstarts_stand_beside_each_other() -> None:
-    rows = cells(document(ran()).pages[PAGE], "Out of the box")
+    rows = cells(usual().pages[PAGE], "Out of the box")
     assert rows[0][-1] == "torch over tf"
     training = next(row for row in rows if row[1] == "training")
     assert re.fullmatch(r"0\.50 \(0\.\d+ to 0\.5\d\)", training[-1])
@@ -94,7 +101,7 @@ def test_quickstarts_stand_beside_each_other() -> None:
 
 def test_a_larger_batch_is_compared_by_the_cost_of_an_example() -> None:
     """Of latencies too, whose costs are those of queries."""
-    rows = cells(document(ran()).pages[PAGE], "Batch sizes")
+    rows = cells(usual().pages[PAGE], "Batch sizes")
     assert rows[0][3:] == ["latency, 64 over 1"]
     assert {row[3].partition(" ")[0] for row in rows[1:]} == {f"{(64 + 64) / (64 / 64 + 64):.2f}"}
 
@@ -103,11 +110,11 @@ def test_shares_of_the_peak_stand_where_it_was_measured() -> None:
     rows = cells(document(ran(peak=1e12)).pages[PAGE], "training")
     assert rows[0][-1] == "arithmetic, of the peak"
     assert all(re.fullmatch(r"\S+ \SFLOP/s \(\d+\.\d %\)", row[-1]) for row in rows[1:])
-    assert all("%" not in row[-1] for row in cells(document(ran()).pages[PAGE], "training")[1:])
+    assert all("%" not in row[-1] for row in cells(usual().pages[PAGE], "training")[1:])
 
 
 def test_what_a_framework_says_of_its_quickstart_cannot_leave_its_line() -> None:
-    text = document(ran()).pages[PAGE]
+    text = usual().pages[PAGE]
     assert r"default optimizer, \| batches \<from\> host memory" in text
 
 
