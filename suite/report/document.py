@@ -146,7 +146,7 @@ def build(
         drawn,
         tuple(answers.answer_rows(rows, without, evidence.frameworks, labels, evidence.runs)),
         _failed(evidence, rows, without, beside),
-        book.pages() | _gained(gains.page(evidence, imprecise, book.tuned())),
+        book.pages() | _gained(gains.page(evidence, imprecise, rows, book.tuned())),
         tuple(diverged.head(evidence, labels)),
         differences.told(runs, differ),
         (*([] if rows or without else [answers.nothing(evidence)]), *head, *failure_lines(lost, rows)),

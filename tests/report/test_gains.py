@@ -71,6 +71,7 @@ def test_the_report_says_what_each_frameworks_best_mode_gains() -> None:
     assert re.fullmatch(r"6\.0\dx \(5\.\d+ to 6\.\d+\), compile", training[2])
     assert re.fullmatch(r"2\.00x \(\d\.\d\d to 2\.\d\d\), graph", training[3])
     assert "(gains.md)" in usual().markdown
+    assert cells(usual().pages[PAGE], "What an expert gains") == rows, "the page begins with the same answer"
 
 
 def test_each_row_differs_in_one_change_from_another_or_says_that_it_is_several() -> None:
@@ -110,6 +111,8 @@ def test_shares_of_the_peak_stand_where_it_was_measured() -> None:
     rows = cells(document(ran(peak=1e12)).pages[PAGE], "training")
     assert rows[0][-1] == "arithmetic, of the peak"
     assert all(re.fullmatch(r"\S+ \SFLOP/s \(\d+\.\d %\)", row[-1]) for row in rows[1:])
+    told = document(ran(peak=1e12)).pages[PAGE]
+    assert "1.00 TFLOP/s, which torch (quickstart) reached in float32" in told
     assert all("%" not in row[-1] for row in cells(usual().pages[PAGE], "training")[1:])
 
 

@@ -23,9 +23,9 @@ SETTING = "quickstart"
 SEVERAL = "the mode is another program than the quickstart, and several things differ at once"
 RULE = (
     "Ratios are of speeds in the same laps, taken round by round, each with Student's interval over rounds at 95 % by "
-    "itself. *Over the quickstart* is the ratio to the framework's own quickstart in the first precision. *By this "
-    "change alone* is the ratio to the row in which nothing else differs. All rows compute the same from the same "
-    "weights on the same batches, as the section on identity proves."
+    "itself. *Over the quickstart* is the ratio to the framework's own quickstart in the most exact precision. "
+    "*By this change alone* is the ratio to the row in which nothing else differs. All rows compute the same from the "
+    "same weights on the same batches, as the section on identity proves."
 )
 COUNTED = " The last column counts the arithmetic of dense and convolution layers alone, so it is a lower bound."
 BATCHES = (
@@ -40,10 +40,18 @@ def section(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow]) -> li
 
     ``labels`` are the groups' names without their precision.
     """
+    words = (
+        "How many times faster each framework's best mode is than its own quickstart, which is a mode that does what "
+        "its documentation's first tutorial does. Ratios are taken round by round, with intervals over rounds, each at "
+        f"95 % by itself. [One change at a time]({PAGE}) shows where it comes from."
+    )
     found = _found(evidence)
-    who = [f for f in evidence.frameworks if any(f in frameworks(evidence, setting) for setting in found)]
-    if not who:
-        return []
+    return [*_summary(evidence, found, labels, rows), Markdown(words)] if found else []
+
+
+def _summary(evidence: Evidence, found: Sequence[Setting], labels: Labels, rows: Sequence[AnswerRow]) -> list[Markdown]:
+    """A line for each question of each benchmark, in its most exact precision."""
+    who = _everyone(evidence, found)
     bests = {(row.group, row.question): row.bests for row in rows}
     notes, body = Notes(), []
     for setting in found:
@@ -52,12 +60,12 @@ def section(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow]) -> li
             mine = bests.get((group, question), {})
             cells = [_best(evidence, group, question, f, mine.get(f), notes) for f in who]
             body.append([labels[group], asked(question), *cells])
-    words = (
-        "How many times faster each framework's best mode is than its own quickstart, which is a mode that does what "
-        "its documentation's first tutorial does. Ratios are taken round by round, with intervals over rounds, each at "
-        f"95 % by itself. [One change at a time]({PAGE}) shows where it comes from."
-    )
-    return [table(["benchmark", "question", *who], body, "ll" + "l" * len(who)), *notes.lines(), Markdown(words)]
+    return [table(["benchmark", "question", *who], body, "ll" + "l" * len(who)), *notes.lines()]
+
+
+def _everyone(evidence: Evidence, found: Sequence[Setting]) -> list[str]:
+    """The frameworks that stand beside their quickstart in some benchmark."""
+    return [f for f in evidence.frameworks if any(f in frameworks(evidence, setting) for setting in found)]
 
 
 def _found(evidence: Evidence) -> list[Setting]:
@@ -93,7 +101,7 @@ def _ratio(outcome: Outcome | None, notes: Notes, sign: str = "") -> str:
             return ""
 
 
-def page(evidence: Evidence, labels: Labels, tuned: Sequence[Markdown]) -> list[Markdown]:
+def page(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow], tuned: Sequence[Markdown]) -> list[Markdown]:
     """The page; nothing where no quickstart was timed beside another mode.  ``tuned`` links to inference options."""
     found = _found(evidence)
     if not found:
@@ -105,10 +113,14 @@ def page(evidence: Evidence, labels: Labels, tuned: Sequence[Markdown]) -> list[
             "other modes are what an expert makes of it. This page changes one thing at a time, where one can be "
             "changed by itself."
         ),
+        Markdown("How many times faster each framework's best mode is than its own quickstart:"),
+        *_summary(evidence, found, labels, rows),
+        Markdown("## Out of the box"),
         bullets([md("*{}*: {}", name, said) for name, said in _said(evidence).items()]),
+        *_out_of_the_box(evidence, found, labels),
+        Markdown("## How to read the tables"),
         Markdown(RULE + (COUNTED + peaks(evidence) if any(of.flops for of in evidence.specs.values()) else "")),
     ]
-    blocks += _out_of_the_box(evidence, found, labels)
     for setting in found:
         blocks.append(md("## {}", labels[setting.groups[setting.usual]]))
         blocks += _ladders(evidence, setting)
@@ -138,7 +150,7 @@ def _layout(tuned: Sequence[Markdown]) -> list[Markdown]:
 def _out_of_the_box(evidence: Evidence, found: Sequence[Setting], labels: Labels) -> list[Markdown]:
     """The quickstarts of several frameworks beside each other."""
     notes, body = Notes(), []
-    everyone = [f for f in evidence.frameworks if any(f in frameworks(evidence, setting) for setting in found)]
+    everyone = _everyone(evidence, found)
     pairs = list(combinations(everyone, 2))
     for setting in found if pairs else ():
         group = setting.groups[setting.usual]
@@ -154,7 +166,7 @@ def _out_of_the_box(evidence: Evidence, found: Sequence[Setting], labels: Labels
         return []
     heads = ["benchmark", "question", *everyone, *(f"{one} over {other}" for one, other in pairs)]
     aligned = "ll" + "r" * len(everyone) + "l" * len(pairs)
-    return [Markdown("## Out of the box"), table(heads, body, aligned), *notes.lines()]
+    return [table(heads, body, aligned), *notes.lines()]
 
 
 def _speed(question: Question, costs: Mapping[int, float] | NotRanked, notes: Notes) -> str:

@@ -155,6 +155,7 @@ def peaks(evidence: Evidence) -> str:
     for group in evidence.groups:
         if found := peak(evidence, group):
             told[found] = f"{flops(found[0])}, which {found[1].runner} ({found[1].mode}) reached"
+            told[found] += f" in {group.precision}" if len({each.precision for each in evidence.groups}) > 1 else ""
     if not told:
         return ""
     return (
