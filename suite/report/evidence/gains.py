@@ -13,7 +13,14 @@ from suite.stats import Ratio, TooFew, ratio_interval
 
 QUICKSTART = "quickstart"
 """The mode in which a framework is as its own documentation starts with it."""
-MADE_FROM: Mapping[str, str] = {"compile": "eager", "graphs": "eager", "graph": "eager", "xla": "graph"}
+MADE_FROM: Mapping[str, str] = {
+    "compile": "eager",
+    "graphs": "eager",
+    "compile_graphs": "compile",
+    "max_autotune": "compile_graphs",
+    "graph": "eager",
+    "xla": "graph",
+}
 """From which mode one gets to another by one change; from the quickstart to any other it takes several."""
 Outcome = Ratio | TooFew | NotRanked
 
