@@ -111,6 +111,21 @@ def _cpuinfo(*fields: str) -> str:
     return next((value.strip() for name, _, value in lines if name.strip() in fields), "")
 
 
+def last_level_caches() -> int | None:
+    """Bytes of all last-level caches of the cores that this process may use; null where the system does not tell."""
+    found: dict[str, int] = {}
+    for core in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ():
+        levels: dict[int, tuple[str, int]] = {}
+        for cache in (CPU / f"cpu{core}" / "cache").glob("index*"):
+            level, kind, size, shared = (_text(cache / name) for name in ("level", "type", "size", "shared_cpu_list"))
+            match = re.fullmatch(r"(\d+)([KMG]?)", size or "")
+            if level and level.isdigit() and kind != "Instruction" and match:
+                scale = 1 << 10 * " KMG".index(match[2] or " ")
+                levels[int(level)] = (f"{level}: {shared or core}", int(match[1]) * scale)
+        found |= [levels[max(levels)]] if levels else []
+    return sum(found.values()) or None
+
+
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

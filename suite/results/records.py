@@ -27,7 +27,7 @@ from suite.results.environment import Environment
 from suite.results.gpu_trace import Trace
 from suite.results.identity import Identity
 from suite.results.questions import Question, QuestionKind
-from suite.results.values import Count, Digest, Nanoseconds, Samples, Text, Word
+from suite.results.values import Count, Digest, Nanoseconds, Rate, Samples, Text, Word
 from suite.spec.precision import TIMED, TimedPrecision
 from suite.spec.resolved import Spec
 from suite.spec.tasks.found import AnyTaskMetrics
@@ -270,9 +270,9 @@ class Timed(_Record):
     blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=200)]
     audits: Annotated[tuple[Audit, ...], Field(max_length=200)] = ()
     parent: Parent | None = None
-    peak_flops: float | None = Field(
-        None, gt=0, description="FLOP/s of a large matrix product in this process; null where it was not asked"
-    )
+    peak_flops: Rate | None = Field(None, description="of a large matrix product, per second; null: not asked")
+    peak_bytes: Rate | None = Field(None, description="read and written per second by a large copy; null: not asked")
+    peak_ns: Nanoseconds | None = Field(None, description="what finding both took")
     control: bool = False
     spans: bool = Field(False, description="programs did not fit side by side: each cell's laps came in one piece")
 

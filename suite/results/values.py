@@ -6,6 +6,7 @@ from pydantic import Field
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
+Rate = Annotated[float, Field(gt=0)]
 Samples = Annotated[tuple[Nanoseconds, ...], Field(max_length=2_000_000)]
 Text = Annotated[str, Field(max_length=20_000)]
 Word = Annotated[str, Field(max_length=400)]

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Place:
     seat: Seat | None = None
     opened: Mapping[str, Any] | None = None
     failed: Failure | None = None
-    peak: float | None = None
+    peak: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Round:
@@ -82,10 +82,12 @@ class Round:
         for places in self._one_by_one(entry, draw) if apart else [together]:
             if apart:
                 yield from self._ready(entry, places, questions)
+            if self._number == 1:
+                yield "what the machine can do"
+                self._peaks(places)
             yield f"{profile.laps} laps"
             seats = [place.seat for place in places if place.seat]
             turns.play(seats, questions, profile.laps, draw, keep=lambda question: question.kind in AUDITED)
-            self._peaks(places)
             closed = self._close(places)
             self._write(entry, places, closed, began, time.monotonic() - clock, apart)
 
@@ -246,16 +248,17 @@ class Round:
             return FAILED
 
     def _peaks(self, places: Sequence[Place]) -> None:
-        """What the machine can do, asked of each framework once in a run and precision, in its first mode."""
-        if self._number > 1:
-            return
+        """What the machine can do, asked of each framework once in a run and precision, in the first mode that it has.
+
+        Before all laps, but behind the first step, whose time holds what a library does once in a process.
+        """
         for place in places:
             asked = place.cell.runner, place.cell.precision
             there = place.seat and not place.seat.failed and not place.control
             if there and asked not in self._peaked and place.cell.runner not in INSTRUMENT:
                 self._peaked.add(asked)
                 with contextlib.suppress(Refusal, Unsupported, Lost):
-                    place.peak = float(place.agent.ask({"do": "peak", "mode": place.cell.program})["flops"])
+                    place.peak = place.agent.ask({"do": "peak", "mode": place.cell.program})
 
     def _close(self, places: Sequence[Place]) -> dict[RemoteAgent, Mapping[str, Any]]:
         """What each agent tells at the end: audits, and where it ran."""
@@ -310,7 +313,9 @@ class Round:
                     audits=tuple(Audit.model_validate_json(json.dumps(audit)) for audit in audits),
                     control=place.control,
                     spans=apart,
-                    peak_flops=place.peak,
+                    peak_flops=place.peak.get("flops"),
+                    peak_bytes=place.peak.get("bytes"),
+                    peak_ns=place.peak.get("ns"),
                 ),
             )
 

@@ -202,6 +202,19 @@ def differences(token: str, spec: Spec) -> tuple[Difference, ...]:
     return stated
 
 
+def memory_passes(
+    token: str, device: Device, kind: Literal["float32", "bfloat16"], values: int
+) -> Callable[[int], None] | None:
+    """A call of so many passes over arrays of ``values`` values, each read and written once, behind the barrier.
+
+    As the folder's ``memory.py`` has it; null where there is none.  Raises what the framework raises.
+    """
+    if not (HERE / token / "memory.py").is_file():
+        return None
+    made: Callable[[int], None] = importlib.import_module(f"suite.runners.{token}.memory").passes(device, kind, values)
+    return made
+
+
 def find(token: str) -> type[Runner]:
     """The runner class of ``token``; raises MachineError if it, or its framework, is not there."""
     if token not in tokens():

@@ -27,6 +27,8 @@ NO_TF32 = "tf32 is a way of NVIDIA's GPUs to multiply"
 """Why a processor has none."""
 FRACTION: Mapping[Precision, int] = {"float64": 52, "float32": 23, "tf32": 10, "bfloat16": 7}
 """Bits of the fraction of what products take."""
+VALUE_BYTES: Mapping[Precision, int] = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}
+"""Of a value that a layer hands on."""
 
 
 def held(precision: Precision) -> Literal["float64", "float32"]:

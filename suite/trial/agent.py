@@ -13,7 +13,7 @@ Requests and answers are JSON, a line each, over the standard streams:
     {"do": "block", "mode": MODE, "question": KIND, "batch_size": 1, "calls": 3, "examples": 64, "keep": null}
         -> {"ns": 51000000, "queries_ns": [...]}
     {"do": "warm", "modes": {MODE: [[KIND, 1, 64]]}} -> {"modes": {MODE: {} or an error}}    # batch size, examples
-    {"do": "peak", "mode": MODE} -> {"flops": 1.5e11}
+    {"do": "peak", "mode": MODE} -> {"flops": 1.5e11, "bytes": 2e10, "ns": 2000000000}    # bytes or null
     {"do": "close"} -> {"audits": {MODE: [...]}, "environment": {...}}
 
 A mode names a program; a precision other than float32 follows it behind a blank.  ``keep`` is null, or a number drawn
@@ -301,9 +301,9 @@ class Agent:
         return {"modes": {mode: _tried(self.seats[mode].warm, asked) for mode, asked in modes.items()}}
 
     def peak(self, mode: str) -> dict[str, Any]:
-        """FLOP/s of a large matrix product."""
-        peak = importlib.import_module("suite.trial.peak")
-        return {"flops": peak.flops_per_second(self._runner, self._device, mode.split()[0], self.seats[mode].precision)}
+        """What the machine can do by this framework, and how long it took to find out."""
+        peak, precision = importlib.import_module("suite.trial.peak"), self.seats[mode].precision
+        return dict(peak.found(self._token, self._runner, self._device, mode.split()[0], precision))
 
     def close(self) -> dict[str, Any]:
         """The audits of what was kept, and where all this ran."""
