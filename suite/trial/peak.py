@@ -16,6 +16,7 @@ import gc
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from time import perf_counter_ns
 from typing import Any, Literal
@@ -31,18 +32,19 @@ from suite.spec.precision import VALUE_BYTES
 from suite.spec.recipe import Recipe
 from suite.spec.resolved import Spec
 
-SIZES = {"cpu": (1024, 1024, 4), "cuda": (16384, 4096, 8)}
+SIZES = {"cpu": (1024, 1024, 1), "cuda": (16384, 4096, 8)}
 """Rows, side of the square kernels, and layers: so large that what surrounds the products takes next to nothing."""
 TRIES, LONGEST_NS = 8, 1_000_000_000
-"""The fastest try counts: whatever else the machine does only adds.  After so long there are no more."""
+"""The fastest try counts: whatever else the machine does only adds.  After so long no other begins."""
 TIMES_CACHE = 4
 """How often the last-level caches fit into an array that is copied."""
 LEAST_ARRAY, UNTOLD_ARRAY, CUDA_ARRAY = 64 << 20, 256 << 20, 512 << 20
 """Bytes of an array: at least; where no cache is told; and on a GPU, whose largest L2 so far is some 128 MiB."""
 SHARE_OF_MEMORY = 8
 """An array may take one part in so many of the memory that is free."""
-LONG_NS, MOST_PASSES = 250_000_000, 1 << 12
-"""Passes of a call double until it lasts so long: then what a call costs by itself is lost in it."""
+PASSES = (1, 4, 16, 64)
+"""Of calls over memory: short ones meet a moment when nothing else is at work, and in long ones what a call costs by
+itself, or a new array, is lost."""
 
 
 def found(token: str, runner: Runner, device: Device, mode: str, precision: Precision) -> dict[str, Any]:
@@ -70,9 +72,8 @@ def flops_per_second(runner: Runner, device: Device, mode: str, precision: Preci
     weights = {name: kernel[:, : tensor.shape[1]] for name, tensor in spec.tensors.items() if len(tensor.shape) == 2}
     biases = {name: np.zeros(tensor.shape) for name, tensor in spec.tensors.items() if len(tensor.shape) == 1}
     program.load(State(weights | biases))
-    for _ in range(runner.warmup[mode]):
-        program.predict("test", rows)
-    return 2.0 * rows * side**2 * layers / (_fastest(lambda: program.predict("test", rows)) / 1e9)
+    _fastest(lambda: program.predict("test", rows), runner.warmup[mode])
+    return 2.0 * rows * side**2 * layers / (_fastest(lambda: program.predict("test", rows), TRIES) / 1e9)
 
 
 def product(side: int, layers: int) -> Spec:
@@ -111,24 +112,19 @@ def array_bytes(device: Device) -> int:
 
 
 def _rate_of(over: Callable[[int], None], size: int) -> float:
-    """Of the fastest call, be it a short one."""
+    """Of the fastest call, each length being tried once at least."""
     over(1)
-    best, passes, taken = 0.0, 1, 0
-    until = perf_counter_ns() + LONGEST_NS
-    while perf_counter_ns() < until:
-        began = perf_counter_ns()
-        over(passes)
-        taken = max(perf_counter_ns() - began, 1)
-        best = max(best, 2.0 * size * passes / (taken / 1e9))
-        if taken < LONG_NS:
-            passes = min(2 * passes, MOST_PASSES)
+    best, until = 0.0, perf_counter_ns() + LONGEST_NS
+    while not best or perf_counter_ns() < until:
+        for passes in PASSES:
+            best = max(best, 2.0 * size * passes / (_fastest(partial(over, passes), 1) / 1e9))
     return best
 
 
-def _fastest(call: Callable[[], object]) -> int:
-    """Nanoseconds of the fastest of several calls."""
+def _fastest(call: Callable[[], object], tries: int) -> int:
+    """Nanoseconds of the fastest of so many calls."""
     clock = [perf_counter_ns()]
-    while len(clock) <= TRIES and clock[-1] - clock[0] < LONGEST_NS:
+    while len(clock) <= tries and clock[-1] - clock[0] < LONGEST_NS:
         call()
         clock.append(perf_counter_ns())
     return max(min(later - earlier for earlier, later in pairwise(clock)), 1)
