@@ -31,6 +31,29 @@ def test_an_environment_describes_itself_in_full() -> None:
     assert here.before.load_1min is not None
 
 
+def test_each_last_level_cache_counts_once_among_the_cores_that_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cores share 32 MiB, a third has 16 of its own, and a fourth may not be used."""
+    third = [
+        ("0", "3", "Unified", "32768K", "0-1"),
+        ("2", "3", "Unified", "16M", "2"),
+        ("3", "3", "Unified", "64M", "3"),
+    ]
+    for core, *third_level in [*third, ("1", *third[0][1:])]:
+        levels = [("1", "Instruction", "64K", core), ("1", "Data", "32K", core), third_level]
+        for index, words in enumerate(levels):
+            folder = tmp_path / f"cpu{core}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            for name, word in zip(("level", "type", "size", "shared_cpu_list"), words, strict=True):
+                (folder / name).write_text(f"{word}\n")
+    monkeypatch.setattr(environment, "CPU", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    assert environment.last_level_caches() == 48 << 20
+    monkeypatch.setattr(environment, "CPU", tmp_path / "nowhere")
+    assert environment.last_level_caches() is None
+
+
 def test_a_lock_is_named_by_its_content() -> None:
     content = (ROOT / "docker" / "locks" / "core.txt").read_bytes()
     assert environment.lock_digest("core") == f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -13,6 +13,7 @@ from suite.report.document import build
 from suite.report.evidence.parts import Difference
 from suite.report.sections.parts import sentence
 from suite.report.text.units import flops
+from suite.results.records import Record, Timed
 from suite.stats import Centre, Ratio, TooFew, line, mean_interval
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -103,7 +104,7 @@ def test_what_is_within_the_noise_is_not_told_as_a_difference() -> None:
 def test_arithmetic_per_second_counts_three_passes_of_training() -> None:
     """4,736 FLOPs: three times as many in 0.2 ms of training, once in 0.05 ms of a pass."""
     text = told(found((100, 10), (400, 7)))
-    assert re.search(r"torch +\| compile +\| +4,736 \| +71\.0 MFLOP/s \| +94\.7 MFLOP/s", text)
+    assert re.search(r"torch +\| compile +\| +4,736 \| +71\.0 MFLOP/s \|[^|]+\| +94\.7 MFLOP/s", text)
     assert (flops(1.5e13), flops(2e9), flops(999.0)) == ("15.0 TFLOP/s", "2.00 GFLOP/s", "0.999 kFLOP/s")
 
 
@@ -115,7 +116,41 @@ def test_a_rate_is_a_share_of_the_best_product_that_any_framework_reached() -> N
     results[second] = results[second].model_copy(update={"peak_flops": 1.42e8})
     text = told(results)
     assert "71.0 MFLOP/s (50.0 %)" in text, "the better of the two is what the machine can do"
-    assert "142 MFLOP/s, which tf (graph) reached" in text
+    assert "in float32 142 MFLOP/s by tf" in text
+    assert "in the time of a byte" not in text, "old results tell no bandwidth"
+    assert "is the limit, for" not in text
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "clear"),
+    [
+        (1e9, "training: arithmetic is the limit, for memory would let"),
+        (1e5, "training: memory is the limit, for it lets"),
+        (2.5e7, None),
+    ],
+)
+def test_which_roof_is_lower_is_told_where_it_is_clear(bandwidth: float, clear: str | None) -> None:
+    """The network moves between 1 and 30 bytes for each FLOP; only roofs that lie apart for both tell anything."""
+    results = found((100, 10), (400, 7))
+    first = next(i for i, r in enumerate(results) if r.outcome == "timed" and r.cell.runner == "torch")
+    slow = 1e-3 if bandwidth == 1e5 else 1.0
+    if slow < 1:  # else who is faster than the memory had all in a cache
+        results = [r if r.outcome == "proof" else slowed(r) for r in results]
+    results[first] = results[first].model_copy(
+        update={"peak_flops": 1.42e8, "peak_bytes": bandwidth, "peak_ns": 2 * 10**9}
+    )
+    text = told(results)
+    assert (clear in text) if clear else ("is the limit, for" not in text)
+    assert "Finding that out took 2.00 s in all" in text
+    assert "FLOPs in the time of a byte" in text
+
+
+def slowed(record: Record) -> Record:
+    """A thousand times slower."""
+    if not isinstance(record, Timed):
+        return record
+    blocks = tuple(b.model_copy(update={"blocks_ns": tuple(1000 * ns for ns in b.blocks_ns)}) for b in record.blocks)
+    return record.model_copy(update={"blocks": blocks})
 
 
 def test_old_runs_have_no_such_section() -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import median
 
+from suite.report.evidence import roofline
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, headline_of, questions, unlike
 from suite.report.evidence.gains import QUICKSTART, Outcome, Step, frameworks, of_cell, over, steps
 from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode
 from suite.report.evidence.precisions import Setting, settings
 from suite.report.sections.answers import asked, cost
-from suite.report.sections.parts import flops_of, peaks
+from suite.report.sections.arithmetic import machines, per_second, shown
 from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.text.units import multiple
 from suite.results.questions import Question, QuestionKind
@@ -27,7 +28,7 @@ RULE = (
     "*By this change alone* is the ratio to the row in which nothing else differs. All rows compute the same from the "
     "same weights on the same batches, as the section on identity proves."
 )
-COUNTED = " The last column counts the arithmetic of dense and convolution layers alone, so it is a lower bound."
+COUNTED = "The last column counts the arithmetic of dense and convolution layers alone, so it is a lower bound."
 BATCHES = (
     "How many times faster an example is at a batch size than at the smallest one that was timed. Training is in the "
     "benchmark's own batches."
@@ -119,7 +120,11 @@ def page(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow], tuned: S
         bullets([md("*{}*: {}", name, said) for name, said in _said(evidence).items()]),
         *_out_of_the_box(evidence, found, labels),
         Markdown("## How to read the tables"),
-        Markdown(RULE + (COUNTED + peaks(evidence) if any(of.flops for of in evidence.specs.values()) else "")),
+        Markdown(
+            " ".join(
+                [RULE, *([COUNTED, *machines(evidence)] if any(spec.flops for spec in evidence.specs.values()) else [])]
+            )
+        ),
     ]
     for setting in found:
         blocks.append(md("## {}", labels[setting.groups[setting.usual]]))
@@ -199,7 +204,8 @@ def _change(step: Step, notes: Notes) -> str:
 def _share(evidence: Evidence, step: Step, question: Question) -> str:
     if isinstance(step.costs, NotRanked):
         return ""
-    return flops_of(evidence, step.group, question, median(step.costs.values()))
+    reached = per_second(evidence, step.group, question, median(step.costs.values()))
+    return shown(reached, roofline.machine(evidence, step.group))
 
 
 def _batches(evidence: Evidence, setting: Setting) -> Iterator[Markdown]:

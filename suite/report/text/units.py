@@ -56,6 +56,14 @@ def flops(per_second: float) -> str:
     return f"{digits(per_second / 1e12)} TFLOP/s"
 
 
+def moved(per_second: float) -> str:
+    """Bytes per second, in powers of ten, as STREAM has them."""
+    for limit, unit in ((1e6, "kB/s"), (1e9, "MB/s"), (1e12, "GB/s")):
+        if per_second < limit * (1 - 5e-4):
+            return f"{digits(per_second / (limit / 1e3))} {unit}"
+    return f"{digits(per_second / 1e12)} TB/s"
+
+
 def percent(fraction: float, places: int = 2) -> str:
     """A fraction in percent."""
     return f"{100 * fraction:.{places}f} %"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from suite.inputs import initial  # noqa: E402
 from suite.results.identity import Verdict  # noqa: E402
 from suite.runners.base import InferenceOption, State  # noqa: E402
 from suite.runners.reference import runner as reference  # noqa: E402
-from suite.runners.tf import network, quickstart  # noqa: E402
+from suite.runners.tf import memory, network, quickstart  # noqa: E402
 from suite.runners.tf.core import onednn  # noqa: E402
 from suite.runners.tf.network import Network  # noqa: E402
 from suite.runners.tf.options import lite  # noqa: E402
@@ -517,3 +518,23 @@ def test_what_xla_cannot_do_twice_alike_is_unsupported_with_its_words() -> None:
         tf.refuse_without_determinism(Refusing("select has no deterministic implementation\nmore"), spec)
     with pytest.raises(tf.tf.errors.UnimplementedError):
         tf.refuse_without_determinism(Refusing("out of memory"), spec)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_a_pass_over_memory_takes_all_of_an_array_as_often_as_asked(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def noted(values: Any) -> Any:
+        def note(array: Any) -> Any:
+            seen.append((array.size, array.dtype.name))
+            return -array
+
+        found = memory.tf.numpy_function(note, [values], values.dtype)
+        found.set_shape(values.shape)
+        return found
+
+    monkeypatch.setattr(memory.tf, "negative", noted)
+    over = memory.passes("cpu", kind, 1 << 10)  # type: ignore[arg-type]
+    over(3)
+    over(2)
+    assert seen == [(1 << 10, kind)] * 5

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from suite.errors import MachineError, Unsupported  # noqa: E402
 from suite.results.identity import Verdict  # noqa: E402
-from suite.runners.base import InferenceOption, find  # noqa: E402
+from suite.runners.base import InferenceOption, find, memory_passes  # noqa: E402
 from suite.runners.torch import layers, own, quickstart  # noqa: E402
 from suite.runners.torch.runner import Runner  # noqa: E402
 from suite.spec.resolved import Spec  # noqa: E402
@@ -390,3 +390,14 @@ def test_the_gate_sees_what_computes_in_more_than_was_asked(on_cpu: Runner, mode
 def test_a_processor_has_no_tf32(on_cpu: Runner) -> None:
     with pytest.raises(Unsupported, match="tf32"):
         on_cpu.build(contract.FEW[0][1], on_cpu.modes[0], "tf32")
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_a_pass_over_memory_copies_all_of_an_array_into_one_that_is_there(kind: Any) -> None:
+    over = memory_passes("torch", "cpu", kind, 1 << 10)
+    assert over is not None
+    with torch.profiler.profile(profile_memory=True, record_shapes=True) as seen:
+        over(3)
+    copies = [event for event in seen.events() if event.name == "aten::copy_"]
+    assert [event.input_shapes[:2] for event in copies] == [[[1 << 10], [1 << 10]]] * 3
+    assert sum(event.self_cpu_memory_usage for event in seen.events()) == 0, "a new array would be paid for as well"
