@@ -66,7 +66,7 @@ def of(evidence: Evidence, group: ComparisonGroup, question: Question) -> Intens
     if question.kind is QuestionKind.LATENCY:
         return None
     batch = min(spec.batch_size, spec.train_images) if training else min(question.batch_size, spec.data.test)
-    return intensity(spec, batch, cast("Precision", group.precision), training=training)
+    return intensity(spec, batch, cast(Precision, group.precision), training=training)
 
 
 def binding(found: Intensity, here: Machine, reached: float) -> Literal["memory", "arithmetic"] | None:
