@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from suite.results import looks
 from suite.run import session
-from suite.run.plan import Profile
+from suite.run.profile import Profile
 from suite.runners import base
 from suite.spec.yaml import refuse
 
@@ -17,7 +17,10 @@ from suite.spec.yaml import refuse
 def profile(name: str, **asked: Any) -> Profile:
     """The named profile with what the caller wants otherwise; null and empty is as it has it.  Raises SpecError."""
     changes = {field: value for field, value in asked.items() if value not in (None, (), {})}
-    found = dict(session.profile(name, benchmarks="benchmarks" not in changes))
+    wanted = session.profile(name, benchmarks="benchmarks" not in changes, device=changes.get("device"))
+    found = dict(wanted.asking(changes["benchmarks"]) if "benchmarks" in changes else wanted)
+    if replaced := {"runners", "epochs"} & changes.keys():
+        changes["single"] = {n: own.model_copy(update=dict.fromkeys(replaced)) for n, own in found["single"].items()}
     if found["looks"] and "rounds" in changes:
         changes["looks"] = looks.in_order(found["looks"], changes["rounds"])
     return valid({**found, **changes})

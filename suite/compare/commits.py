@@ -31,7 +31,8 @@ from suite.results import looks
 from suite.results.questions import Question, QuestionKind
 from suite.results.turns import undisturbed
 from suite.run import plan, session, turns
-from suite.run.plan import Plan, Profile
+from suite.run.plan import Plan
+from suite.run.profile import Profile
 from suite.run.turns import Call, Seat
 from suite.spec import paths
 from suite.stats import LEAST_ROUNDS, NOT_SLOWER, SLOWER, Regression, Slowdown, TooFew, slowdown

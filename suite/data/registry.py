@@ -79,7 +79,17 @@ class EmbeddedFile:
         return "embedded"
 
 
-Mirror: TypeAlias = Url | NpmPackage | DebianPackage | EmbeddedFile
+@dataclass(frozen=True)
+class Drawn:
+    """What needs no fetching either: images that are drawn from a seed (``suite.data.drawn``)."""
+
+    seed: int
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}"
+
+
+Mirror: TypeAlias = Url | NpmPackage | DebianPackage | EmbeddedFile | Drawn
 
 
 @dataclass(frozen=True)
@@ -257,6 +267,22 @@ _ENTRIES = (
                 Format.CIFAR100_BINARY,
             ),
         ),
+    ),
+    # As large as ImageNet's are cut, with as many classes, and nothing to learn.
+    Dataset(
+        name="drawn-224",
+        image_shape=(224, 224, 3),
+        classes=1000,
+        max_value=255,
+        train=256,
+        test=256,
+        sha256=(
+            "b597c64e364252bac0e3ed154ff58cc2be14b3f18d38c7f9ae3244af28371198",
+            "872087a4a76857611c2531f327b306c6fea42e86c1307af6bd25f4021ff496ad",
+            "a63a622418d275550d5378d2a2e640f90fc72a8cd43bab038a382f090d0d6637",
+            "d19618347e5b913a13bf9e221a528b9b4998451fcf79d00b6b20bafbb8212e2c",
+        ),
+        mirrors=(Drawn(224),),
     ),
     # The King James Bible in the spelling of 1769, by verses.
     Dataset(

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from suite.gate.batch_size import epoch, smaller
 from suite.gate.probe import STEPS
 from suite.gate.reference_answers import images_of
-from suite.run.plan import Entry, Plan, Profile
+from suite.run.plan import Entry, Plan
+from suite.run.profile import Profile
 from suite.run.turns import LONG_EVERY, LONG_NS
+from suite.spec.graph import walk
 from suite.spec.resolved import Spec
 
 START_SECONDS = {"null": 1.0, "reference": 1.0}
@@ -24,8 +26,8 @@ PROOF_PASSES = 3
 REFERENCE_FLOPS_PER_SECOND = 2e10
 """NumPy's, most of it in float64."""
 STEP_SECONDS = 5e-4
-FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 5e12}
-"""Of small layers on two cores, which were seen there, and a guess for a large GPU; they serve only to predict."""
+FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 2e13}
+"""Of small layers on two cores, and of ResNet-50 in float32 on an H100, as seen there; they serve only to predict."""
 SEEN_THREADS = 2
 """With fewer a processor takes that much longer; what more would save was not seen, and is not promised."""
 SCORES_PER_SECOND = 1e8
@@ -36,6 +38,9 @@ OPEN_SECONDS = {"compile": 2.0, "xla": 1.5, "graph": 0.7, "eager": 0.4, "session
 """Building a program in an agent with a warm cache, staging, and a step."""
 COLD_SECONDS = {"compile": 6.0, "xla": 2.0}
 """More in the first round, whose batch sizes nobody has compiled for yet."""
+LAYER_SECONDS = {"compile": 0.45, "xla": 0.12}
+"""More for each layer beyond ``FEW_LAYERS`` that a cold compiler meets: ResNet-50's step took 101 s and 29 s in all."""
+FEW_LAYERS = 10
 SIDE_BY_SIDE = 0.6
 """Of the time that frameworks take one after the other to start and build, what they take side by side."""
 SETTLING_SECONDS = 0.6
@@ -58,12 +63,18 @@ def seconds(made: Plan, entry: Entry) -> float:
     parts = sum(_cell(made, made.spec(cell.spec), cell.mode, entry) for cell in entry.cells)
     if entry.kind == "prove":  # the reference answers each mode of a spec alike
         parts += sum(_reference(made.spec(spec)) for spec in {cell.spec for cell in entry.cells})
-    return (START_SECONDS.get(runner, IMPORT_SECONDS) + parts) / _side_by_side(made)
+    return (START_SECONDS.get(runner, IMPORT_SECONDS) + parts) / _side_by_side(made, entry)
 
 
-def _side_by_side(made: Plan) -> float:
-    """How many trials go on at once, each on its share of the cores."""
-    return 1.0 if made.profile.device == "cuda" else min(len(made.profile.runners), max(1.0, made.threads.intra)) or 1.0
+def _side_by_side(made: Plan, entry: Entry) -> float:
+    """How many trials go on at once, each on its share of the cores; where a GPU is metered, one training."""
+    alone = entry.kind == "tune" or (entry.kind == "measure" and made.profile.device == "cuda")
+    return 1.0 if alone else min(len(made.profile.runners), max(1.0, made.threads.intra)) or 1.0
+
+
+def _cold(spec: Spec, mode: str) -> float:
+    """Seconds more that a cold compiler takes for a network of many layers."""
+    return LAYER_SECONDS.get(mode, 0.0) * max(0, sum(1 for _ in walk(spec.graph)) - FEW_LAYERS)
 
 
 def _rate(made: Plan) -> float:
@@ -86,11 +97,12 @@ def _turns(made: Plan, entry: Entry) -> float:
     passing = max(least, spec.data.test * inference)
     training = max(least, spec.batch_size * (STEP_SECONDS / spec.batch_size + 3 * inference), OWN_CALL_SECONDS)
     asking = (1 + len(profile.latency_batches) + len(profile.throughput_batches)) * ASKING_SECONDS
-    lap = asking + len(profile.latency_batches) * least * 1.3 + len(profile.throughput_batches) * passing
-    lap += training / (LONG_EVERY if training * len(entry.cells) * 1e9 > LONG_NS else 1)
+    lap = asking + len(profile.latency_batches) * least * 1.3
+    for taken, questions in ((passing, len(profile.throughput_batches)), (training, 1)):
+        lap += questions * taken / (LONG_EVERY if taken * len(entry.cells) * 1e9 > LONG_NS else 1)
     opening = sum(OPEN_SECONDS.get(cell.mode, 1.0) for cell in entry.cells)
     if entry.round == 1:
-        opening += sum(COLD_SECONDS.get(cell.mode, 0.0) for cell in entry.cells)
+        opening += sum(COLD_SECONDS.get(cell.mode, 0.0) + _cold(spec, cell.mode) for cell in entry.cells)
     start = sum(START_SECONDS.get(runner, IMPORT_SECONDS) for runner in {cell.runner for cell in entry.cells})
     start /= max(1, len(made.specs))  # one process for all benchmarks of a round
     seats = [cell for cell in entry.cells if cell.runner not in START_SECONDS]
@@ -101,13 +113,13 @@ def _turns(made: Plan, entry: Entry) -> float:
 def _cell(made: Plan, spec: Spec, mode: str, entry: Entry) -> float:
     profile = made.profile
     if entry.kind == "prove":
-        return PROOF_SECONDS.get(mode, 5.0)
+        return PROOF_SECONDS.get(mode, 5.0) + _cold(spec, mode)
     inference = spec.flops / _rate(made)
     if entry.kind == "tune":
         return (2 + len(profile.tunings)) * (profile.option_seconds + 1000 * inference + 1.0)
     judged = spec.validation_images + spec.data.test
     scoring = judged * (inference + math.prod(spec.graph[-1].output) / SCORES_PER_SECOND)
-    epochs = min(spec.epochs, profile.epochs or spec.epochs)
+    epochs = profile.epochs_of(spec)
     epoch = spec.train_images / spec.batch_size * STEP_SECONDS + spec.train_images * 3 * inference + scoring
     if spec.augmentation:
         epoch += spec.train_images * math.prod(spec.input_shape) / PIXELS_PER_SECOND

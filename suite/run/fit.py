@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from suite.errors import SpecError
 from suite.run import estimate
 from suite.run.estimate import LEAST_ROUNDS
-from suite.run.plan import Plan, Profile
+from suite.run.plan import Plan
+from suite.run.profile import Profile
 
 
 def fitted(wanted: Profile, seconds: float, draft: Callable[[Profile], Plan]) -> tuple[Profile, tuple[str, ...]]:
@@ -50,5 +51,5 @@ def _steps(profile: Profile, made: Plan) -> Iterator[tuple[Profile, str]]:
     names = [spec.id for spec in made.specs]
     while len(names) > 1:
         cut_name = names.pop()
-        profile = profile.model_copy(update={"benchmarks": tuple(names)})
+        profile = profile.asking(names)
         yield profile, f"left out for want of time: {cut_name}"

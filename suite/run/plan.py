@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from suite.errors import SpecError
 from suite.files import read_json, validate
 from suite.inputs import initial
 from suite.results.records import Cell
 from suite.results.values import Digest
-from suite.runners.base import INSTRUMENT, Device, InferenceOption, Threads
+from suite.run.profile import Name, Profile
+from suite.runners.base import INSTRUMENT, InferenceOption, Threads
 from suite.spec import paths, stages
 from suite.spec.precision import NO_TF32, TIMED, TimedPrecision
-from suite.spec.recipe import Identifier
 from suite.spec.resolved import Spec, digest, without_place
 from suite.spec.selection import Describe, Finder
 from suite.spec.spelling import hint, listed, shown
@@ -34,12 +34,8 @@ from suite.spec.vocabulary.tables import Place
 STOPPED = 3
 """Exit status of a trial that could not go on and leaves nothing to record: a full disk, a plan that is none."""
 INFERENCE_OPTIONS = frozenset(get_args(InferenceOption))
-OPTION_SPANS = 4
-"""Spans of throughput that the samples of one inference option may take."""
 MOST_PROOFS = 12
 """Cells that one process proves: where it crashes, little is lost."""
-Name = Annotated[str, Field(max_length=200)]
-Benchmark = Annotated[str, Field(max_length=paths.LONGEST + 200)]
 
 
 def check_option(option: str) -> None:
@@ -50,94 +46,6 @@ def check_option(option: str) -> None:
         known = sorted(INFERENCE_OPTIONS)
         way_out = f"{hint(option, known, Place.INFERENCE_OPTION)}{listed(('mode:NAME', 'batch:N', *known))}"
         raise SpecError(f"there is no inference option {shown(option)!r}", way_out=way_out)
-
-
-def _threads(given: object) -> object:
-    """A number alone stands for so many threads in one operation at a time."""
-    return {"intra": given} if isinstance(given, int) and not isinstance(given, bool) else given
-
-
-class Profile(Frozen):
-    """How much is measured: read from benchmarks/profiles/*.yaml."""
-
-    name: Identifier
-    description: str = ""
-    benchmarks: Annotated[tuple[Benchmark, ...], Field(min_length=1)] = Field(
-        description="names, or paths of YAML files, which are taken from the profile's own folder"
-    )
-    runners: dict[Name, tuple[Name, ...]] = Field(description="the modes of each runner")
-    rounds: NonNegativeInt = Field(description="the most, each with fresh processes; 0 proves and measures nothing")
-    looks: tuple[PositiveInt, ...] = Field(
-        (), description="rounds after which it is seen what is decided, and goes on no more; the last is `rounds`"
-    )
-    half_width: Annotated[float, Field(gt=1)] = Field(
-        1.05, description="the precision wanted: a factor; what is that precise goes on no more"
-    )
-    widest: Annotated[float, Field(gt=1)] = Field(
-        1.25, description="how wide an interval may be that decides: a factor; what is wider goes on"
-    )
-    laps: PositiveInt = Field(12, description="of a round: in each, every cell answers every question once")
-    lap_milliseconds: PositiveFloat = Field(5.0, description="least time of a block of one question")
-    built_alone: NonNegativeInt = Field(
-        1,
-        description="first rounds in which frameworks start and build one after the other, which tells the time of it",
-    )
-    control: bool = Field(True, description="the first benchmark's first cell stands twice in its laps")
-    trainings: NonNegativeInt | None = Field(
-        None, description="how many; the i-th is from seed i, over again from the first; null: one for each seed"
-    )
-    train_in: dict[Name, Name] = Field({}, description="the mode in which each runner is trained; else its first")
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
-    precisions: Annotated[tuple[TimedPrecision, ...], Field(min_length=1)] = Field(
-        (TIMED,), description="what is timed, and proven in stage 3 of the gate; later stages start from the first's"
-    )
-    threads: Annotated[Threads | None, BeforeValidator(_threads)] = Field(
-        None,
-        description="of each framework: `intra` in an operation, `inter` operations at once; a number alone is intra "
-        "with one operation at a time; null: as many as there are cores",
-    )
-    device: Device = "cpu"
-    deterministic: bool = Field(False, description="ask each framework for deterministic algorithms, at their price")
-    gpu_meter: bool | None = Field(None, description="meter the GPU; null: where the device is cuda")
-    epochs: PositiveInt | None = Field(None, description="cap on each spec's epochs")
-    latency_batches: tuple[PositiveInt, ...] = (1,)
-    latency_samples: PositiveInt = Field(200, description="of each inference option, and of a metered query")
-    throughput_batches: tuple[PositiveInt, ...] = (256,)
-    throughput_seconds: PositiveFloat = Field(1.0, description="of each inference option, and of metered passes")
-    tunings: tuple[Name, ...] = Field(
-        (), description="inference options, each measured against none: mode:NAME, batch:N, or what a runner offers"
-    )
-    timeout_seconds: PositiveInt = 900
-
-    @model_validator(mode="after")
-    def _lists_are_sound(self) -> Profile:
-        if self.looks and (list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != self.rounds):
-            raise ValueError("looks rise from round to round, and the last of them is `rounds`")
-        if len(set(self.precisions)) < len(self.precisions):
-            raise ValueError("precisions are named once each")
-        return self
-
-    def mode_to_train(self, runner: str) -> str:
-        """The mode in which a runner is trained for what it learns."""
-        wanted, modes = self.train_in.get(runner), self.runners[runner]
-        return wanted if wanted in modes else modes[0]
-
-    @property
-    def metered(self) -> bool:
-        """Whether the GPU is metered."""
-        return self.device == "cuda" if self.gpu_meter is None else self.gpu_meter
-
-    @property
-    def schedules(self) -> int:
-        """How many trainings of each benchmark there are by each framework."""
-        if not self.rounds:
-            return 0
-        return len(self.seeds) if self.trainings is None else self.trainings
-
-    @property
-    def option_seconds(self) -> float:
-        """How long the samples of one inference option may take."""
-        return OPTION_SPANS * self.throughput_seconds
 
 
 class Entry(Frozen):
@@ -207,7 +115,7 @@ class Plan(Frozen):
 
     def donor(self, spec_id: str, round_: int) -> tuple[Entry, Cell] | None:
         """The cell whose trained weights every framework takes over: of the profile's first runner."""
-        first = next((runner for runner, modes in self.profile.runners.items() if modes), None)
+        first = next((runner for runner, modes in self.profile.modes(self.spec(spec_id)).items() if modes), None)
         training = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
         found = ((entry, cell) for entry in training for cell in entry.cells if cell.spec == spec_id)
         precision = self.profile.precisions[0]
@@ -272,6 +180,7 @@ def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Pla
             where=f"profile {profile.name}: threads",
             way_out=f"Ask for at most {cores}, as in --threads {cores}: threads that share a core wait for each other.",
         )
+    _check_single(profile, specs)
     generations = dict.fromkeys((spec.id for spec in specs), 0)
     if profile.rounds:
         generations = stages.generations(specs)
@@ -299,6 +208,23 @@ def make(profile: Profile, wanted: Wanted, here: Here, command: str = "") -> Pla
     )
 
 
+def _check_single(profile: Profile, specs: tuple[Spec, ...]) -> None:
+    """Raises SpecError where a single benchmark is none of these, or is trained less often than what starts from it."""
+    known = {name for spec in specs for name in (spec.id, spec.name)}
+    where = f"profile {profile.name}: single"
+    for name in profile.single:
+        if name not in known:
+            raise SpecError(f"{shown(name)} is no benchmark of this run", where=where, way_out=listed(sorted(known)))
+    schedules = {spec.id: profile.schedules_of(spec) for spec in specs}
+    for spec in specs:
+        if (giver := stages.parent(spec)) in schedules and schedules[giver] < schedules[spec.id]:
+            raise SpecError(
+                f"{giver} is trained less often than {spec.id}, which starts from it",
+                where=where,
+                way_out="Let both have the same `trainings`.",
+            )
+
+
 Group = tuple[Literal["prove", "measure", "turns", "tune"], str | None, tuple[Cell, ...]]
 
 
@@ -307,9 +233,13 @@ def _proofs(profile: Profile, specs: tuple[Spec, ...]) -> list[Entry]:
     distinct = {spec.computation: spec for spec in reversed(specs)}
     proven = tuple(spec for spec in specs if distinct[spec.computation] is spec)
     groups: list[Group] = []
-    for runner, modes in profile.runners.items():
-        ways = [(mode, precision) for mode in modes for precision in profile.precisions]
-        cells = [_cell(profile, spec, runner, *way, 0) for spec in proven for way in ways]
+    for runner in profile.runners:
+        cells = [
+            _cell(profile, spec, runner, mode, precision, 0)
+            for spec in proven
+            for mode in profile.modes(spec).get(runner, ())
+            for precision in profile.precisions
+        ]
         chunks = [tuple(cells[i : i + MOST_PROOFS]) for i in range(0, len(cells), MOST_PROOFS)]
         groups += [("prove", runner, chunk) for chunk in chunks]
     return _entries(_shuffled(groups, profile, 0), 0)
@@ -324,10 +254,12 @@ def _trainings(profile: Profile, specs: tuple[Spec, ...], generations: Mapping[s
     for generation in sorted(set(generations.values())):
         mine = [spec for spec in specs if generations[spec.id] == generation]
         found: list[Group] = []
-        for runner, modes in profile.runners.items():
-            mode = profile.mode_to_train(runner) if modes else ""
+        for runner in profile.runners:
+            able = [spec for spec in mine if number <= profile.schedules_of(spec) and profile.modes(spec).get(runner)]
             cells = tuple(
-                _cell(profile, spec, runner, mode, p, number) for spec in mine if mode for p in profile.precisions
+                _cell(profile, spec, runner, profile.mode_to_train(runner, spec), precision, number)
+                for spec in able
+                for precision in profile.precisions
             )
             together = [(cell,) for cell in cells] if number == 1 or not cells else [cells]
             found += [("measure", runner, group) for group in together]
@@ -343,7 +275,7 @@ def _turns(profile: Profile, specs: tuple[Spec, ...], round_: int) -> list[Entry
             None,
             tuple(
                 _cell(profile, spec, runner, mode, precision, round_)
-                for runner, modes in {**profile.runners, **INSTRUMENT}.items()
+                for runner, modes in {**profile.modes(spec), **INSTRUMENT}.items()
                 for mode in modes
                 for precision in profile.precisions
             ),
@@ -358,8 +290,8 @@ def _tunings(profile: Profile, specs: tuple[Spec, ...], number: int) -> list[Ent
     groups: list[Group] = [
         ("tune", runner, (_cell(profile, spec, runner, modes[0], TIMED, number),))
         for spec in specs
-        for runner, modes in profile.runners.items()
-        if profile.tunings and modes and TIMED in profile.precisions
+        for runner, modes in profile.modes(spec).items()
+        if profile.tunings and modes and TIMED in profile.precisions and number <= profile.schedules_of(spec)
     ]
     return _entries(_shuffled(groups, profile, number, "tune"), number, "o")
 

@@ -16,13 +16,14 @@ from suite.inputs import checkpoint, initial
 from suite.machine import environment
 from suite.machine.environment import ROOT
 from suite.run import plan
-from suite.run.plan import Plan, Profile
+from suite.run import profile as profiles
+from suite.run.plan import Plan
+from suite.run.profile import Profile
 from suite.runners import base
 from suite.spec import paths, selection, stages
 from suite.spec.spelling import hint, listed, shown
 from suite.spec.tensors import Shape
 from suite.spec.vocabulary.tables import Place
-from suite.spec.yaml import read_model
 
 BENCHMARKS = ROOT / "benchmarks"
 REPORTS = ROOT / "reports"
@@ -31,10 +32,11 @@ ANSWER_SECONDS = 300
 """How long a framework may take to be imported and to answer."""
 
 
-def profile(name: str, *, benchmarks: bool = True) -> Profile:
+def profile(name: str, *, benchmarks: bool = True, device: str | None = None) -> Profile:
     """A profile of benchmarks/profiles, or the caller's own YAML file, from whose folder its paths are taken.
 
-    Raises SpecError, also for a spec file that is not there, but where its ``benchmarks`` are not wanted.
+    ``device`` is the one that it is read for, in the place of its own.  Raises SpecError, also for a spec file that is
+    not there, but where its ``benchmarks`` are not wanted.
     """
     if name.lower().endswith(paths.YAML):
         path = paths.absolute(name)
@@ -44,7 +46,7 @@ def profile(name: str, *, benchmarks: bool = True) -> Profile:
             way_out = f"{hint(name, known)}{listed(known).removesuffix('.')}; or give the path of a YAML file."
             raise SpecError(f"there is no profile {shown(name)!r}", way_out=way_out)
         path = BENCHMARKS / "profiles" / f"{name}.yaml"
-    found = read_model(path, Profile)
+    found = profiles.read(path, device)
     items = tuple(paths.benchmark(item, paths.folder_of(path)) for item in found.benchmarks)
     for i, item in enumerate(items if benchmarks else ()):
         if (own := paths.split(item)) and not os.path.exists(own.file):  # noqa: PTH110 - false for any path that is none

@@ -93,6 +93,7 @@ LATER: Mapping[str, frozenset[object]] = {
     "running_variance": frozenset({"unbiased"}),
     "count_padding": frozenset({False}),
     "labels": frozenset({None}),
+    "speed_alone": frozenset({False}),
 }
 """Fields that specs did not have from the first, and the values that say what was meant without them.
 
@@ -305,6 +306,9 @@ class Recipe(Frozen):
     epochs: PositiveInt
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     early_stopping: EarlyStopping | None = None
+    speed_alone: bool = Field(
+        False, description="proven and timed, but neither trained to an end nor judged: the data hold nothing to learn"
+    )
     target_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="the test accuracy whose time the report tells; it stops nothing"
     )
@@ -325,6 +329,9 @@ class Recipe(Frozen):
             ways = "; ".join(f"{target} takes {' or '.join(sorted(losses))}" for target, losses in LOSSES.items())
             raise MisfitError(f"{self.loss} does not go with target {self.target}", "loss", f"Target {ways}.")
         self._suits_its_task()
+        learnt = ("claims", "early_stopping", "target_accuracy", "validation_fraction")
+        if self.speed_alone and (field := next((name for name in learnt if getattr(self, name)), None)):
+            raise MisfitError("asks what is learnt, but speed_alone says that nothing is", field, "Drop one of them.")
         if self.inherits and not self.starts_from:
             raise MisfitError("names layers, but there is nothing to inherit from", "inherits", "State starts_from.")
         return self

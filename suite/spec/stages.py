@@ -85,6 +85,12 @@ def check(specs: tuple[Spec, ...], shapes_of: Callable[[str], Mapping[str, Shape
             if shapes_of is not None:
                 _check(spec, f"{IMPORTED}{name}", shapes_of(name))
         elif (name := parent(spec)) is not None:
+            if known[name].speed_alone:
+                raise SpecError(
+                    f"{name} is never trained: it states speed_alone",
+                    where=f"{spec.id}: starts_from",
+                    way_out="Start from one that is trained.",
+                )
             _check(spec, name, {n: tensor.shape for n, tensor in known[name].tensors.items()})
 
 

@@ -24,7 +24,7 @@ from suite.results.divergence import Divergence, What
 from suite.results.gpu_trace import Trace
 from suite.results.questions import QuestionKind
 from suite.results.records import Digests, Epoch, Latency, Memory, Scores, Throughput, Training
-from suite.run.plan import Profile
+from suite.run.profile import Profile
 from suite.runners.base import Array, Precision, Program, Runner, State, Weights
 from suite.spec.recipe import EarlyStopping
 from suite.spec.resolved import Spec
@@ -130,7 +130,7 @@ def measure(
     program.load(begin)
     with gc_frozen():
         with meter.span(QuestionKind.TRAINING, spec.batch_size) as span:
-            course = train(program, spec, seed, held, profile.epochs)
+            course = train(program, spec, seed, held, profile.epochs_of(spec))
             span.images = sum(epoch.images for epoch in course.epochs)
         weights = program.state().weights
         if keep:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.data import content, datasets, npy, registry, words
+from suite.data import content, datasets, drawn, npy, registry, words
 from suite.data.registry import IDX_FILES, Dataset, DebianPackage, Format, NpmPackage, Url
 from suite.errors import DataError
 
@@ -280,7 +280,7 @@ def test_a_disk_that_fills_while_writing_is_told_and_leaves_no_half_file(
 
 FETCH_DIGITS = """
 from suite import errors
-from suite.data import datasets
+from suite.data import drawn, datasets
 try:
     datasets.fetch("digits")
 except errors.DataError as e:
@@ -551,10 +551,26 @@ def test_loading_needs_nothing_but_numpy_once_it_is_fetched(cache: Path) -> None
     assert done.stdout.split() == ["1437", "60000"]
 
 
+def test_drawn_images_are_their_seeds_in_every_byte_and_need_no_network(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drawn.arrays(224, (3, 5, 1), 1000, (7, 2))
+    assert [array.shape for array in first] == [(7, 3, 5, 1), (7,), (2, 3, 5, 1), (2,)]
+    assert all(np.array_equal(a, b) for a, b in zip(first, drawn.arrays(224, (3, 5, 1), 1000, (7, 2)), strict=True))
+    assert not np.array_equal(first[0], drawn.arrays(225, (3, 5, 1), 1000, (7, 2))[0])
+    raw = np.random.PCG64(224).random_raw()
+    assert first[0].reshape(-1)[:8].tolist() == list(int(raw).to_bytes(8, "little")), "whatever the machine's order"
+    assert first[1].max() < 1000
+
+    monkeypatch.setattr(drawn, "arrays", lambda *_: (first[0], first[1], first[2], first[3]))
+    with pytest.raises(DataError, match="no mirror gave it"):
+        datasets.fetch("drawn-224")
+
+
 def test_the_list_says_what_is_cached_and_where_it_came_from(cache: Path) -> None:
     datasets.fetch("digits")
     listing = {line.name: line for line in datasets.available()}
-    assert list(listing) == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "kjv", "tales"]
+    assert list(listing) == ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "drawn-224", "kjv", "tales"]
     assert (listing["kjv"].facts.image_shape, listing["kjv"].bytes) == ((8,), (475_105 + 53_164) * 24 + 30_458)
     assert (listing["digits"].cached, listing["digits"].origin) == (True, "embedded")
     assert (listing["mnist"].cached, listing["mnist"].origin, listing["mnist"].bytes) == (False, None, 55_440_000)

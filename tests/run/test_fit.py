@@ -6,7 +6,8 @@ import pytest
 
 from suite.errors import SpecError
 from suite.run import estimate, fit, plan
-from suite.run.plan import Plan, Profile
+from suite.run.plan import Plan
+from suite.run.profile import Profile
 from tests.support import runs
 
 TWO = runs.SPEC + "cases: {one: {}, two: {epochs: 3}}\n"

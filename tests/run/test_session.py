@@ -16,7 +16,7 @@ from suite.errors import DataError, MachineError, ResultError, RunError, SpecErr
 from suite.machine import environment
 from suite.results.environment import Gpu
 from suite.run import plan, session
-from suite.run.plan import Profile
+from suite.run.profile import Profile
 from suite.runners import base
 from tests.support import own, runs
 

@@ -9,18 +9,18 @@ import pytest
 from suite.data import datasets
 from suite.errors import DataError
 from suite.run import session
-from suite.run.plan import Profile
+from suite.run.profile import Profile
 from suite.runners import base
 from suite.spec import stages
-from suite.spec.graph import walk
-from suite.spec.layers import BatchNorm
+from suite.spec.graph import Node, walk
+from suite.spec.layers import BatchNorm, Conv2D
 from suite.spec.loading import load
 from suite.spec.recipe import Claim
 from suite.spec.resolved import Spec
 from suite.spec.tasks.embedding import WordEmbedding
 
 FILES = sorted((session.BENCHMARKS / "specs").glob("*.yaml"))
-OWN = {"digits-mlp", "digits-cnn", "digits-resnet", "mnist-cnn"}
+OWN = {"digits-mlp", "digits-cnn", "digits-resnet", "mnist-cnn", "resnet50-224"}
 """Benchmarks that nobody published."""
 
 BLOG = "Deep Learning - TensorFlow and PyTorch Implementation (blog post, 2018)"
@@ -267,6 +267,18 @@ def test_both_resnet_50s_have_the_parameters_of_torchvisions_but_for_stem_and_he
         assert catalogue()[f"cifar-resnet50/{case}"].parameters == body + 3 * 3 * 3 * 64 + 2049 * classes
 
 
+def test_resnet_50_at_224_pixels_is_torchvisions_and_learns_nothing() -> None:
+    spec = catalogue()["resnet50-224"]
+    assert spec.parameters == 25_557_032
+    assert (spec.input_shape, spec.graph[-1].output, spec.speed_alone) == ((224, 224, 3), (1000,), True)
+    halving = {node.name.rpartition("/")[2] for node in walk(spec.graph) if _halves(node) and "/body/" in node.name}
+    assert halving == {"conv2d_2"}, "v1.5 halves the image in the 3x3 convolution"
+
+
+def _halves(node: Node) -> bool:
+    return isinstance(node.layer, Conv2D) and node.layer.stride == (2, 2)
+
+
 @pytest.mark.parametrize("name", ["kjv", "tales"])
 def test_the_words_that_are_asked_about_are_in_the_vocabulary(name: str) -> None:
     try:
@@ -305,7 +317,7 @@ def test_the_whole_catalogue_is_in(name: str) -> None:
 
 def test_a_look_at_the_catalogue_leaves_out_what_only_a_gpu_can_train() -> None:
     look, specs = profile("catalogue")
-    assert set(catalogue()) - specs == {spec for spec in catalogue() if spec.startswith("cifar-resnet50/")}
+    assert set(catalogue()) - specs == {spec for spec in catalogue() if "resnet50" in spec}
     assert (look.rounds, look.epochs) == (1, 1)
 
 

@@ -234,6 +234,7 @@ OTHER: dict[str, Any] = {
     "epochs": 2,
     "validation_fraction": 0.1,
     "early_stopping": {"patience": 3},
+    "speed_alone": True,
     "data": DatasetFacts(**{**dict(MNIST), "image_shape": (8, 8, 1)}),
 }
 NEEDS: dict[str, dict[str, Any]] = {

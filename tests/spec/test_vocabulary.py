@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from suite.data.registry import DATASETS
-from suite.run.plan import Profile
+from suite.run.profile import Profile
 from suite.runners import base
 from suite.runners.base import Device, Threads
 from suite.spec.graph import KINDS, Layer

@@ -10,7 +10,8 @@ from suite import files
 from suite.data import datasets
 from suite.machine import environment
 from suite.run import plan
-from suite.run.plan import Plan, Profile
+from suite.run.plan import Plan
+from suite.run.profile import Profile
 from suite.spec.loading import load
 
 if TYPE_CHECKING:

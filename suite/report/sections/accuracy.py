@@ -11,6 +11,7 @@ from suite.report.evidence.merge import (
     UNRANKED,
     ComparisonGroup,
     Evidence,
+    in_order,
 )
 from suite.report.evidence.seeds import Seeds, per_seed
 from suite.report.text.markdown import Markdown, Notes, md, table
@@ -40,6 +41,11 @@ def section(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) ->
                     seeds.schedule,
                 ]
             )
+    for group, timed in evidence.groups.items():
+        if evidence.specs[group].speed_alone:
+            why = "the benchmark asks for its speed alone: its data hold nothing to learn"
+            ran = in_order(who.runner for who in timed if who.runner not in UNRANKED)
+            rows += [[labels[group], runner, *[notes.dash(why)] * 5] for runner in ran]
     if not rows:
         return [Markdown("No benchmark with classes was trained.")]
     heads = [

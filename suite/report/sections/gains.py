@@ -178,6 +178,11 @@ def _speed(question: Question, costs: Mapping[int, float] | NotRanked, notes: No
     return notes.dash(costs.reason) if isinstance(costs, NotRanked) else cost(question, median(costs.values()))
 
 
+def _of_arithmetic(evidence: Evidence) -> list[str]:
+    """What the column of arithmetic says, where a benchmark counts any."""
+    return [COUNTED, *machines(evidence)] if any(spec.flops for spec in evidence.specs.values()) else []
+
+
 def _ladders(evidence: Evidence, setting: Setting) -> Iterator[Markdown]:
     """A table for each question of the headline."""
     counted = evidence.specs[setting.groups[setting.usual]].flops
