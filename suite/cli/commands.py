@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from suite import files
-from suite.cli import assets, comparisons, display, outcome, profiles, show
+from suite.cli import assets, comparisons, display, explain, outcome, profiles, show
+from suite.cli.about import ABOUT_BENCHMARK, ABOUT_DETERMINISTIC, ABOUT_PRECISION, ABOUT_RUNNER, ABOUT_THREADS
 from suite.cli.display import err, out, say
 from suite.compare import commits
 from suite.data import store
@@ -48,13 +49,8 @@ app = typer.Typer(
 app.add_typer(assets.data_app, name="data")
 app.add_typer(assets.weights_app, name="weights")
 
-ABOUT_BENCHMARK = "a name from `suite list`, or the path of a YAML file; name/case or path/case selects one case"
 ABOUT_PROFILE = "how much to measure: a name from benchmarks/profiles, or the path of a YAML file"
 ABOUT_DEVICE = "cpu or cuda; replaces the profile's device"
-ABOUT_DETERMINISTIC = "ask each framework for deterministic algorithms"
-ABOUT_THREADS = "threads of a framework inside one operation, one operation at a time; at most the machine's cores"
-ABOUT_PRECISION = "float32, bfloat16 (mixed) or, on a GPU, tf32; may be repeated"
-ABOUT_RUNNER = "a framework, or some of its modes: torch, or torch:eager,compile; may be repeated"
 
 
 def main() -> int:
@@ -352,6 +348,9 @@ def compare_(
         way_out = "Give --against COMMIT, or the folders of two runs."
         raise SpecError("compare takes either a commit or two runs", way_out=way_out)
     raise typer.Exit(outcome.two_runs(runs or ()))
+
+
+app.command("explain")(explain.explain_)
 
 
 @app.command("doctor")

@@ -12,9 +12,10 @@ import ctypes
 import importlib
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, cast
+from typing import ClassVar, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +171,48 @@ class Runner(Protocol):
         ...
 
 
+class Event(NamedTuple):
+    """An operation as a framework's own profiler saw it: when, and on which thread of the host or stream of a GPU.
+
+    ``holds`` names what it computes where its own name does not tell, as of a fused kernel.  Events of one lane nest.
+    """
+
+    name: str
+    start_ns: int
+    duration_ns: int
+    lane: str
+    holds: tuple[str, ...] = ()
+    on_device: bool = False
+
+
+class Traced(NamedTuple):
+    """What a profiler saw of a call that lasted from ``began_ns`` to ``ended_ns``, by the clock of the events."""
+
+    events: list[Event]
+    began_ns: int
+    ended_ns: int
+
+    @property
+    def lasted_ns(self) -> int:
+        """Wall time of the call, under the profiler."""
+        return self.ended_ns - self.began_ns
+
+
+class Profiler(Protocol):
+    """The module ``suite/runners/<token>/profile.py``: how a framework's own profiler is asked."""
+
+    blind: str
+    """What it cannot see, in a sentence."""
+
+    def prepared(self) -> AbstractContextManager[object]:
+        """In it a program is built and warmed up, so that its compiled code names its kernels."""
+        ...
+
+    def profiled(self, call: Callable[[], object], trace: Path) -> Traced:
+        """Call once under the profiler, and write what it saw as a Chrome trace."""
+        ...
+
+
 def tokens() -> tuple[str, ...]:
     """The runners there are: folders here with a ``runner.py``."""
     return tuple(sorted(path.parent.name for path in HERE.glob("*/runner.py")))
@@ -213,6 +256,16 @@ def memory_passes(
         return None
     made: Callable[[int], None] = importlib.import_module(f"suite.runners.{token}.memory").passes(device, kind, values)
     return made
+
+
+def profiler(token: str) -> Profiler | None:
+    """How the profiler of ``token`` is asked, as its folder's ``profile.py`` says; None where it has no such file.
+
+    The framework is imported.
+    """
+    if not (HERE / token / "profile.py").is_file():
+        return None
+    return cast(Profiler, importlib.import_module(f"suite.runners.{token}.profile"))
 
 
 def find(token: str) -> type[Runner]:
