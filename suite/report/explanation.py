@@ -195,7 +195,7 @@ def _how(seen: Sequence[Attribution]) -> list[Markdown]:
     return [
         md("{} So the rows add up to the time of a {}, and nothing is counted twice.", where, unit),
         md("Between operations nothing runs that the profiler sees: Python, dispatch, waiting, a call's own cost."),
-        md("A fused kernel counts as the heaviest work that it holds: convolutions first, then as the rows stand."),
+        md("A fused kernel counts as the heaviest work that it holds, in the order of the rows.{}", _fused(seen)),
         md("An operation of which the name tells nothing is under *other operations*."),
         Markdown(
             "The shares are those of one profiled call; they are no measurement to rank by. `suite run` makes those."
@@ -208,6 +208,12 @@ def _how(seen: Sequence[Attribution]) -> list[Markdown]:
         *(md("The profiler of {} does not see {}.", runner, blind) for runner, blind in _blind(seen).items()),
         Markdown("The `.trace.json` files beside this page open in Perfetto or in `chrome://tracing`."),
     ]
+
+
+def _fused(seen: Sequence[Attribution]) -> str:
+    """How much of each framework's time lies in kernels that hold more than what they count as."""
+    parts = [f"{percent(each.fused_ns / each.wall_ns, 0)} of {each.who}" for each in seen if each.fused_ns]
+    return f" Such kernels take {_and(parts)}, so the lighter work in them is counted elsewhere." if parts else ""
 
 
 def _blind(seen: Sequence[Attribution]) -> dict[str, str]:

@@ -56,6 +56,7 @@ class Attribution(Frozen):
     wall_ns: Annotated[Nanoseconds, Field(gt=0)]
     bare_ns: Annotated[tuple[Nanoseconds, ...], Field(min_length=1, max_length=1000)]
     kinds: dict[Kind, NonNegativeFloat]
+    fused_ns: NonNegativeFloat = Field(0.0, description="of kernels that a compiler made of several operations")
     started: Count = Field(description="operations that ran in the call, of those that the profiler sees")
     operations: Annotated[tuple[Operation, ...], Field(max_length=100)]
     on_device: bool = Field(False, description="what is divided is the time of a GPU, not that of the host's threads")

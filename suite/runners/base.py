@@ -174,7 +174,8 @@ class Runner(Protocol):
 class Event(NamedTuple):
     """An operation as a framework's own profiler saw it: when, and on which thread of the host or stream of a GPU.
 
-    ``holds`` names what it computes where its own name does not tell, as of a fused kernel.  Events of one lane nest.
+    ``holds`` names what it computes where its own name does not tell; ``fused`` says that a compiler made it of several
+    operations.  Events of one lane nest.
     """
 
     name: str
@@ -183,6 +184,7 @@ class Event(NamedTuple):
     lane: str
     holds: tuple[str, ...] = ()
     on_device: bool = False
+    fused: bool = False
 
 
 class Traced(NamedTuple):

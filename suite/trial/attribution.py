@@ -90,6 +90,7 @@ class Divided:
     started: int
     operations: tuple[Operation, ...]
     on_device: bool
+    fused_ns: float
 
 
 def divided(traced: Traced) -> Divided:
@@ -113,8 +114,9 @@ def divided(traced: Traced) -> Divided:
     found = [
         Operation(name=name[:400], kind=kind, calls=calls[name, kind], ns=ns) for (name, kind), ns in spent.items()
     ]
+    fused = sum(ns for event, ns in own if event.fused)
     found.sort(key=lambda operation: (-operation.ns, operation.name))
-    return Divided(traced.lasted_ns, dict(kinds), len(own), tuple(found), on_device)
+    return Divided(traced.lasted_ns, dict(kinds), len(own), tuple(found), on_device, fused)
 
 
 def _end(event: Event) -> int:

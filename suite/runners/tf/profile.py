@@ -46,6 +46,12 @@ class Instruction(NamedTuple):
 
     code: str
     holds: tuple[str, ...]
+    fused: bool
+
+
+Modules = dict[tuple[str, str], Instruction]
+"""Instructions by the names of their module and their own."""
+UNKNOWN = Instruction("", (), fused=False)
 
 
 class Span(NamedTuple):
@@ -109,9 +115,9 @@ def _value(stat: Any, keys: Any) -> Any:
     return keys[value].name if kind == "ref_value" else value
 
 
-def instructions(space: Any) -> dict[str, Instruction]:
-    """XLA's instructions by name, as the compiled modules in the metadata tell them."""
-    found: dict[str, Instruction] = {}
+def instructions(space: Any) -> Modules:
+    """XLA's instructions, as the compiled modules in the metadata tell them."""
+    found: Modules = {}
     for plane in space.planes:
         for module in plane.event_metadata.values() if plane.name == METADATA else ():
             for stat in module.stats:
@@ -121,21 +127,21 @@ def instructions(space: Any) -> dict[str, Instruction]:
     return found
 
 
-def _module(module: Any) -> dict[str, Instruction]:
+def _module(module: Any) -> Modules:
     inner = {computation.id: computation.instructions for computation in module.computations}
     found = {}
     for computation in module.computations:
         for each in computation.instructions:
-            parts = (
-                [part for key in each.called_computation_ids for part in inner[key]] if each.opcode == "fusion" else []
-            )
-            held = [each, *(part for part in parts if part.opcode not in IDLE_CODES)]
-            types = [part.metadata.op_type for part in held] + [part.opcode for part in held if part.opcode in HEAVY]
-            found[each.name] = Instruction(each.opcode, tuple(dict.fromkeys(filter(None, types))))
+            called = each.called_computation_ids if each.opcode == "fusion" else ()
+            parts = [part for key in called for part in inner[key] if part.opcode not in IDLE_CODES]
+            types = [part.metadata.op_type for part in (each, *parts)]
+            codes = [part.opcode for part in (each, *parts) if part.opcode in HEAVY]
+            holds = tuple(dict.fromkeys(filter(None, types + codes)))
+            found[module.name, each.name] = Instruction(each.opcode, holds, fused=len(parts) > 1)
     return found
 
 
-def read(lanes: Lanes, compiled: dict[str, Instruction]) -> Traced:
+def read(lanes: Lanes, compiled: Modules) -> Traced:
     """The operations among the events, and when the profiled call was."""
     found: list[Event] = []
     whole = None
@@ -151,32 +157,31 @@ def read(lanes: Lanes, compiled: dict[str, Instruction]) -> Traced:
                 eager = None
                 if not AROUND.fullmatch(kind):
                     found.append(Event(kind, span.start_ns, span.duration_ns, lane))
-            elif operation := _operation(span, compiled, plane.startswith(GPU)):
-                found.append(
-                    Event(operation[0], span.start_ns, span.duration_ns, lane, operation[1], plane.startswith(GPU))
-                )
+            elif event := _operation(span, compiled, lane, plane.startswith(GPU)):
+                found.append(event)
     assert whole is not None, "the profiler has seen no call"
     return Traced(found, whole.start_ns, whole.start_ns + whole.duration_ns)
 
 
-def _operation(span: Span, compiled: dict[str, Instruction], on_device: bool) -> tuple[str, tuple[str, ...]] | None:
-    """The name of an operation and what it holds; None for whatever else is in a trace."""
+def _operation(span: Span, compiled: Modules, lane: str, on_device: bool) -> Event | None:
+    """An operation of a graph, of XLA or of a GPU; None for whatever else is in a trace."""
+    event = Event(span.name, span.start_ns, span.duration_ns, lane, on_device=on_device)
     if (name := span.stats.get("hlo_op")) is not None:
-        known = compiled.get(str(name), Instruction("", ()))
+        known = compiled.get((str(span.stats.get("hlo_module")), str(name)), UNKNOWN)
         if known.code in HOLDING or (span.name != name and not on_device):  # `end: NAME` is the runtime's
             return None
         types = [each for each in known.holds if each not in HEAVY]
-        told = f" ({', '.join(types[:3])})" if types else ""
-        return f"{name}{told}", known.holds or ((known.code,) if known.code else ())
+        told = f"{name} ({', '.join(types[:3])})" if types else str(name)
+        return event._replace(name=told, holds=known.holds or tuple(filter(None, [known.code])), fused=known.fused)
     if on_device:
-        origin = str(span.stats.get("tf_op") or "").rpartition(":")[2]
-        return span.name, (origin,) if origin else ()
+        return event._replace(holds=tuple(filter(None, [str(span.stats.get("tf_op") or "").rpartition(":")[2]])))
     matched = GRAPH_OP.fullmatch(span.name)
     if not matched or AROUND.fullmatch(matched["type"]):
         return None
-    node, form = LOOP.sub("", matched["path"]), matched["type"]
-    named = re.fullmatch(rf"(.*/)?{form}(_\d+)?", node)
-    return node if named else f"{node} ({form})", (form,)
+    node, kind = LOOP.sub("", matched["path"]), matched["type"]
+    return event._replace(
+        name=node if re.fullmatch(rf"(.*/)?{kind}(_\d+)?", node) else f"{node} ({kind})", holds=(kind,)
+    )
 
 
 def chrome(lanes: Lanes) -> list[dict[str, Any]]:

@@ -55,12 +55,13 @@ def read(events: Iterable[dict[str, Any]]) -> Traced:
         start, lasting = _ns(event["ts"]), _ns(event["dur"])
         if kind in DEVICE:
             name, holds = _told(name)
-            found.append(Event(name, start, lasting, f"stream {event['tid']}", holds, on_device=True))
+            found.append(Event(name, start, lasting, f"stream {event['tid']}", holds, True, bool(holds)))
         elif kind == "cpu_op" and not AROUND.fullmatch(name):
             name, holds = _told(name)
+            fused = bool(holds)
             if any(step["tid"] == event["tid"] and _within(event, step) for step in steps):
                 holds = ("optimizer",)
-            found.append(Event(name, start, lasting, f"thread {event['tid']}", holds))
+            found.append(Event(name, start, lasting, f"thread {event['tid']}", holds, fused=fused))
     return Traced(found, _ns(whole["ts"]), _ns(whole["ts"]) + _ns(whole["dur"]))
 
 
