@@ -21,6 +21,8 @@ TOLD = 0.1
 """Parts of a difference, and of a step, from which on they are told in words."""
 BUSY = 1.5
 """From this load for each core on it is told that other work ran beside."""
+BEHIND = 2
+"""Kinds of work of which an operation is named."""
 DEAR = 1.25
 """From this factor on the profiler's own cost is told at the top."""
 UNITS = {QuestionKind.TRAINING: "step", QuestionKind.LATENCY: "query", QuestionKind.THROUGHPUT: "batch"}
@@ -69,11 +71,14 @@ def _seen(found: Found) -> list[Attribution]:
 
 
 def told(seen: Sequence[Attribution]) -> list[str]:
-    """Why, in sentences: what the fastest does, one line for each of the others against it, then what to beware of."""
+    """Why, in sentences: what the fastest does, one line for each of the others against it, what to beware of.
+
+    Where other work ran beside, that comes first.
+    """
     if not seen:
         return []
     fastest, *others = sorted(seen, key=lambda each: each.bare)
-    return [_spends(fastest), *(_because(each, fastest) for each in others), *_cautions(seen)]
+    return [*_disturbed(seen), _spends(fastest), *(_because(each, fastest) for each in others), *_cautions(seen)]
 
 
 def _spends(one: Attribution) -> str:
@@ -99,29 +104,40 @@ def _because(slow: Attribution, fast: Attribution) -> str:
     less = [f"{duration(-more[k])} {_in(k)}" for k in reversed(order) if -more[k] >= TOLD * apart]
     saved = f"; it saves {_and(less)}" if less else ""
     where = f"Of the {duration(apart)} between them under the profiler it spends {_and(parts)}{saved}."
-    return " ".join(filter(None, (said, where, _most(slow, fast, order[0]))))
+    most = [_most(slow, fast, kind) for kind in order[:BEHIND] if more[kind] >= TOLD * apart]
+    return " ".join((said, where, *filter(None, most)))
 
 
 def _most(slow: Attribution, fast: Attribution, kind: Kind) -> str:
-    """What is behind the largest part: an operation, or how many there are."""
+    """What is behind a part: how many operations there are, or the longest of a kind on either side."""
     unit = UNITS[slow.question]
     if kind is Kind.IDLE:
         counts = [digits(each.started / each.steps) for each in (slow, fast)]
         return f"The profiler saw {counts[0]} operations a {unit} in {slow.who}, {counts[1]} in {fast.who}."
-    longest_ = next((each for each in slow.operations if each.kind is kind), None)
+    longest_, other = (next((o for o in each.operations if o.kind is kind), None) for each in (slow, fast))
     if longest_ is None:
         return ""
-    return f"Of {kind} the longest operation is {longest_.name}: {duration(longest_.ns / slow.steps)} a {unit}."
+    first = f"The longest operation of {kind} in {slow.who} is {longest_.name} ({duration(longest_.ns / slow.steps)})"
+    return f"{first}, in {fast.who} {other.name} ({duration(other.ns / fast.steps)})." if other else f"{first}."
+
+
+def _disturbed(seen: Sequence[Attribution]) -> list[str]:
+    """Whether other work ran beside: more than the framework that was profiled before has left."""
+    loads = [(each.environment.before.load_1min or 0.0, each.environment.cores, each.who) for each in seen]
+    load, cores, who = max(loads)
+    if load <= BUSY * cores:
+        return []
+    said = (
+        f"Beware: other work ran on this machine: its load was {digits(load, 2)} on {cores} cores before {who} began."
+    )
+    several = any((each.environment.threads_intra or 1) > 1 for each in seen)
+    why = " Threads that wait for each other wait for it, too: work on several threads looks far dearer than it is."
+    return [f"{said}{why if several else ''} Repeat this when it is quiet{', or with --threads 1' if several else ''}."]
 
 
 def _cautions(seen: Sequence[Attribution]) -> list[str]:
-    """Where other work or the profiler itself decide much of what is seen, and what could not be named."""
-    found = [
-        f"The load of this machine was {digits(load, 2)} on {cores} cores before {who} began: other work ran beside, "
-        "for which threads that wait for each other wait as well. Repeat this when it is quiet, or with --threads 1."
-        for load, cores, who in [max(_loads(seen))]
-        if load > BUSY * cores
-    ]
+    """Where the profiler itself decides much of what is seen, and what could not be named."""
+    found = []
     for each in seen:
         factor, unknown = each.profiled / each.bare, each.per_step(Kind.OTHER) / each.profiled
         if factor >= DEAR:
@@ -132,10 +148,6 @@ def _cautions(seen: Sequence[Attribution]) -> list[str]:
         if unknown >= TOLD:
             found.append(f"{percent(unknown, 0)} of {each.who} lies in operations whose names do not tell their kind.")
     return found
-
-
-def _loads(seen: Sequence[Attribution]) -> list[tuple[float, int, str]]:
-    return [(each.environment.before.load_1min or 0.0, each.environment.cores, each.who) for each in seen]
 
 
 def _in(kind: Kind) -> str:

@@ -36,7 +36,7 @@ from suite.trial.here import Here
 LEAST_STEPS, MOST_STEPS, LASTING_NS = 3, 50, 500_000_000
 """Of a call, where nobody says how many: so many as last about this long."""
 CALLS = 5
-"""Without the profiler, and so many with it: of each the least disturbed is told, for whatever else runs only adds."""
+"""Without the profiler, and so many with it: of each the least disturbed is told, for other work only adds."""
 KEPT = 40
 """Operations that a result tells."""
 
@@ -82,8 +82,8 @@ def explained(folder: Path, token: str, mode: str, asked: Asked) -> Attribution:
         program.load(measure.start(spec, 0))
         work = _settled(program, spec, asked, runner.warmup[mode])
     with gc_disabled():
-        bare = [timed(work.call)[0] for _ in range(CALLS)]
-        found = divided(_least_disturbed(profiler, work, trace(folder, token, mode)))
+        bare, seen = _in_turns(profiler, work, trace(folder, token, mode))
+    found = divided(seen)
     return Attribution(
         spec=spec.id, runner=token, mode=mode, precision=precision, device=made.profile.device,
         question=asked.question, batch_size=asked.batch_size or spec.batch_size, steps=work.steps,
@@ -93,18 +93,23 @@ def explained(folder: Path, token: str, mode: str, asked: Asked) -> Attribution:
     )  # fmt: skip
 
 
-def _least_disturbed(profiler: Profiler, work: Work, kept: Path) -> Traced:
-    """What the profiler saw of the shortest of several calls; its trace is kept."""
+def _in_turns(profiler: Profiler, work: Work, kept: Path) -> tuple[list[int], Traced]:
+    """Times of the call without the profiler, and what that saw of the shortest of as many calls; its trace is kept.
+
+    One without and one with it in turn, so that what the machine does meets both alike.
+    """
+    bare: list[int] = []
     best: Traced | None = None
     new = kept.with_suffix(".new")
     for _ in range(CALLS):
+        bare.append(timed(work.call)[0])
         found = profiler.profiled(work.call, new)
         if best is None or found.lasted_ns < best.lasted_ns:
             best = found
             new.replace(kept)
     new.unlink(missing_ok=True)
     assert best is not None
-    return best
+    return bare, best
 
 
 def _settled(program: Program, spec: Spec, asked: Asked, warmup: int) -> Work:

@@ -22,11 +22,11 @@ CONVOLUTIONAL: list[dict[str, Any]] = [
 WORK = {Kind.PRODUCT, Kind.CONVOLUTION, Kind.NORMALISATION}
 
 
-def profiled(token: str, mode: str, spec: Any, trace: Path) -> Divided:
+def profiled(token: str, mode: str, spec: Any, trace: Path, device: Any = "cpu") -> Divided:
     profiler = base.profiler(token)
     if profiler is None:
         pytest.skip(f"no profiler is known for {token}")
-    runner = base.find(token)("cpu", base.Threads(intra=1), 0)
+    runner = base.find(token)(device, base.Threads(intra=1), 0)
     if reason := runner.missing(mode):
         pytest.skip(reason)
     program = runner.build(spec, mode, "float32")
@@ -49,6 +49,15 @@ def test_a_step_is_divided_among_the_work_that_is_in_it(token, mode, make_spec, 
     assert found.kinds.get(Kind.OTHER, 0) < found.wall_ns / 10, found.operations
     products = [each for each in found.operations if each.kind is Kind.PRODUCT]
     assert max(each.calls for each in products) >= STEPS
+
+
+@pytest.mark.cuda
+@of_each_quick_mode
+def test_on_a_gpu_its_kernels_are_divided(token, mode, make_spec, tmp_path):
+    found = profiled(token, mode, make_spec(model=CONVOLUTIONAL), tmp_path / "trace.json", "cuda")
+    assert found.on_device
+    assert sum(found.kinds.values()) == pytest.approx(found.wall_ns)
+    assert {kind for kind in WORK if not found.kinds.get(kind)} == set(), found.operations
 
 
 @of_each_quick_mode
