@@ -49,16 +49,18 @@ def intensity(spec: Spec, batch: int, precision: Precision, *, training: bool) -
 
 def _at_least(spec: Spec, batch: int, precision: Precision, *, training: bool) -> float:
     """Bytes of one example."""
-    ends = math.prod(spec.input_shape) + math.prod(spec.graph[-1].output)
     times = 2 * (1 + _slots(spec)) if training else 1
-    return VALUE_BYTES[held(precision)] * (ends + times * _weights(spec) / batch)
+    return VALUE_BYTES[held(precision)] * (_ends(spec) + times * _weights(spec) / batch)
 
 
 def _layer_by_layer(spec: Spec, batch: int, precision: Precision, *, training: bool) -> float:
     """Bytes of one example."""
-    activations = VALUE_BYTES[precision] * sum(_moved(node, training=training) for node in walk(spec.graph))
+    value, whole = VALUE_BYTES[precision], VALUE_BYTES[held(precision)]
+    activations = value * sum(_moved(node, training=training) for node in walk(spec.graph))
+    if value < whole:  # inputs and outputs are held in full: they are rounded, and widened again
+        activations += (value + whole) * _ends(spec)
     times = 6 + 2 * _slots(spec) if training else 1
-    return activations * (BACKWARD if training else 1) + VALUE_BYTES[held(precision)] * times * _weights(spec) / batch
+    return activations * (BACKWARD if training else 1) + whole * times * _weights(spec) / batch
 
 
 def _moved(node: Node, *, training: bool) -> int:
@@ -75,6 +77,11 @@ def _moved(node: Node, *, training: bool) -> int:
             return 2 * left
         case _:
             return taken + left
+
+
+def _ends(spec: Spec) -> int:
+    """Values of an input and its outputs."""
+    return math.prod(spec.input_shape) + math.prod(spec.graph[-1].output)
 
 
 def _weights(spec: Spec) -> int:

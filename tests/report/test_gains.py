@@ -112,7 +112,7 @@ def test_shares_of_the_peak_stand_where_it_was_measured() -> None:
     assert rows[0][-1] == "arithmetic, of the peak"
     assert all(re.fullmatch(r"\S+ \SFLOP/s \(\d+\.\d %\)", row[-1]) for row in rows[1:])
     told = document(ran(peak=1e12)).pages[PAGE]
-    assert "1.00 TFLOP/s, which torch (quickstart) reached in float32" in told
+    assert "in float32 1.00 TFLOP/s by torch" in told
     assert all("%" not in row[-1] for row in cells(usual().pages[PAGE], "training")[1:])
 
 

@@ -121,6 +121,17 @@ def test_a_rate_is_a_share_of_the_best_product_that_any_framework_reached() -> N
     assert "is the limit, for" not in text
 
 
+def test_nobody_reaches_more_than_the_machine_can_do() -> None:
+    """A product beside which something else was at work is no peak."""
+    results = found((100, 10), (400, 7))
+    first = next(i for i, r in enumerate(results) if r.outcome == "timed" and r.cell.runner == "torch")
+    results[first] = results[first].model_copy(update={"peak_flops": 5e7})
+    text = told(results)
+    shares = [float(share) for share in re.findall(r"\(([0-9.]+) %\)", text)]
+    assert max(shares) == 100.0
+    assert "Where a benchmark was computed faster than the product, that counts as the peak." in text
+
+
 @pytest.mark.parametrize(
     ("bandwidth", "clear"),
     [
@@ -141,7 +152,7 @@ def test_which_roof_is_lower_is_told_where_it_is_clear(bandwidth: float, clear: 
     )
     text = told(results)
     assert (clear in text) if clear else ("is the limit, for" not in text)
-    assert "Finding that out took 2.00 s in all" in text
+    assert "Finding out what the machine can do took 2.00 s in all" in text
     assert "FLOPs in the time of a byte" in text
 
 

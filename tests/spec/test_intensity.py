@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from suite.run import session
 from suite.spec.dataset import DatasetFacts
 from suite.spec.intensity import intensity
 from suite.spec.precision import Precision
@@ -29,7 +30,11 @@ SGD = {"name": "sgd", "learning_rate": 0.1}
 
 @pytest.mark.parametrize(
     ("precision", "low"),
-    [("float32", 24 / (4 * 7 + 4 * 15 / 10)), ("tf32", 24 / (4 * 7 + 4 * 15 / 10)), ("bfloat16", 24 / (2 * 7 + 6))],
+    [
+        ("float32", 24 / (4 * 7 + 4 * 15 / 10)),
+        ("tf32", 24 / (4 * 7 + 4 * 15 / 10)),
+        ("bfloat16", 24 / ((2 + 6) * 7 + 4 * 15 / 10)),
+    ],
 )
 def test_a_pass_reads_weights_once_for_a_batch_and_all_else_for_each_example(precision: Precision, low: float) -> None:
     found = intensity(made(MODEL, SGD), 10, precision, training=False)
@@ -70,3 +75,12 @@ def made_layers(model: object) -> object:
     return Recipe.model_validate_json(
         json.dumps({"name": "x", "dataset": "x", "optimizer": SGD, "model": model, "batch_size": 1, "epochs": 1})
     ).model
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_no_benchmark_moves_less_layer_by_layer_than_at_least(precision: Precision, training: bool) -> None:
+    specs = session.find(session.catalogue()).asked
+    found = {spec.id: intensity(spec, spec.batch_size, precision, training=training) for spec in specs}
+    wrong = {name: each for name, each in found.items() if each and not 0 < each.low <= each.high}
+    assert not wrong

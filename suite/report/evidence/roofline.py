@@ -6,7 +6,7 @@ S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from suite.report.evidence.merge import ComparisonGroup, Evidence
@@ -29,10 +29,14 @@ class Roof:
 
 @dataclass(frozen=True)
 class Machine:
-    """FLOP/s of a matrix product and bytes/s of a copy; null where none was asked."""
+    """The most FLOP/s and the most bytes/s that anybody reached; null where none was asked."""
 
     product: Roof | None
     copy: Roof | None
+
+    def at_least(self, reached: Roof | None) -> Machine:
+        """The same where a benchmark was computed faster than the product, while something else was at work."""
+        return self if self.product is None or reached is None else replace(self, product=max(self.product, reached))
 
     @property
     def balance(self) -> float | None:

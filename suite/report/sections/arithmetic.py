@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from suite.report.evidence import roofline
 from suite.report.evidence.comparison import NotRanked, by_round, headline_of, unranked
 from suite.report.evidence.merge import UNRANKED, ComparisonGroup, Evidence, FrameworkMode
-from suite.report.evidence.roofline import Machine
+from suite.report.evidence.roofline import Machine, Roof
 from suite.report.sections.answers import asked
 from suite.report.text.markdown import Markdown, Notes, md, table
 from suite.report.text.units import digits, duration, flops, moved, percent
@@ -30,33 +30,66 @@ BYTES = (
 )
 
 
+Rates = Mapping[tuple[FrameworkMode, Question], float | str]
+
+
 def section(evidence: Evidence, labels: Mapping[ComparisonGroup, str]) -> list[Markdown]:
     """Of every ranked cell whose benchmark counts FLOPs."""
     notes, body, told = Notes(), [], []
-    for group, cells in evidence.groups.items():
-        spec = evidence.specs[group]
-        wanted = [q for q in headline_of(evidence, group) if q.kind is not QuestionKind.LATENCY]
-        by_kind = {question.kind: question for question in wanted}
-        rates: dict[Question, list[float]] = {}
-        for who in cells if spec.flops and by_kind else ():
-            if who.runner in UNRANKED or not any(isinstance(r, Timed) for r in cells[who]):
-                continue
-            row = [labels[group], who.runner, who.mode, f"{spec.flops:,}"]
+    rates = {group: _rates(evidence, group) for group in evidence.groups}
+    found = _machines(evidence, rates)
+    for group, mine in rates.items():
+        asked_of = {question.kind: question for _, question in mine}
+        for who in dict.fromkeys(who for who, _ in mine):
+            row = [labels[group], who.runner, who.mode, f"{evidence.specs[group].flops:,}"]
             for kind in (QuestionKind.TRAINING, QuestionKind.THROUGHPUT):
-                if (question := by_kind.get(kind)) is None:
+                if question := asked_of.get(kind):
+                    row.append(_shown(mine[who, question], found[group], notes))
+                    row.append(_per_byte(roofline.of(evidence, group, question)))
+                else:
                     row += [notes.dash("not asked")] * 2
-                    continue
-                reached = _rate(evidence, group, who, question)
-                if not isinstance(reached, str):
-                    rates.setdefault(question, []).append(reached)
-                row += [_shown(reached, roofline.machine(evidence, group), notes), _per_byte(evidence, group, question)]
             body.append(row)
-        told += [sentence for q in wanted if (sentence := _binding(evidence, group, q, labels[group], rates.get(q)))]
+        for question in asked_of.values():
+            reached = [r for (_, q), r in mine.items() if q == question and not isinstance(r, str)]
+            if words := _binding(roofline.of(evidence, group, question), found[group], reached):
+                told.append(md("- **{}**, {}: {}.", labels[group], asked(question), words))
     if not body:
         return []
     sentences = [Markdown("\n".join(told))] if told else []
-    words = " ".join(filter(None, (COUNTED, BYTES, *machines(evidence))))
+    words = " ".join((COUNTED, BYTES, *said(evidence, found)))
     return [table(list(HEADS), body, "lllrrrrr"), *notes.lines(), *sentences, Markdown(words)]
+
+
+def _rates(evidence: Evidence, group: ComparisonGroup) -> Rates:
+    """FLOP/s of each ranked cell that was timed in turns, or why nobody can say; nothing where no FLOPs are counted."""
+    wanted = [q for q in headline_of(evidence, group) if q.kind is not QuestionKind.LATENCY]
+    cells = [
+        who
+        for who, results in evidence.groups[group].items()
+        if who.runner not in UNRANKED and any(isinstance(r, Timed) for r in results)
+    ]
+    counted = bool(evidence.specs[group].flops)
+    last = {question.kind: question for question in wanted}.values()  # the largest batch
+    return {(who, q): _rate(evidence, group, who, q) for who in cells for q in last if counted}
+
+
+def machines(evidence: Evidence) -> dict[ComparisonGroup, Machine]:
+    """What each group's machine can do."""
+    return _machines(evidence, {group: _rates(evidence, group) for group in evidence.groups})
+
+
+def _machines(evidence: Evidence, rates: Mapping[ComparisonGroup, Rates]) -> dict[ComparisonGroup, Machine]:
+    """What each group's machine can do: whatever anybody reached on it in that precision is possible."""
+    best: dict[tuple[str, ...], Roof] = {}
+    for group, mine in rates.items():
+        for (who, _), reached in mine.items():
+            if not isinstance(reached, str):
+                best[_where(group)] = max(best.get(_where(group), Roof(0.0, "")), Roof(reached, who.runner))
+    return {group: roofline.machine(evidence, group).at_least(best.get(_where(group))) for group in rates}
+
+
+def _where(group: ComparisonGroup) -> tuple[str, ...]:
+    return group.run, group.machine, group.place, group.device, group.precision
 
 
 def _rate(evidence: Evidence, group: ComparisonGroup, who: FrameworkMode, question: Question) -> float | str:
@@ -87,57 +120,49 @@ def _shown(reached: float | str, here: Machine, notes: Notes) -> str:
     return notes.dash(reached) if isinstance(reached, str) else shown(reached, here)
 
 
-def _per_byte(evidence: Evidence, group: ComparisonGroup, question: Question) -> str:
-    found = roofline.of(evidence, group, question)
+def _per_byte(found: Intensity | None) -> str:
     return f"{digits(found.low, 2)} to {digits(found.high, 2)}" if found else ""
 
 
-def _binding(
-    evidence: Evidence, group: ComparisonGroup, question: Question, label: str, rates: list[float] | None
-) -> Markdown | None:
-    """Which roof is the lower one, where that is clear."""
-    found, here = roofline.of(evidence, group, question), roofline.machine(evidence, group)
-    if not (rates and found and here.product and here.copy):
+def _binding(found: Intensity | None, here: Machine, reached: Sequence[float]) -> str | None:
+    """Which roof is the lower one, in words, where that is clear."""
+    if found is None or here.copy is None or not reached:
         return None
-    match roofline.binding(found, here, max(rates)):
+    bandwidth = here.copy.per_second
+    match roofline.binding(found, here, max(reached)):
         case "arithmetic":
-            return md("- **{}**, {}: {}.", label, asked(question), _arithmetic(found, here.copy.per_second))
+            return f"arithmetic is the limit, for memory would let {flops(found.low * bandwidth)} or more through"
         case "memory":
-            return md("- **{}**, {}: {}.", label, asked(question), _memory(found, here.copy.per_second))
+            return f"memory is the limit, for it lets {flops(found.high * bandwidth)} through at most"
         case None:
             return None
 
 
-def _arithmetic(found: Intensity, bandwidth: float) -> str:
-    return f"arithmetic is the limit, for memory would let {flops(found.low * bandwidth)} or more through"
-
-
-def _memory(found: Intensity, bandwidth: float) -> str:
-    return f"memory is the limit, for it lets {flops(found.high * bandwidth)} through at most"
-
-
-def machines(evidence: Evidence) -> list[str]:
-    """What shares are taken of, in words, and how long it took to find out."""
+def said(evidence: Evidence, found: Mapping[ComparisonGroup, Machine]) -> list[str]:
+    """What shares are taken of, and how long it took to find out."""
     told: dict[str, None] = {}
-    for group in evidence.groups:
-        here = roofline.machine(evidence, group)
-        if here.product:
-            words = f"in {group.precision} {flops(here.product.per_second)} by {here.product.runner}"
-            if here.copy and here.balance:
-                words += (
-                    f", and {moved(here.copy.per_second)} by {here.copy.runner}, so {digits(here.balance, 2)} FLOPs in "
-                    "the time of a byte"
-                )
-            told[words] = None
+    faster = False
+    for group, here in found.items():
+        if here.product is None:
+            continue
+        words = f"in {group.precision} {flops(here.product.per_second)} by {here.product.runner}"
+        if here.copy and here.balance:
+            words += (
+                f", and {moved(here.copy.per_second)} by {here.copy.runner}, so {digits(here.balance, 2)} FLOPs in "
+                "the time of a byte"
+            )
+        faster = faster or here.product != roofline.machine(evidence, group).product
+        told[words] = None
     if not told:
         return []
-    spent = {(r.run, r.entry, r.cell.slug): r.peak_ns for r in evidence.timed if r.peak_ns}
-    took = f" Finding that out took {duration(sum(spent.values()))} in all." if spent else ""
     words = (
         "The brackets hold the share of the machine's measured peak: the most that any framework reached in this run "
         "with one large matrix product, and beside it with a large copy, read and written bytes counted: "
         f"{'; '.join(told)}. The roofline (Williams, Waterman, Patterson 2009) says that nobody computes faster than "
-        "that product, nor than FLOPs per byte times that copy. Which of them is the limit is told only where the two "
-        f"lie {roofline.CLEAR:g} times apart; how near to it anybody comes is another matter.{took}"
+        "that peak, nor than FLOPs per byte times that copy. Which of them is the limit is told only where the two "
+        f"lie {roofline.CLEAR:g} times apart; how near to it anybody comes is another matter."
     )
-    return [words]
+    more = ["Where a benchmark was computed faster than the product, that counts as the peak."] if faster else []
+    spent = sum(r.peak_ns for r in evidence.timed if r.peak_ns)
+    took = [f"Finding out what the machine can do took {duration(spent)} in all."] if spent else []
+    return [words, *more, *took]

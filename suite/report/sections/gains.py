@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import median
 
-from suite.report.evidence import roofline
 from suite.report.evidence.comparison import AnswerRow, Best, NotRanked, headline_of, questions, unlike
 from suite.report.evidence.gains import QUICKSTART, Outcome, Step, frameworks, of_cell, over, steps
 from suite.report.evidence.merge import ComparisonGroup, Evidence, FrameworkMode
 from suite.report.evidence.precisions import Setting, settings
+from suite.report.evidence.roofline import Machine
+from suite.report.sections import arithmetic
 from suite.report.sections.answers import asked, cost
-from suite.report.sections.arithmetic import machines, per_second, shown
 from suite.report.text.markdown import DASH, Markdown, Notes, bullets, md, table
 from suite.report.text.units import multiple
 from suite.results.questions import Question, QuestionKind
@@ -107,6 +107,7 @@ def page(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow], tuned: S
     found = _found(evidence)
     if not found:
         return []
+    here, counted = arithmetic.machines(evidence), any(spec.flops for spec in evidence.specs.values())
     blocks = [Markdown("# What an expert gains"), Markdown("[Report](report.md)")]
     blocks += [
         Markdown(
@@ -120,15 +121,11 @@ def page(evidence: Evidence, labels: Labels, rows: Sequence[AnswerRow], tuned: S
         bullets([md("*{}*: {}", name, said) for name, said in _said(evidence).items()]),
         *_out_of_the_box(evidence, found, labels),
         Markdown("## How to read the tables"),
-        Markdown(
-            " ".join(
-                [RULE, *([COUNTED, *machines(evidence)] if any(spec.flops for spec in evidence.specs.values()) else [])]
-            )
-        ),
+        Markdown(" ".join([RULE, *([COUNTED, *arithmetic.said(evidence, here)] if counted else [])])),
     ]
     for setting in found:
         blocks.append(md("## {}", labels[setting.groups[setting.usual]]))
-        blocks += _ladders(evidence, setting)
+        blocks += _ladders(evidence, setting, here)
         blocks += _batches(evidence, setting)
     blocks += [Markdown("## What is no step here"), *_layout(tuned)]
     return blocks
@@ -178,12 +175,7 @@ def _speed(question: Question, costs: Mapping[int, float] | NotRanked, notes: No
     return notes.dash(costs.reason) if isinstance(costs, NotRanked) else cost(question, median(costs.values()))
 
 
-def _of_arithmetic(evidence: Evidence) -> list[str]:
-    """What the column of arithmetic says, where a benchmark counts any."""
-    return [COUNTED, *machines(evidence)] if any(spec.flops for spec in evidence.specs.values()) else []
-
-
-def _ladders(evidence: Evidence, setting: Setting) -> Iterator[Markdown]:
+def _ladders(evidence: Evidence, setting: Setting, machines: Mapping[ComparisonGroup, Machine]) -> Iterator[Markdown]:
     """A table for each question of the headline."""
     counted = evidence.specs[setting.groups[setting.usual]].flops
     for question in headline_of(evidence, setting.groups[setting.usual]):
@@ -193,7 +185,7 @@ def _ladders(evidence: Evidence, setting: Setting) -> Iterator[Markdown]:
                 line = [framework, step.framework_mode.mode, step.precision, _change(step, notes)]
                 line += [_speed(question, step.costs, notes)]
                 line += [_ratio(step.gained, notes), _ratio(step.alone, notes)]
-                body.append([*line, _share(evidence, step, question)] if counted else line)
+                body.append([*line, _share(evidence, step, question, machines[step.group])] if counted else line)
         heads = ["framework", "mode", "precision", "change", "speed", "over the quickstart", "by this change alone"]
         yield md("### {}", asked(question))
         yield table([*heads, "arithmetic, of the peak"] if counted else heads, body, "llllrllr")
@@ -206,11 +198,11 @@ def _change(step: Step, notes: Notes) -> str:
     return step.change or notes.mark("several", SEVERAL)
 
 
-def _share(evidence: Evidence, step: Step, question: Question) -> str:
+def _share(evidence: Evidence, step: Step, question: Question, machine: Machine) -> str:
     if isinstance(step.costs, NotRanked):
         return ""
-    reached = per_second(evidence, step.group, question, median(step.costs.values()))
-    return shown(reached, roofline.machine(evidence, step.group))
+    reached = arithmetic.per_second(evidence, step.group, question, median(step.costs.values()))
+    return arithmetic.shown(reached, machine)
 
 
 def _batches(evidence: Evidence, setting: Setting) -> Iterator[Markdown]:
