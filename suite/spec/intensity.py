@@ -73,8 +73,10 @@ def _moved(node: Node, *, training: bool) -> int:
             return 0
         case Residual():
             return 3 * left
-        case Concat() | Embedding() | SampledScores():
+        case Concat():
             return 2 * left
+        case Embedding(units=units) | SampledScores(units=units):  # a row for each word
+            return taken * (1 + units) + left
         case _:
             return taken + left
 
