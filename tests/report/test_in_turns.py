@@ -285,3 +285,11 @@ def test_before_there_is_an_interval_the_answer_says_how_the_rounds_stand() -> N
     assert {row[-1] for row in told.answer[1:]} == {"not ranked yet, 3 of 5 rounds: torch / tf 1.30"}
     slow = [r.model_copy(update={"spans": True}) if isinstance(r, Timed) else r for r in turned.run(rounds=1)]
     assert {row[-1] for row in document(slow).answer[1:]} == {"not ranked yet, 1 of 5 rounds: torch / tf 1.29"}
+
+
+def test_the_accuracy_of_speed_alone_is_a_dash_with_the_reason() -> None:
+    text = build(turned.run(make.spec(speed_alone=True), trainings=0), {}).markdown
+    part = text[text.index("## Accuracy") :]
+    for runner in ("torch", "tf"):
+        assert re.search(rf"digits-mlp +\| {runner}(?: +\| +—¹){{6}} +\|\n", part), part[:1500]
+    assert "the benchmark asks for its speed alone: its data hold nothing to learn" in part

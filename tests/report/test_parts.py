@@ -138,6 +138,7 @@ def test_nobody_reaches_more_than_the_machine_can_do() -> None:
         (1e9, "training: arithmetic is the limit, for memory would let"),
         (1e5, "training: memory is the limit, for it lets"),
         (2.5e7, None),
+        (2e5, None),
     ],
 )
 def test_which_roof_is_lower_is_told_where_it_is_clear(bandwidth: float, clear: str | None) -> None:

@@ -71,7 +71,7 @@ class Parent:
             case "block":
                 return {"ns": 1000, "queries_ns": [1000] if request["question"] == "latency" else []}
             case "peak":
-                return {"flops": 1e9}
+                return {"flops": 1e9, "bytes": 1e8, "ns": 7}
             case _:
                 environment = make.environment(self.token).model_dump(mode="json")
                 return {"audits": {}, "environment": environment}
@@ -145,3 +145,25 @@ def test_who_fits_answers_side_by_side_and_has_a_control(tmp_path: Path) -> None
     assert [do for name, do in parents["reference"].asked if name == "r01-control"] == [
         "start", "up", "open", "warm", *["block"] * 3 * made.profile.laps, "close", "end"
     ]  # fmt: skip
+
+
+def test_what_the_machine_can_do_is_asked_once_a_framework_and_precision_before_the_first_lap(tmp_path: Path) -> None:
+    made = runs.make(tmp_path, runners=MODES, rounds=2, trainings=0, precisions=("float32", "bfloat16"))
+    parents = played(tmp_path, made, Memory(room=99))
+    for token, asked in ((token, [do for _, do in parent.asked]) for token, parent in parents.items()):
+        assert asked.count("peak") == (0 if token == "null" else 2), token
+        if token != "null":
+            assert asked.index("open") < asked.index("peak")
+            assert asked.index("block") > len(asked) - asked[::-1].index("peak") - 1
+    told = [
+        (r.cell.runner, r.cell.mode, r.cell.precision, r.peak_flops, r.peak_bytes, r.peak_ns)
+        for r in left(tmp_path)
+        if isinstance(r, Timed) and r.peak_flops
+    ]
+    assert sorted(told) == [
+        (runner, mode, precision, 1e9, 1e8, 7)
+        for runner, mode in (("reference", "numpy"), ("toy", "plain"))
+        for precision in ("bfloat16", "float32")
+    ]
+    later = played(tmp_path, made, Memory(room=99), 2)
+    assert not any(do == "peak" for parent in later.values() for _, do in parent.asked)

@@ -45,7 +45,7 @@ def section(evidence: Evidence, labels: Labels, pairs: Sequence[AccuracyRow]) ->
         if evidence.specs[group].speed_alone:
             why = "the benchmark asks for its speed alone: its data hold nothing to learn"
             ran = in_order(who.runner for who in timed if who.runner not in UNRANKED)
-            rows += [[labels[group], runner, *[notes.dash(why)] * 5] for runner in ran]
+            rows += [[labels[group], runner, *[notes.dash(why)] * 6] for runner in ran]
     if not rows:
         return [Markdown("No benchmark with classes was trained.")]
     heads = [
