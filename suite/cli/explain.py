@@ -47,7 +47,7 @@ def explain_(
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="steps or queries that are profiled; as many as last half a second by default, at most 50"
+            min=1, help="steps or queries that are profiled; as many as last a tenth of a second by default, at most 50"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",

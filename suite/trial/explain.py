@@ -33,9 +33,9 @@ from suite.trial.agent import end_with_parent
 from suite.trial.attribution import divided
 from suite.trial.here import Here
 
-LEAST_STEPS, MOST_STEPS, LASTING_NS = 3, 50, 500_000_000
+LEAST_STEPS, MOST_STEPS, LASTING_NS = 3, 50, 100_000_000
 """Of a call, where nobody says how many: so many as last about this long."""
-CALLS = 5
+CALLS = 10
 """Without the profiler, and so many with it: of each the least disturbed is told, for other work only adds."""
 KEPT = 40
 """Operations that a result tells."""

@@ -1,6 +1,5 @@
 """``suite explain``: one page and a trace for each framework, or a reason why not."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -9,7 +8,13 @@ import pytest
 
 from suite.cli.commands import main
 from suite.cli.display import err, out
+from suite.results.attribution import Unexplained
+from suite.results.questions import QuestionKind
+from suite.run import explain
+from suite.run.explain import Asked
+from suite.run.plan import Plan
 from tests.support import runs
+from tests.support.attributions import attribution
 
 
 @pytest.fixture
@@ -54,14 +59,25 @@ def test_a_callers_mistake_is_a_sentence(suite, tmp_path: Path, words, said):
     assert "Traceback" not in told
 
 
-@pytest.mark.torch
-def test_a_framework_is_explained_in_a_page_a_table_and_a_trace(suite, tmp_path: Path):
+def test_what_was_found_is_shown_and_stands_in_the_page(suite, tmp_path: Path, monkeypatch):
+    seen = attribution(product=0.6, idle=0.4), Unexplained(who="tf:xla", reason="ended by SIGSEGV")
+    asked: list[object] = []
+
+    def explained(folder: Path, made: Plan, interpreters: dict[str, Path], of: Asked):
+        asked.append(of)
+        yield from (("torch:compile", None), ("torch:compile", seen[0]), ("tf:xla", None), ("tf:xla", seen[1]))
+
+    monkeypatch.setattr(explain, "explain", explained)
     (tmp_path / "tiny.yaml").write_text(runs.SPEC)
-    words = [tmp_path / "tiny.yaml", "-r", "torch:eager", "--threads", 1, "--steps", 3, "--reports", tmp_path]
+    words = [tmp_path / "tiny.yaml", "-r", "reference", "-q", "latency", "--steps", 7, "--reports", tmp_path]
     status, said = suite(*words)
-    assert status == 0, said
-    assert re.search(r"A step of torch:eager takes .*: .* %", said)
-    assert "matrix products" in said
     (folder,) = tmp_path.glob("explain-tiny-*")
-    assert "aten::addmm" in (folder / "explain.md").read_text()
-    assert json.loads((folder / "torch-eager.trace.json").read_text())["traceEvents"]
+    assert status == 1
+    assert asked == [Asked("tiny", QuestionKind.LATENCY, 1, 7)]
+    assert "A step of torch:compile takes 1.00 ms: 60 % in matrix products and 40 % between operations." in said
+    assert "tf:xla is not here: ended by SIGSEGV" in said
+    assert re.search(r"matrix products +600 µs \(60 %\)", said)
+    assert f"trace: {folder / 'torch-compile.trace.json'}" in said
+    assert "Made by: suite explain" in (folder / "explain.md").read_text()
+    monkeypatch.setattr(explain, "explain", lambda *_: [("torch:compile", seen[0])])
+    assert suite(*words)[0] == 0

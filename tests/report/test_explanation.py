@@ -4,36 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from suite.report import explanation
-from suite.results.attribution import Attribution, Kind, Operation, Unexplained
-from suite.results.environment import Processor
+from suite.results.attribution import Kind, Operation, Unexplained
 from suite.results.questions import QuestionKind
-from tests.support.results import environment
-
-MS = 1_000_000
-
-
-def attribution(
-    who: str = "torch:compile", bare: float | None = None, load: float = 0.4, **fields: object
-) -> Attribution:
-    """Ten steps; ``fields`` name kinds and milliseconds of a step, or replace what is named."""
-    runner, mode = who.split(":")
-    kinds = {Kind[name.upper()]: float(ms) * MS * 10 for name, ms in fields.items() if name.upper() in Kind.__members__}
-    more = {name: value for name, value in fields.items() if name.upper() not in Kind.__members__}
-    wall = round(sum(kinds.values()))
-    made = [
-        Operation(name=f"{kind.name} op", kind=kind, calls=20, ns=ns)
-        for kind, ns in kinds.items()
-        if kind is not Kind.IDLE
-    ]
-    return Attribution.model_validate(
-        {
-            "spec": "digits-cnn", "runner": runner, "mode": mode, "precision": "float32", "device": "cpu",
-            "question": QuestionKind.TRAINING, "batch_size": 32, "steps": 10, "wall_ns": wall, "kinds": kinds,
-            "started": 300, "bare_ns": (round((bare or wall / MS / 10) * MS * 10),), "operations": tuple(made),
-            "environment": environment(runner, before=Processor(load_1min=load)), **more,
-        }
-    )  # fmt: skip
-
+from tests.support.attributions import MS, attribution
 
 FAST = attribution(product=0.6, convolution=0.2, idle=0.2)
 SLOW = attribution("tf:graph", product=0.6, convolution=0.5, idle=0.9, started=500)

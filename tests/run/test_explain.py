@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suite.results.attribution import Unexplained
+from suite.results.attribution import Attribution, Kind, Unexplained
 from suite.results.questions import QuestionKind
 from suite.run import explain
 from suite.run.explain import Asked
+from suite.runners import base
 from tests.support import processes, runs
+from tests.support.frameworks import of_each_framework
 
 ASKED = Asked("tiny", QuestionKind.TRAINING, 0, 2)
 
@@ -65,3 +68,16 @@ def test_what_an_earlier_process_left_is_not_taken_for_this_ones(tmp_path: Path)
 def test_a_process_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     assert found(tmp_path, script(tmp_path / "bin", "sleep 60"), timeout_seconds=1).reason == "took over 1 s"
     assert processes.of(tmp_path) == []
+
+
+@of_each_framework
+def test_a_framework_is_profiled_in_a_process_of_its_own(tmp_path: Path, token: str) -> None:
+    if base.profiler(token) is None:
+        pytest.skip(f"no profiler is known for {token}")
+    mode = base.modes(token)[0]
+    made = runs.make(tmp_path, runners={token: (mode,)}, timeout_seconds=300)
+    *_, (_, one) = explain.explain(tmp_path, made, {token: Path(sys.executable)}, ASKED)
+    assert isinstance(one, Attribution), one
+    assert (one.who, one.spec, one.steps, one.environment.threads_intra) == (f"{token}:{mode}", "tiny", 2, 1)
+    assert one.kinds[Kind.PRODUCT] > 0
+    assert json.loads(explain.trace(tmp_path, token, mode).read_text())["traceEvents"]
