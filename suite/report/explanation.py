@@ -84,7 +84,8 @@ def told(seen: Sequence[Attribution]) -> list[str]:
 def _spends(one: Attribution) -> str:
     """What a framework does with its time."""
     shares = {kind: one.per_step(kind) / one.profiled for kind in Kind}
-    parts = [f"{percent(shares[k], 0)} {_in(k)}" for k in sorted(Kind, key=lambda k: -shares[k]) if shares[k] >= TOLD]
+    first, *others = sorted(Kind, key=lambda kind: -shares[kind])
+    parts = [f"{percent(shares[k], 0)} {_in(k)}" for k in (first, *(k for k in others if shares[k] >= TOLD))]
     return f"A {UNITS[one.question]} of {one.who} takes {duration(one.bare)}: {_and(parts)}."
 
 
