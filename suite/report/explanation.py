@@ -208,7 +208,7 @@ def _how(seen: Sequence[Attribution]) -> list[Markdown]:
     return [
         md("{} So the rows add up to the time of a {}, and nothing is counted twice.", where, unit),
         md("Between operations nothing runs that the profiler sees: Python, dispatch, waiting, a call's own cost."),
-        md("A fused kernel counts as the heaviest work that it holds, in the order of the rows.{}", _fused(seen)),
+        md("A fused kernel counts as the heaviest work that it holds, in the order of the rows. {}", _fused(seen)),
         md("An operation of which the name tells nothing is under *other operations*."),
         Markdown(
             "The shares are those of one profiled call; they are no measurement to rank by. `suite run` makes those."
@@ -226,7 +226,9 @@ def _how(seen: Sequence[Attribution]) -> list[Markdown]:
 def _fused(seen: Sequence[Attribution]) -> str:
     """How much of each framework's time lies in kernels that hold more than what they count as."""
     parts = [f"{percent(each.fused_ns / each.wall_ns, 0)} of {each.who}" for each in seen if each.fused_ns]
-    return f" Such kernels take {_and(parts)}, so the lighter work in them is counted elsewhere." if parts else ""
+    return (
+        f"Such kernels take {_and(parts)}: what is lighter in them is not seen by itself." if parts else "Here is none."
+    )
 
 
 def _blind(seen: Sequence[Attribution]) -> dict[str, str]:

@@ -95,6 +95,10 @@ def test_the_page_holds_all_of_it_and_says_who_is_missing():
         assert f"\n## {heading}\n" in page
     assert "tensorflow 2.21.0" in page
     assert "Made by: suite explain it" in page
+    assert "in the order of the rows. Here is none." in page
+    assert "Such kernels take 50 % of torch:compile: what" in explanation.page(
+        [attribution(product=1, fused_ns=5 * MS)]
+    )
 
 
 def test_where_nobody_could_be_profiled_the_page_says_why():
