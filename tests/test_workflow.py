@@ -117,12 +117,29 @@ def test_the_workflow_is_told_every_image_that_there_is() -> None:
 def test_make_finds_every_framework_by_its_token(token: str) -> None:
     assert f"and not {token}" in made("-n", "test"), "the core's tests leave it out"
     for target in ("test", "faults-own", "faults-all", "bench-pytest"):
-        assert re.search(rf"\.envs/{token}/bin/python -m ", made("-n", target)), target
+        assert re.search(rf"\.envs/{token}/bin/python -m ", made("-n", target, f"FRAMEWORKS={token}")), target
     assert f"tests/runners/{token}/test_runner.py" in by_shell(made("-n", f"test-{token}"))
     assert "tests/trial/test_instrument.py" in by_shell(made("-n", f"test-{token}")), "a test of each framework"
     assert "tests/test_cuda.py" in by_shell(made("-n", f"gpu-check-{token}"))
     assert f"tests.faults --runner {token}" in made("-n", f"faults-{token}")
     assert f"tests.faults.alarms --runner {token}" in made("-n", f"alarms-{token}")
+
+
+COMPARED = {"": "quick", "torch tf": "quick", "all": "all", "torch": "all -r torch", "jax torch": "all -r jax -r torch"}
+
+
+@needs_make
+@pytest.mark.parametrize("asked", COMPARED)
+def test_make_installs_and_compares_the_usual_two_or_those_that_are_asked_for(asked: str) -> None:
+    said = made("-n", "bench", f"FRAMEWORKS={asked}")
+    assert f'PARITY_FRAMEWORKS="{asked}"' in said
+    assert re.search(rf"-m suite run {COMPARED[asked]} *$", said, re.MULTILINE)
+
+
+@needs_make
+def test_what_is_not_asked_for_is_not_tested() -> None:
+    assert ".envs/tf/" not in made("-n", "test", "FRAMEWORKS=torch")
+    assert all(f"tests.faults --runner {token}" in made("-n", "faults-all", "FRAMEWORKS=all") for token in TOKENS)
 
 
 def by_shell(line: str) -> str:

@@ -22,6 +22,7 @@ from suite.cli.display import err, out, say
 from suite.compare import commits
 from suite.data import store
 from suite.errors import ResultError, RunError, SpecError, SuiteError
+from suite.install import environments
 from suite.machine import doctor, environment
 from suite.meters import nvml
 from suite.results import records
@@ -263,7 +264,7 @@ def identity(
     benchmark: Annotated[list[str] | None, typer.Argument(help=ABOUT_BENCHMARK)] = None,
     all_: Annotated[bool, typer.Option("--all", help="the whole catalogue; ResNet-50 takes long")] = False,
     runner: Annotated[
-        list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework by default")
+        list[str] | None, typer.Option("--runner", "-r", help=f"{ABOUT_RUNNER}; every framework that is installed")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     deterministic: Annotated[bool, typer.Option("--deterministic", help=ABOUT_DETERMINISTIC)] = False,
@@ -280,7 +281,7 @@ def identity(
     """
     if bool(benchmark) is all_:
         raise SpecError("identity takes benchmarks or --all", way_out="`suite list` names them.")
-    every = [token for token in base.tokens() if environment.lock_digest(token)]
+    every = environments.chosen(environment.ROOT)
     wanted = profiles.valid(
         {
             "name": "identity", "benchmarks": session.catalogue() if all_ else paths.benchmarks(benchmark), "rounds": 0,
@@ -365,7 +366,8 @@ def doctor_(
     """Show what this machine has: processor, GPU, frameworks and what they compute on, compiler, data, disk."""
     rows = [(what, seen) for what, seen in doctor.machine().items()]
     asked = (device,) if device else ("cpu", "cuda") if nvml.gpus() else ("cpu",)
-    answers = {name: session.devices(base.tokens(), name) for name in asked}
+    left_out = {*environments.frameworks(environment.ROOT)} - {*environments.chosen(environment.ROOT)}
+    answers = {name: session.devices(tuple(t for t in base.tokens() if t not in left_out), name) for name in asked}
     for name, found in answers.items():
         for token, answer in found.items():
             rows.append((f"{token} on {name}", answer.said if answer.well else f"no: {answer.said}"))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
+USUAL = ("torch", "tf")
+"""The frameworks that are installed and compared unless others are asked for."""
 INSTALL_PYTHON = "install Python 3.11, 3.12 or 3.13 and run `make PYTHON=python3.13 ...`"
 DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
 """Where a machine with an NVIDIA driver has one of these."""
@@ -71,11 +73,33 @@ class FrameworkEnvironment:
         return python is not None and stamp.read_text(encoding="utf-8") == self.stamp(python.minor)
 
 
-def environments(root: Path) -> list[FrameworkEnvironment]:
-    """The core, and every framework that has both a runner and a lock."""
+def frameworks(root: Path) -> list[str]:
+    """Every framework that there is: each has a runner and a lock of its name."""
     names = {path.parent.name for path in (root / "suite" / "runners").glob("*/runner.py")}
-    locks = sorted(path.stem for path in (root / "docker" / "locks").glob("*.txt"))
-    return [FrameworkEnvironment(root, name) for name in ["core", *(name for name in locks if name in names)]]
+    return sorted(path.stem for path in (root / "docker" / "locks").glob("*.txt") if path.stem in names)
+
+
+def chosen(root: Path) -> list[str]:
+    """The frameworks that are wanted here, in their order.
+
+    PARITY_FRAMEWORKS names them, or says ``all``; without it they are the usual ones, and whichever is installed.
+
+    Raises:
+        MachineError: it names one that there is not.
+    """
+    every = frameworks(root)
+    stated = os.environ.get("PARITY_FRAMEWORKS", "").replace(",", " ").split()
+    if unknown := [name for name in stated if name not in (*every, "all")]:
+        way_out = f"There are: {', '.join(every)}; all stands for each of them."
+        raise MachineError(f"there is no framework {unknown[0]!r}", where="PARITY_FRAMEWORKS", way_out=way_out)
+    if stated:
+        return every if "all" in stated else [name for name in every if name in stated]
+    return [name for name in every if name in USUAL or (root / ".envs" / name).exists()]
+
+
+def environments(root: Path) -> list[FrameworkEnvironment]:
+    """The core's, and those of the frameworks that are wanted; raises MachineError for one that there is not."""
+    return [FrameworkEnvironment(root, name) for name in ["core", *chosen(root)]]
 
 
 @dataclass(frozen=True)

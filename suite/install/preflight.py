@@ -37,6 +37,8 @@ COSTS = {
     "torch": Cost(3020, 5820, 27),
     "tf": Cost(620, 2240, 13),
     "tf-cuda": Cost(3450, 6680, 30),
+    "jax": Cost(0, 0, 0),
+    "jax-cuda": Cost(0, 0, 0),
 }
 SPARE_MB = 1500  # data, compiler caches and results of a run
 BENCH_MINUTES = 7  # the profile quick on two cores

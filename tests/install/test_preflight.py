@@ -103,8 +103,8 @@ def test_the_running_interpreter_is_asked_first() -> None:
 
 
 def test_the_summary_says_what_it_will_cost_and_what_will_be_missing() -> None:
-    lines = summary(replace(LINUX, compiler=None, clients=()), GOOD, "tested", ["core", "torch", "jax"])
-    assert lines["install"] == "core, torch, jax: 3.2 GB to download, 6.5 GB on disk, jax of unknown size"
+    lines = summary(replace(LINUX, compiler=None, clients=()), GOOD, "tested", ["core", "torch", "toy"])
+    assert lines["install"] == "core, torch, toy: 3.2 GB to download, 6.5 GB on disk, toy of unknown size"
     assert "torch.compile will be unsupported" in lines["compiler"]
     assert "skipped" in lines["clients"]
     assert "python3.12-dev" in summary(LINUX, replace(GOOD, headers=False), "tested", ["core"])["compiler"]
@@ -241,6 +241,28 @@ def test_a_framework_is_found_by_its_runner_and_lock(here: FrameworkEnvironment)
     assert [environment.name for environment in environments(here.root)] == ["core", "torch"]
 
 
+def test_other_frameworks_than_the_usual_are_wanted_where_they_are_named_or_installed(
+    here: FrameworkEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("jax", "tf", "torch"):
+        (here.root / "suite" / "runners" / name).mkdir(parents=True)
+        (here.root / "suite" / "runners" / name / "runner.py").touch()
+        (here.lock.parent / f"{name}.txt").touch()
+    wanted = {}
+    for stated in ("", "jax", "torch, jax", "all"):
+        monkeypatch.setenv("PARITY_FRAMEWORKS", stated)
+        wanted[stated] = envs.chosen(here.root)
+    every = ["jax", "tf", "torch"]
+    assert wanted == {"": ["tf", "torch"], "jax": ["jax"], "torch, jax": ["jax", "torch"], "all": every}
+    monkeypatch.delenv("PARITY_FRAMEWORKS")
+    (here.root / ".envs" / "jax").mkdir(parents=True)
+    assert envs.chosen(here.root) == every
+    monkeypatch.setenv("PARITY_FRAMEWORKS", "torch jaxx")
+    with pytest.raises(MachineError, match="no framework 'jaxx'") as refused:
+        environments(here.root)
+    assert refused.value.way_out == "There are: jax, tf, torch; all stands for each of them."
+
+
 def test_cuda_libraries_are_wanted_where_that_is_stated_or_a_driver_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -288,7 +310,7 @@ def test_a_lock_with_cuda_holds_the_plain_one_and_nothing_else_but_cuda_for_linu
         plain = pins(path.with_name(path.name.replace("-cuda", "")))
         added = pins(path) - plain
         assert plain < pins(path)
-        assert all(pin.startswith("nvidia-") and "sys_platform == 'linux'" in pin for pin in added)
+        assert all(pin.startswith(("nvidia-", "jax-cuda")) and "sys_platform == 'linux'" in pin for pin in added)
 
 
 def test_the_cost_of_every_lock_is_known() -> None:

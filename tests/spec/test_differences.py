@@ -92,6 +92,21 @@ class TestStated:
         norms = [node for node in walk(spec.graph) if isinstance(node.layer, BatchNorm)]
         assert "n = 3 to 192 in a full batch: 1.5 to 1.005236 times" in factor(spec, norms)
 
+    def test_what_jaxs_users_take_differs_where_optax_and_flax_do(self, make_spec):
+        model = [{"layer": "batch_norm"}, pool(**SAME), *END]
+        spec = make_spec(model=model, optimizer={"name": "rmsprop", "epsilon": 1e-8}, l2=0.01)
+        found = said("jax", spec, DifferenceKind.SEMANTICS)
+        assert found == {
+            "rmsprop_epsilon_inside_root": ("optimizer",),
+            "optax.adamw(weight_decay=...) and its kin": ("optimizer",),
+            "biased_running_variance": ("batch_norm_1",),
+            "padding_counted": ("average_pool_1",),
+        }
+        early = make_spec(optimizer={"name": "adam", "epsilon": 1e-8, "epsilon_place": "before_correction"})
+        assert said("jax", early, DifferenceKind.SEMANTICS) == {"adam_epsilon_after_correction": ("optimizer",)}
+        lecun = make_spec(model=[END[0], {**END[1], "kernel_init": "lecun_normal"}])
+        assert any("not truncated" in each.does for each in base.differences("jax", lecun))
+
     def test_pooling_without_padding_is_not_listed(self, make_spec):
         spec = make_spec(model=[pool(), *END])
         for token in TOKENS:

@@ -105,7 +105,7 @@ def test_a_synonym_whose_name_is_not_there_is_none():
 def test_a_hint_is_sentences():
     assert hint("mnits", ["mnist"], Place.DATASET) == "Did you mean mnist? "
     assert hint("pytorch", ["torch"], Place.RUNNER) == "It is called torch here. "
-    assert re.fullmatch(r"Nearest .*\. ", hint("jax", ["torch"], Place.RUNNER))
+    assert re.fullmatch(r"Nearest .*\. ", hint("flax", ["torch"], Place.RUNNER))
     assert hint("zork", ["torch"], Place.RUNNER) == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from suite.spec.vocabulary.words import Gap, Synonym, table
 
 _OWN = "Bring it as a file of your own arrays, `dataset: npz:PATH`."
-_NO_RUNNER = "Nearest are torch and tf: it has no runner in this suite, so nothing can be said of it."
+_NO_RUNNER = "Nearest are torch, tf and jax: it has no runner in this suite, so nothing can be said of it."
 
 TASKS = table(
     {
@@ -128,9 +128,7 @@ RUNNERS = table(
         "tensorflow tf1 tf2 tensorflow2": Synonym("tf", "It is TensorFlow's core, not Keras."),
         "numpy np": Synonym("reference"),
         "keras": Gap("Nearest is tf, TensorFlow's core: Keras is a program of its own, with other costs and defaults."),
-        "jax flax optax haiku equinox": Gap(
-            f"{_NO_RUNNER} Nearest in kind is tf's mode xla, which compiles by XLA too."
-        ),
+        "flax optax haiku equinox": Gap("Nearest is jax, which is JAX itself without a package on top of it."),
         "mxnet gluon theano pytensor aesara caffe caffe2 cntk chainer paddle paddlepaddle mindspore tinygrad mlx "
         "oneflow flux sklearn scikit_learn onnx onnxruntime tensorrt openvino tflite coreml lightning "
         "pytorch_lightning ignite fastai deepspeed burn candle": Gap(_NO_RUNNER),
@@ -140,8 +138,8 @@ RUNNERS = table(
 
 MODES = table(
     {
-        "jit torchscript script trace tracing dynamo inductor torch_compile compiled": Gap(
-            "Nearest are torch's compile, which is torch.compile, and tf's graph and xla."
+        "torchscript script trace tracing dynamo inductor torch_compile compiled": Gap(
+            "Nearest are torch's compile, which is torch.compile, tf's graph and xla, and jax's jit."
         ),
         "jit_compile xla_jit": Synonym("xla"),
         "function tf_function autograph": Synonym("graph"),
