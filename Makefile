@@ -5,7 +5,14 @@ LOCK := .envs/uv/bin/uv pip compile --universal --generate-hashes --no-emit-inde
 	--custom-compile-command "make lock" --quiet --upgrade
 LOCKED := $(filter-out base,$(basename $(notdir $(wildcard docker/locks/*.in))))
 # A framework has a runner and a lock of its name.
-FRAMEWORKS := $(filter $(notdir $(patsubst %/runner.py,%,$(wildcard suite/runners/*/runner.py))),$(basename $(notdir $(wildcard docker/locks/*.txt))))
+EVERY := $(sort $(filter $(notdir $(patsubst %/runner.py,%,$(wildcard suite/runners/*/runner.py))),$(basename $(notdir $(wildcard docker/locks/*.txt)))))
+# FRAMEWORKS="torch jax" names those to install, to test and to compare, and all is every one.  Without it they are torch
+# and tf; another that is installed already is kept, and tested as well.
+USUAL := tf torch
+FRAMEWORKS ?=
+ASKED := $(if $(filter all,$(FRAMEWORKS)),$(EVERY),$(sort $(or $(FRAMEWORKS),$(USUAL))))
+TESTED := $(ASKED)$(if $(FRAMEWORKS),, $(filter-out $(ASKED),$(filter $(EVERY),$(notdir $(wildcard .envs/*)))))
+COMPARED := $(if $(filter-out $(USUAL),$(ASKED))$(filter-out $(ASKED),$(USUAL)),all $(if $(filter-out $(ASKED),$(EVERY)),$(ASKED:%=-r %)),quick)
 
 # An image has a Dockerfile of its name.
 IMAGES := $(sort $(patsubst Dockerfile.%,%,$(notdir $(wildcard Dockerfile.* docker/Dockerfile.*))))
@@ -19,20 +26,20 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 preflight:  ## can this machine run the suite, and what will it cost?
-	@$(PYTHON) -m suite.install.preflight
+	@PARITY_FRAMEWORKS="$(FRAMEWORKS)" $(PYTHON) -m suite.install.preflight
 
 envs:  ## install the environments, one per framework, from the lock files
-	@$(PYTHON) -m suite.install.bootstrap
+	@PARITY_FRAMEWORKS="$(FRAMEWORKS)" $(PYTHON) -m suite.install.bootstrap
 
 bench: envs  ## compare the frameworks on this machine: about seven minutes, then a report
-	@$(CORE) -m suite run quick
+	@$(CORE) -m suite run $(COMPARED)
 
 # The core comes first: it fetches the data.  SPECS="digits-cnn mnist-cnn" names other benchmarks, and TIMED= runs each call once.
 TIMED := yes
 PYTEST_JSON := reports/pytest-benchmark
 bench-pytest: envs  ## time the runners' calls with pytest-benchmark, and show them beside the latest run
 	@mkdir -p $(PYTEST_JSON)
-	@$(foreach name,core $(FRAMEWORKS),$(MAKE) --no-print-directory bench-pytest-$(name) &&) true
+	@$(foreach name,core $(TESTED),$(MAKE) --no-print-directory bench-pytest-$(name) &&) true
 	@$(if $(TIMED),$(CORE) -m suite report $(PYTEST_JSON) $(wildcard reports/latest))
 
 bench-pytest-%:
@@ -40,8 +47,8 @@ bench-pytest-%:
 		$(if $(TIMED),--benchmark-json $(PYTEST_JSON)/$*.json,--benchmark-disable)
 
 test: envs  ## the core's tests without any framework, then each framework's
-	$(CORE) -m pytest tests -m "not cuda and not docker $(FRAMEWORKS:%=and not %)"
-	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory test-$(name) &&) true
+	$(CORE) -m pytest tests -m "not cuda and not docker $(EVERY:%=and not %)"
+	@$(foreach name,$(TESTED),$(MAKE) --no-print-directory test-$(name) &&) true
 
 test-%:
 	.envs/$*/bin/python -m pytest -m "$* and not cuda" $$(grep -lE 'mark\.$*\b|\bof_each_' -r --include='test_*.py' tests)
@@ -49,7 +56,7 @@ test-%:
 # MINUTES=10 is the time for all together.
 MINUTES := 10
 gpu-check: envs  ## on a machine with a GPU: prove, measure and test what only a GPU shows, within MINUTES=10
-	@$(CORE) -m benchmarks.gpu_check --minutes $(MINUTES)
+	@$(CORE) -m benchmarks.gpu_check --minutes $(MINUTES) $(TESTED)
 
 gpu-check-%:
 	.envs/$*/bin/python -m pytest -m "$* and cuda" $$(grep -l 'mark\.cuda\b' -r --include='test_*.py' tests)
@@ -74,10 +81,10 @@ faults: envs  ## plant faults in the reference and count how many the gate catch
 
 # A fault in the protocol or in a spec is caught in one runner as in another; what replaces a runner's own code is not.
 faults-own: faults  ## faults in the reference, and in each framework those of its own code
-	@$(foreach name,$(FRAMEWORKS),.envs/$(name)/bin/python -m tests.faults --runner $(name) --only $(name): &&) true
+	@$(foreach name,$(TESTED),.envs/$(name)/bin/python -m tests.faults --runner $(name) --only $(name): &&) true
 
 faults-all: faults  ## the same in every framework as well, each in its own environment
-	@$(foreach name,$(FRAMEWORKS),$(MAKE) --no-print-directory faults-$(name) &&) true
+	@$(foreach name,$(TESTED),$(MAKE) --no-print-directory faults-$(name) &&) true
 
 faults-%:
 	.envs/$*/bin/python -m tests.faults --runner $*

@@ -171,11 +171,12 @@ def newest(folder: Path) -> Path | None:
 def main(given: Sequence[str] | None = None) -> int:
     """Check, then write the report of what is there and say how each step ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("frameworks", nargs="*", help="whose tests run: all that there are")
     parser.add_argument("--minutes", type=float, default=10.0, help="for all together")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu tries this script itself")
     parser.add_argument("--profile", default="gpu", help="what the run measures")
     asked = parser.parse_args(given)
-    tokens = [token for token in base.tokens() if environment.lock_digest(token)]
+    tokens = asked.frameworks or [token for token in base.tokens() if environment.lock_digest(token)]
     outcomes: list[Outcome] = []
     try:
         outcomes = check(steps(tokens, asked.device, asked.profile, FOLDER), asked.minutes * 60, FOLDER)

@@ -31,14 +31,13 @@ class Cost(NamedTuple):
     seconds: int
 
 
-# By lock; measured 2026-11-21 and 22 on Linux x86-64 with Python 3.11 and uv 0.13.9.
+# By lock; measured 2026-11-21, 22 and 28 on Linux x86-64 with Python 3.11 and uv 0.13.9.
 COSTS = {
     "core": Cost(170, 665, 20),
     "torch": Cost(3020, 5820, 27),
     "tf": Cost(620, 2240, 13),
     "tf-cuda": Cost(3450, 6680, 30),
-    "jax": Cost(0, 0, 0),
-    "jax-cuda": Cost(0, 0, 0),
+    "jax": Cost(141, 618, 14),
 }
 SPARE_MB = 1500  # data, compiler caches and results of a run
 BENCH_MINUTES = 7  # the profile quick on two cores
