@@ -128,7 +128,8 @@ def test_the_allocators_peak_is_that_since_it_was_last_asked(token: str) -> None
     images = np.zeros((100_000, *contract.SHAPE), np.float32)
     program.infer(images)
     assert runner.allocator_peak() >= images.nbytes
-    assert runner.allocator_peak() < images.nbytes
+    again = runner.allocator_peak()
+    assert again is None or again < images.nbytes, "what cannot be told is no peak of before"
 
 
 @of_each_framework
