@@ -128,9 +128,10 @@ def test_no_step_in_float32_computes_anything_in_float64(on_cpu: jax.Runner, nam
     images, targets = contract.data(of, "float32")
     program.load(contract.start(of))
     learner = Learner(of, "float32", 0)
-    given = images, targets, np.arange(8, dtype=np.int32), learner.rates(0, 1)[:, 0], np.int32(0)
-    assert "f64[" not in str(jax.jax.make_jaxpr(learner.step)(program._held, *given))
-    assert "f64[" in str(jax.jax.make_jaxpr(learner.step)(program._held, images.astype(np.float64), *given[1:]))
+    given = program._held, images, targets, np.arange(8, dtype=np.int32)
+    rates = learner.rates(0, 1)[:, 0]
+    assert "f64[" not in str(jax.jax.make_jaxpr(learner.step)(*given, rates, np.int32(0)))
+    assert "f64[" in str(jax.jax.make_jaxpr(learner.step)(*given, rates.astype(np.float64), np.int32(0)))
 
 
 @every_mode
