@@ -38,6 +38,7 @@ COSTS = {
     "tf": Cost(620, 2240, 13),
     "tf-cuda": Cost(3450, 6680, 30),
     "jax": Cost(141, 618, 14),
+    "jax-cuda": Cost(2508, 4486, 183),  # seconds beside other work on the same cores
 }
 SPARE_MB = 1500  # data, compiler caches and results of a run
 BENCH_MINUTES = 7  # the profile quick on two cores
