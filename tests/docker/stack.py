@@ -18,9 +18,12 @@ from suite.results.records import Record
 from suite.run import plan
 from suite.run.plan import Plan
 from suite.runners import base
-from tests.support.frameworks import TOKENS
+from tests.support import compose, frameworks
 
 ROOT = Path(__file__).parents[2]
+PROFILES = frozenset(filter(None, os.environ.get("COMPOSE_PROFILES", "").split(",")))
+TOKENS = tuple(t for t in frameworks.TOKENS if {*compose.services()[t].get("profiles", ())} <= PROFILES)
+"""The frameworks that take part: those that need no profile of Compose's, and those whose COMPOSE_PROFILES names."""
 USER = 4321
 """Neither root nor the compose file's default."""
 LOCAL_BASE = os.environ.get("PARITY_LOCAL_BASE", "local/debian-base:trixie")

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from suite.results.records import Cause, Failed, Measured, Timed
-from tests.docker.stack import PARENTS, USER, Stack
-from tests.support.frameworks import TOKENS
+from tests.docker.stack import PARENTS, TOKENS, USER, Stack
 
 pytestmark = pytest.mark.docker
 

@@ -9,9 +9,8 @@ import pytest
 
 from suite.results.gpu_trace import Metered
 from suite.results.records import Measured
-from tests.docker.stack import Stack
+from tests.docker.stack import TOKENS, Stack
 from tests.support import nvml
-from tests.support.frameworks import TOKENS
 
 pytestmark = pytest.mark.docker
 

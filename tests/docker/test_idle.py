@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.stack import PARENTS, Stack
-from tests.support.frameworks import TOKENS
+from tests.docker.stack import PARENTS, TOKENS, Stack
 
 pytestmark = pytest.mark.docker
 SECONDS = 6.0

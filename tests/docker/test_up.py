@@ -14,8 +14,7 @@ from suite.report import writer
 from suite.report.evidence.sources import read_source
 from suite.results.identity import Verdict
 from suite.results.records import Measured, Numbers, Proof, Record, Timed
-from tests.docker.stack import PARENTS, ROOT, USER, Stack, native
-from tests.support.frameworks import TOKENS
+from tests.docker.stack import PARENTS, ROOT, TOKENS, USER, Stack, native
 
 pytestmark = pytest.mark.docker
 ROUNDS = 5
