@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from suite.report.text.markdown import DASH, Markdown, bullets, escape, md, table
 from suite.report.text.units import digits, duration, percent
@@ -13,6 +14,8 @@ SENTENCES = 2000
 """Characters of a line that says why."""
 LONGEST = 10
 """Operations of each framework that are shown side by side."""
+AROUND = 5
+"""Ranges around operations, the same."""
 NAME = 70
 """Characters of an operation's name in that table."""
 ALIKE = 1.05
@@ -56,6 +59,9 @@ def page(found: Found, command: str = "") -> Markdown:
             Markdown(f"{CELL.format(UNITS[seen[0].question])}"),
             table(header, rows),
         ]
+        header, *rows = longest(seen, "around", AROUND)
+        if rows:
+            parts += [Markdown("## Between operations"), Markdown(BETWEEN), table(header, rows)]
         parts += [Markdown("## How to read this"), bullets(_how(seen))]
         parts += [Markdown("## Where it was measured"), table(*_where(seen))]
     if command:
@@ -63,6 +69,7 @@ def page(found: Found, command: str = "") -> Markdown:
     return Markdown("\n\n".join(parts) + "\n")
 
 
+BETWEEN = "The longest ranges that were open while no operation ran; what no range covers is mostly Python's."
 CELL = "Each with the time of a {0} that is its own, its share, and how often it runs in a {0}."
 
 
@@ -114,7 +121,11 @@ def _most(slow: Attribution, fast: Attribution, kind: Kind) -> str:
     unit = UNITS[slow.question]
     if kind is Kind.IDLE:
         counts = [digits(each.started / each.steps) for each in (slow, fast)]
-        return f"The profiler saw {counts[0]} operations a {unit} in {slow.who}, {counts[1]} in {fast.who}."
+        ranges = [
+            f"{each.who} {o.name} ({duration(o.ns / each.steps)})" for each in (slow, fast) for o in each.around[:1]
+        ]
+        told = f" The longest range between them is in {', in '.join(ranges)}." if ranges else ""
+        return f"The profiler saw {counts[0]} operations a {unit} in {slow.who}, {counts[1]} in {fast.who}.{told}"
     longest_, other = (next((o for o in each.operations if o.kind is kind), None) for each in (slow, fast))
     if longest_ is None:
         return ""
@@ -184,11 +195,14 @@ def _time(one: Attribution, ns: float) -> str:
     return f"{duration(ns)} ({percent(ns / one.profiled, 0)})" if ns else DASH
 
 
-def longest(seen: Sequence[Attribution]) -> list[Row]:
-    """The longest operations of each framework side by side, the header first."""
+def longest(
+    seen: Sequence[Attribution], of: Literal["operations", "around"] = "operations", most: int = LONGEST
+) -> list[Row]:
+    """The longest operations of each framework, or ranges around them, side by side, the header first."""
     rows: list[Row] = [("", *(each.who for each in seen))]
-    for i in range(LONGEST):
-        cells = [_operation(each, each.operations[i]) if i < len(each.operations) else "" for each in seen]
+    for i in range(most):
+        lists = [(each, each.operations if of == "operations" else each.around) for each in seen]
+        cells = [_operation(each, found[i]) if i < len(found) else "" for each, found in lists]
         if any(cells):
             rows.append((str(i + 1), *cells))
     return rows

@@ -59,6 +59,9 @@ class Attribution(Frozen):
     fused_ns: NonNegativeFloat = Field(0.0, description="of kernels that a compiler made of several operations")
     started: Count = Field(description="operations that ran in the call, of those that the profiler sees")
     operations: Annotated[tuple[Operation, ...], Field(max_length=100)]
+    around: Annotated[tuple[Operation, ...], Field(max_length=100)] = Field(
+        (), description="the ranges that were open while no operation ran, with what they have of that time"
+    )
     on_device: bool = Field(False, description="what is divided is the time of a GPU, not that of the host's threads")
     blind: Word = Field("", description="what the profiler cannot see")
     environment: Environment

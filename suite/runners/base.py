@@ -175,7 +175,8 @@ class Event(NamedTuple):
     """An operation as a framework's own profiler saw it: when, and on which thread of the host or stream of a GPU.
 
     ``holds`` names what it computes where its own name does not tell; ``fused`` says that a compiler made it of several
-    operations.  Events of one lane nest.
+    operations.  ``around`` marks a range in which operations are prepared or waited for: no work by itself.  Events of
+    one lane nest.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Event(NamedTuple):
     holds: tuple[str, ...] = ()
     on_device: bool = False
     fused: bool = False
+    around: bool = False
 
 
 class Traced(NamedTuple):

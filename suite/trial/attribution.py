@@ -89,6 +89,8 @@ class Divided:
     kinds: dict[Kind, float]
     started: int
     operations: tuple[Operation, ...]
+    around: tuple[Operation, ...]
+    """The ranges that were open while no operation ran."""
     on_device: bool
     fused_ns: float
 
@@ -98,25 +100,28 @@ def divided(traced: Traced) -> Divided:
     began, ended = traced.began_ns, traced.ended_ns
     on_device = any(event.on_device for event in traced.events)
     counted = [e for e in traced.events if e.on_device is on_device and e.start_ns < ended and _end(e) > began]
-    lanes: dict[str, list[Event]] = defaultdict(list)
+    lanes: dict[tuple[str, bool], list[Event]] = defaultdict(list)
     for event in counted:
-        lanes[event.lane].append(event)
+        lanes[event.lane, event.around].append(event)
     pieces = [piece for events in lanes.values() for piece in segments(events, began, ended)]
     own, idle = shared(pieces, began, ended)
+    work = [(event, ns) for event, ns in own if not event.around]
     kinds: dict[Kind, float] = defaultdict(float, {Kind.IDLE: idle})
-    spent: dict[tuple[str, Kind], float] = defaultdict(float)
-    calls: dict[tuple[str, Kind], int] = defaultdict(int)
-    for event, ns in own:
-        key = event.name, classified(event.name, event.holds)
-        kinds[key[1]] += ns
-        spent[key] += ns
-        calls[key] += 1
-    found = [
-        Operation(name=name[:400], kind=kind, calls=calls[name, kind], ns=ns) for (name, kind), ns in spent.items()
-    ]
-    fused = sum(ns for event, ns in own if event.fused)
-    found.sort(key=lambda operation: (-operation.ns, operation.name))
-    return Divided(traced.lasted_ns, dict(kinds), len(own), tuple(found), on_device, fused)
+    for event, ns in work:
+        kinds[classified(event.name, event.holds)] += ns
+    around = _together((event.name, Kind.IDLE, ns) for event, ns in own if event.around)
+    found = _together((event.name, classified(event.name, event.holds), ns) for event, ns in work)
+    fused = sum(ns for event, ns in work if event.fused)
+    return Divided(traced.lasted_ns, dict(kinds), len(work), found, around, on_device, fused)
+
+
+def _together(each: Iterable[tuple[str, Kind, float]]) -> tuple[Operation, ...]:
+    """Events of one name and kind as one operation, longest first."""
+    spent: dict[tuple[str, Kind], list[float]] = defaultdict(list)
+    for name, kind, ns in each:
+        spent[name[:400], kind].append(ns)
+    found = [Operation(name=name, kind=kind, calls=len(ns), ns=sum(ns)) for (name, kind), ns in spent.items()]
+    return tuple(sorted(found, key=lambda operation: (-operation.ns, operation.name)))
 
 
 def _end(event: Event) -> int:
@@ -162,7 +167,10 @@ def _answering(open_: Sequence[Event]) -> Event:
 
 
 def shared(pieces: Iterable[Segment], began: int, ended: int) -> tuple[list[tuple[Event, float]], float]:
-    """What each event has of the wall time, where lanes at work in one moment share it, and what nobody has."""
+    """What each event has of the wall time, where lanes at work in one moment share it, and what no operation has.
+
+    Ranges around operations have that, where they were open then.
+    """
     bounds: dict[int, tuple[list[Segment], list[Segment]]] = defaultdict(lambda: ([], []))
     for piece in pieces:
         bounds[piece.start][0].append(piece)
@@ -179,9 +187,10 @@ def shared(pieces: Iterable[Segment], began: int, ended: int) -> tuple[list[tupl
         for piece in bounds[moment][0]:
             running[id(piece)] = piece
         span = following - moment
-        if not running:
-            idle += span
-        for piece in running.values():
-            known[id(piece.event)] = piece.event
-            own[id(piece.event)] += span / len(running)
+        busy = [piece.event for piece in running.values() if not piece.event.around]
+        idle += 0 if busy else span
+        answering = busy or [piece.event for piece in running.values()]
+        for event in answering:
+            known[id(event)] = event
+            own[id(event)] += span / len(answering)
     return [(known[key], ns) for key, ns in own.items()], idle

@@ -89,7 +89,7 @@ def explained(folder: Path, token: str, mode: str, asked: Asked) -> Attribution:
         question=asked.question, batch_size=asked.batch_size or spec.batch_size, steps=work.steps,
         bare_ns=tuple(bare), blind=profiler.blind, environment=here.told(runner), wall_ns=found.wall_ns,
         kinds=found.kinds, started=found.started, operations=found.operations[:KEPT], on_device=found.on_device,
-        fused_ns=found.fused_ns,
+        fused_ns=found.fused_ns, around=found.around[:KEPT],
     )  # fmt: skip
 
 

@@ -131,3 +131,15 @@ def test_other_questions_have_other_units(question, unit):
     page = explanation.page([attribution(product=1.0, question=QuestionKind(question), batch_size=64)])
     assert page.startswith(f"# Where a {unit} of digits-cnn goes")
     assert "batch 64" in page
+
+
+def test_what_is_open_between_operations_is_named():
+    ranges = tuple(Operation(name=f"range {i}", kind=Kind.IDLE, calls=10, ns=(9 - i) * MS) for i in range(8))
+    slow = attribution("tf:graph", idle=3.0, around=ranges)
+    said = explanation.told([FAST, slow])[1]
+    assert said.endswith("30.0 in torch:compile. The longest range between them is in tf:graph range 0 (900 µs).")
+    page = explanation.page([FAST, slow])
+    assert "## Between operations" in page
+    assert "range 4: 500 µs" in page
+    assert "range 5" not in page
+    assert "## Between operations" not in explanation.page([FAST])

@@ -142,3 +142,18 @@ def test_a_name_tells_the_kind_of_work(name, kind):
 )
 def test_a_fused_kernel_counts_as_the_heaviest_work_that_it_holds(holds, kind):
     assert classified("multiply_add_fusion.3", holds) is kind
+
+
+def test_ranges_around_operations_have_what_is_between_them_and_no_more():
+    found = divided(
+        Traced(
+            [
+                event("outer", 0, 80, around=True), event("inner", 10, 40, around=True), event("MatMul", 20, 20),
+                event("waits", 0, 30, "other", around=True),
+            ],
+            0, 100,
+        )
+    )  # fmt: skip
+    assert found.kinds == {Kind.PRODUCT: 20, Kind.IDLE: 80}
+    assert found.started == 1
+    assert {each.name: each.ns for each in found.around} == {"outer": 5 + 30, "inner": 5 + 10, "waits": 5 + 5}

@@ -155,10 +155,11 @@ def read(lanes: Lanes, compiled: Modules) -> Traced:
             elif span.name == EAGER_RUN and eager is not None:
                 kind = eager.name.removeprefix(EAGER_OP)
                 eager = None
-                if not AROUND.fullmatch(kind):
-                    found.append(Event(kind, span.start_ns, span.duration_ns, lane))
+                found.append(Event(kind, span.start_ns, span.duration_ns, lane, around=bool(AROUND.fullmatch(kind))))
             elif event := _operation(span, compiled, lane, plane.startswith(GPU)):
                 found.append(event)
+            elif span.duration_ns and span.name != CALL and not plane.startswith(GPU):
+                found.append(Event(span.name, span.start_ns, span.duration_ns, lane, around=True))
     assert whole is not None, "the profiler has seen no call"
     return Traced(found, whole.start_ns, whole.start_ns + whole.duration_ns)
 

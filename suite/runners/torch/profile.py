@@ -56,7 +56,9 @@ def read(events: Iterable[dict[str, Any]]) -> Traced:
         if kind in DEVICE:
             name, holds = _told(name)
             found.append(Event(name, start, lasting, f"stream {event['tid']}", holds, True, bool(holds)))
-        elif kind == "cpu_op" and not AROUND.fullmatch(name):
+        elif kind == "cpu_op" and AROUND.fullmatch(name):
+            found.append(Event(name, start, lasting, f"thread {event['tid']}", around=True))
+        elif kind == "cpu_op":
             name, holds = _told(name)
             fused = bool(holds)
             if any(step["tid"] == event["tid"] and _within(event, step) for step in steps):
