@@ -69,7 +69,10 @@ def page(found: Found, command: str = "") -> Markdown:
     return Markdown("\n\n".join(parts) + "\n")
 
 
-BETWEEN = "The longest ranges that were open while no operation ran; what no range covers is mostly Python's."
+BETWEEN = (
+    "The longest ranges that were open while no operation ran. What no range covers is spent outside of them: in Python, "
+    "or waiting."
+)
 CELL = "Each with the time of a {0} that is its own, its share, and how often it runs in a {0}."
 
 
@@ -121,16 +124,24 @@ def _most(slow: Attribution, fast: Attribution, kind: Kind) -> str:
     unit = UNITS[slow.question]
     if kind is Kind.IDLE:
         counts = [digits(each.started / each.steps) for each in (slow, fast)]
-        ranges = [
-            f"{each.who} {o.name} ({duration(o.ns / each.steps)})" for each in (slow, fast) for o in each.around[:1]
-        ]
-        told = f" The longest range between them is in {', in '.join(ranges)}." if ranges else ""
-        return f"The profiler saw {counts[0]} operations a {unit} in {slow.who}, {counts[1]} in {fast.who}.{told}"
+        return (
+            f"The profiler saw {counts[0]} operations a {unit} in {slow.who}, {counts[1]} in {fast.who}. {_open(slow)}"
+        )
     longest_, other = (next((o for o in each.operations if o.kind is kind), None) for each in (slow, fast))
     if longest_ is None:
         return ""
     first = f"The longest operation of {kind} in {slow.who} is {longest_.name} ({duration(longest_.ns / slow.steps)})"
     return f"{first}, in {fast.who} {other.name} ({duration(other.ns / fast.steps)})." if other else f"{first}."
+
+
+def _open(one: Attribution) -> str:
+    """What was open in a framework while none of its operations ran, or that no range of it tells."""
+    idle, covered = one.kinds[Kind.IDLE], sum(each.ns for each in one.around)
+    if covered < idle / 2:
+        share = percent(1 - covered / idle, 0)
+        return f"Of what is between them in {one.who}, {share} lies outside of its own ranges: Python, or waiting."
+    first = one.around[0]
+    return f"Between them {one.who} is longest in {first.name} ({duration(first.ns / one.steps)})."
 
 
 def _disturbed(seen: Sequence[Attribution]) -> list[str]:

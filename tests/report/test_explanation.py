@@ -21,7 +21,8 @@ def test_it_says_where_the_difference_lies():
     assert second == (
         "A step of tf:graph takes 2.00 ms, 2.00 times as long as one of torch:compile. Of the 1.00 ms between them "
         "under the profiler it spends 700 µs (70 %) between operations and 300 µs (30 %) in convolutions. The profiler "
-        "saw 50.0 operations a step in tf:graph, 30.0 in torch:compile. The longest operation of convolutions in "
+        "saw 50.0 operations a step in tf:graph, 30.0 in torch:compile. Of what is between them in tf:graph, "
+        "100 % lies outside of its own ranges: Python, or waiting. The longest operation of convolutions in "
         "tf:graph is CONVOLUTION op (500 µs), in torch:compile CONVOLUTION op (200 µs)."
     )
     assert rest == []
@@ -137,7 +138,9 @@ def test_what_is_open_between_operations_is_named():
     ranges = tuple(Operation(name=f"range {i}", kind=Kind.IDLE, calls=10, ns=(9 - i) * MS) for i in range(8))
     slow = attribution("tf:graph", idle=3.0, around=ranges)
     said = explanation.told([FAST, slow])[1]
-    assert said.endswith("30.0 in torch:compile. The longest range between them is in tf:graph range 0 (900 µs).")
+    assert said.endswith("30.0 in torch:compile. Between them tf:graph is longest in range 0 (900 µs).")
+    few = explanation.told([FAST, attribution("tf:graph", idle=3.0, around=ranges[4:])])[1]
+    assert few.endswith("in tf:graph, 53 % lies outside of its own ranges: Python, or waiting.")
     page = explanation.page([FAST, slow])
     assert "## Between operations" in page
     assert "range 4: 500 µs" in page
