@@ -70,8 +70,8 @@ def page(found: Found, command: str = "") -> Markdown:
 
 
 BETWEEN = (
-    "The longest ranges that were open while no operation ran. What no range covers is spent outside of them: in Python, "
-    "or waiting."
+    "The longest ranges that were open while no operation ran. What no range covers is spent outside of them: in "
+    "Python, or waiting."
 )
 CELL = "Each with the time of a {0} that is its own, its share, and how often it runs in a {0}."
 
