@@ -243,7 +243,7 @@ def script(tmp_path):
     def call(folder, **variables):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PARITY_")}
         env = {**kept, "PATH": f"{fake.parent}:{os.environ['PATH']}", "PARITY_DEVICE": "cpu", **variables}
-        command = [str(ROOT / "docker" / "compose.sh"), "config"]
+        command = [str(ROOT / "docker" / "compose.sh"), "--profile", "*", "config"]
         return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
     return call
@@ -328,7 +328,7 @@ def composes() -> bool:
 def by_compose(**variables: str) -> dict[str, dict[str, Any]]:
     """The services as Compose itself reads them, called by the script."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PARITY_", "DOCKER_"))}
-    command = [str(ROOT / "docker" / "compose.sh"), "config"]
+    command = [str(ROOT / "docker" / "compose.sh"), "--profile", "*", "config"]
     env = {**kept, "DOCKER_HOST": "unix:///nowhere", **variables}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
