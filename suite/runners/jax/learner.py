@@ -29,6 +29,7 @@ class Learner:
 
     def __init__(self, spec: Spec, precision: Precision, seed: int) -> None:
         self._spec, self._real = spec, np.dtype(held(precision)).type
+        self._loss, self._box_weight = spec.loss, spec.box_weight
         self._decayed = {name for name, tensor in spec.trainable.items() if spec.l2 and tensor.role is Role.KERNEL}
         self.network = Network(spec, precision, seed)
         plain = isinstance(spec.optimizer, Sgd) and not spec.optimizer.momentum
@@ -62,7 +63,7 @@ class Learner:
 
         def objective(trained: Tensors) -> tuple[Array, tuple[Array, dict[str, Array]]]:
             outputs, statistics = self.network.train({**weights, **trained}, images, number)
-            return loss(self._spec.loss, outputs, targets, self._spec.box_weight), (outputs, statistics)
+            return loss(self._loss, outputs, targets, self._box_weight), (outputs, statistics)
 
         (value, (outputs, statistics)), gradients = jax.value_and_grad(objective, has_aux=True)(trained)
         return outputs, value, self.penalise(gradients, trained), statistics

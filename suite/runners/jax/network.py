@@ -50,6 +50,11 @@ class Network:
         self._graph, self._layout = spec.graph, layout
         self._mixed, self._precision = precision == "bfloat16", PRODUCTS[precision]
         self._first = layout == "NCHW"
+        # Found once, for operations one by one would ask each time.
+        windowed = [node for node in walk(spec.graph) if isinstance(node.layer, Conv2D | MaxPool | AveragePool)]
+        self._sides = {node.name: margins(node) for node in windowed}
+        means = ((node, node.layer) for node in windowed if isinstance(node.layer, AveragePool))
+        self._counts = {node.name: _counted(node, layer, self._sides[node.name]) for node, layer in means}
         self._frozen = {node.name for node in walk(spec.graph) if spec.is_frozen(node)}
         self._keys = {
             node.name: jax.random.fold_in(jax.random.key(seed), zlib.crc32(node.name.encode()))
@@ -115,7 +120,7 @@ class Network:
                 return self._biased(jnp.matmul(self._low(x), self._low(held[0]), precision=self._precision), held[1:])
             case Conv2D(stride=stride):
                 y = lax.conv_general_dilated(
-                    self._low(x), self._low(held[0]), stride, margins(node), precision=self._precision,
+                    self._low(x), self._low(held[0]), stride, self._sides[node.name], precision=self._precision,
                     dimension_numbers=(self._layout, "HWIO", self._layout),
                 )  # fmt: skip
                 return self._biased(y, held[1:])
@@ -154,15 +159,14 @@ class Network:
 
     def _pool(self, node: Node, layer: MaxPool | AveragePool, x: Array) -> Array:
         """The largest of each window, or its sum over how many of its values are counted."""
-        sides = margins(node)
 
         def everywhere(pair: Any, rest: Any) -> tuple[Any, ...]:
             return (rest, rest, *pair) if self._first else (rest, *pair, rest)
 
-        where = everywhere(layer.window, 1), everywhere(layer.strides, 1), everywhere(sides, (0, 0))
+        where = everywhere(layer.window, 1), everywhere(layer.strides, 1), everywhere(self._sides[node.name], (0, 0))
         if isinstance(layer, MaxPool):
             return lax.reduce_window(x, x.dtype.type(-np.inf), lax.max, *where)
-        counts = _counted(node, layer, sides)
+        counts = self._counts[node.name]
         shape = (1, *counts.shape) if self._first else (*counts.shape, 1)
         return lax.reduce_window(x, x.dtype.type(0), lax.add, *where) / counts.reshape(shape).astype(x.dtype)
 
