@@ -115,7 +115,10 @@ class Plan(Frozen):
 
     def donor(self, spec_id: str, round_: int) -> tuple[Entry, Cell] | None:
         """The cell whose trained weights every framework takes over: of the profile's first runner."""
-        first = next((runner for runner, modes in self.profile.modes(self.spec(spec_id)).items() if modes), None)
+        trained = next((spec for spec in self.specs if spec.id == spec_id), None)
+        if trained is None:  # where a later stage is proven alone
+            return None
+        first = next((runner for runner, modes in self.profile.modes(trained).items() if modes), None)
         training = (entry for entry in self.entries if entry.kind == "measure" and entry.round == round_)
         found = ((entry, cell) for entry in training for cell in entry.cells if cell.spec == spec_id)
         precision = self.profile.precisions[0]

@@ -17,6 +17,7 @@ from suite.cli import commands, display
 from suite.cli.commands import app, main
 from suite.data import datasets
 from suite.errors import DataError
+from suite.install import environments
 from suite.machine import environment
 from suite.machine.environment import ROOT
 from suite.results.records import Cause, Failed, read, read_all
@@ -494,10 +495,11 @@ def test_every_framework_is_proven_unless_one_is_named(
 ) -> None:
     monkeypatch.setattr(commands, "_measure", all_unsupported)
     said = suite("identity", "digits-mlp", "--reports", tmp_path)
-    tokens = tuple(f"  {token}, " for token, _ in MODES)
+    here = [case for case in sorted(MODES) if case[0] in environments.chosen(environment.ROOT)]
+    tokens = tuple(f"  {token}, " for token, _ in here)
     rows = [line.replace(",", "").split()[:3] for line in said.out.splitlines() if line.startswith(tokens)]
     assert {("tf", "session"), ("tf", "xla"), ("torch", "compile"), ("torch", "eager")} <= set(MODES)
-    assert rows == [[runner, mode, "unsupported"] for runner, mode in sorted(MODES)]
+    assert rows == [[runner, mode, "unsupported"] for runner, mode in here]
     assert said.status == 0, "what a machine cannot offer is no failure"
 
 
