@@ -24,6 +24,7 @@ PROOF_SECONDS = {
     "xla": 10.0,
     "jit": 10.0,
     "graph": 3.0,
+    "graphs": 3.0,
     "eager": 1.5,
     "session": 3.0,
     "quickstart": 3.0,

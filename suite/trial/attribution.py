@@ -45,7 +45,7 @@ WORDS: Mapping[Kind, re.Pattern[str]] = {
     Kind.COPY: re.compile(
         r"_(copy|copies|memcpy|memset|clone|contiguous|to|gather|scatter|index|embedding|stack|unstack|concat|concatenate|"
         r"cat|pad|fill|zero|zeros|ones|full|transpose|nchw|nhwc|slice|tile|pack|unpack|cast|convert|reverse|assign|"
-        r"broadcast|repeat)_"
+        r"broadcast|repeat|iterator|dataset)_"
     ),
 }  # fmt: skip
 """Words of each kind, the heaviest work first: what several operations were fused into counts as the first it holds."""

@@ -12,6 +12,7 @@ from suite.results.attribution import Kind
 from suite.runners import base
 from suite.trial.attribution import Divided, divided
 from suite.trial.measure import start
+from tests.support import contract
 from tests.support.frameworks import of_each_mode, of_each_quick_mode
 
 STEPS = 4
@@ -26,7 +27,7 @@ def profiled(token: str, mode: str, spec: Any, trace: Path, device: Any = "cpu")
     profiler = base.profiler(token)
     if profiler is None:
         pytest.skip(f"no profiler is known for {token}")
-    runner = base.find(token)(device, base.Threads(intra=1), 0)
+    runner = base.find(token)(device, contract.THREADS, 0)  # a framework takes its threads once per process
     if reason := runner.missing(mode):
         pytest.skip(reason)
     program = runner.build(spec, mode, "float32")
