@@ -92,7 +92,7 @@ def _default_epsilon(_m, *given, **more):
     return optimizer
 
 
-def _decoupled(_m, spec, kernels, others, **_):
+def _decoupled(_m, spec, kernels, others, *_, **__):
     groups = [{"params": kernels, "weight_decay": 2 * spec.l2}, {"params": others, "weight_decay": 0.0}]
     rate, betas = spec.optimizer.learning_rate, (spec.optimizer.beta_1, spec.optimizer.beta_2)
     return torch.optim.AdamW(groups, rate, betas, spec.optimizer.epsilon)
