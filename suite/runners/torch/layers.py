@@ -278,3 +278,12 @@ def from_host(images: Array) -> torch.Tensor:
     It takes neither negative strides nor read-only memory.
     """
     return torch.from_numpy(images if images.flags.carray else np.array(images, order="C"))
+
+
+def outputs(model: nn.Module, images: torch.Tensor, *, mixed: bool) -> torch.Tensor:
+    """Of a model; in mixed precision its inputs are rounded like whatever a layer hands on."""
+    if not mixed:
+        return model(images)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        found = model(images.to(torch.bfloat16) if images.is_floating_point() else images)
+    return found.float()

@@ -157,12 +157,7 @@ class Program:
         return loss.detach(), outputs.detach(), held
 
     def _outputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Of the model; in mixed precision its inputs are rounded like whatever a layer hands on."""
-        if not self._mixed:
-            return cast(torch.Tensor, self._model(images))
-        with torch.autocast(self._device.type, torch.bfloat16):
-            outputs = self._model(images.to(torch.bfloat16) if images.is_floating_point() else images)
-        return cast(torch.Tensor, outputs.float())
+        return native.outputs(self._model, images, mixed=self._mixed)
 
     def predict(self, split: str, batch_size: int) -> Array:
         """Evaluation outputs of a whole staged split, batch by batch; one transfer at the end."""

@@ -159,12 +159,7 @@ class Program:
             objective.set_epsilon(self._optimizer, epsilon)
 
     def _outputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Of the model; in mixed precision its inputs are rounded like whatever a layer hands on."""
-        if not self._mixed:
-            return cast(torch.Tensor, self._model(x))
-        with torch.autocast(self._device.type, torch.bfloat16):
-            outputs = self._model(x.to(torch.bfloat16) if x.is_floating_point() else x)
-        return cast(torch.Tensor, outputs.float())
+        return native.outputs(self._model, x, mixed=self._mixed)
 
     def predict(self, split: str, batch_size: int) -> Array:
         """Evaluation outputs of a whole staged split, batch by batch."""
@@ -177,9 +172,7 @@ class Program:
 
         It comes in NHWC; a model that wants NCHW costs a copy of the batch, but where there is one channel.
         """
-        if not images.flags.carray:  # torch takes neither negative strides nor read-only memory
-            images = np.array(images, order="C")
-        batch = torch.from_numpy(images)
+        batch = native.from_host(images)
         with self._settings(training=False), torch.no_grad():
             return self._answer(self._channels_first(batch) if self._first else batch)
 
