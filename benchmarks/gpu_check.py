@@ -27,9 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from suite.machine import environment
+from suite.install import environments
 from suite.machine.environment import ROOT
-from suite.runners import base
 
 FOLDER = ROOT / "reports" / "gpu-check"
 RUN_SHARE = 0.6
@@ -171,12 +170,12 @@ def newest(folder: Path) -> Path | None:
 def main(given: Sequence[str] | None = None) -> int:
     """Check, then write the report of what is there and say how each step ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("frameworks", nargs="*", help="whose tests run: all that there are")
+    parser.add_argument("frameworks", nargs="*", help="whose tests run: all that are installed")
     parser.add_argument("--minutes", type=float, default=10.0, help="for all together")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu tries this script itself")
     parser.add_argument("--profile", default="gpu", help="what the run measures")
     asked = parser.parse_args(given)
-    tokens = asked.frameworks or [token for token in base.tokens() if environment.lock_digest(token)]
+    tokens = asked.frameworks or environments.chosen(ROOT)
     outcomes: list[Outcome] = []
     try:
         outcomes = check(steps(tokens, asked.device, asked.profile, FOLDER), asked.minutes * 60, FOLDER)
